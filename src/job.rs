@@ -1,8 +1,12 @@
 //! [`JobId`] and [`JobInfo`].
 
 use std::fmt;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+use crate::ffi::JobRecord;
+use crate::status::{ArcState, JobStatus};
 
 /// The id of a job, as the CE gave it: a URL such as `https://ce.example.org:443/arex/rest/1.0/jobs/0a1b2c`.
 ///
@@ -57,5 +61,121 @@ impl std::str::FromStr for JobId {
 
     fn from_str(id: &str) -> Result<Self, Self::Err> {
         Ok(id.into())
+    }
+}
+
+/// What an ARC-CE tells of a job: its GLUE2 `ComputingActivity`.
+///
+/// What the CE does not tell is `None` or empty. On an ARC-CE most of this is refreshed about once a minute.
+///
+/// ```no_run
+/// # fn main() -> jasmin_arc::Result<()> {
+/// use jasmin_arc::{ArcInterface, JobId};
+///
+/// let arc = ArcInterface::new(None)?;
+/// let info = arc.job(&JobId::from("https://ce.example.org:443/arex/rest/1.0/jobs/0a1b2c"))?;
+/// println!("{} is {} in the queue {:?}, exit code {:?}", info.id, info.state, info.queue, info.exit_code);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct JobInfo {
+    /// The id that the job was asked for by.
+    pub id: JobId,
+    /// ARC's general state.
+    pub state: ArcState,
+    /// The state in the words of the interface, such as `INLRMS`.
+    pub native_state: String,
+    /// The name given in the job description.
+    pub name: Option<String>,
+    /// The distinguished name of the job's owner.
+    pub owner: Option<String>,
+    /// The account on the cluster under which it runs.
+    pub local_owner: Option<String>,
+    /// Its id in the batch system.
+    pub local_job_id: Option<String>,
+    /// The queue of the batch system.
+    pub queue: Option<String>,
+    /// The exit code of the executable, once it has ended.
+    pub exit_code: Option<i32>,
+    /// Why it failed.
+    pub errors: Vec<String>,
+    /// What else the CE has to say.
+    pub messages: Vec<String>,
+    /// The hosts it ran on.
+    pub execution_nodes: Vec<String>,
+    /// The file in the session directory that standard input is read from.
+    pub stdin: Option<String>,
+    /// The file in the session directory that standard output goes to.
+    pub stdout: Option<String>,
+    /// The file in the session directory that standard error goes to.
+    pub stderr: Option<String>,
+    /// Its place in the queue, counted from 1.
+    pub waiting_position: Option<u32>,
+    /// The number of slots asked for.
+    pub requested_slots: Option<u32>,
+    /// The limit of wall time asked for.
+    pub requested_wall_time: Option<Duration>,
+    /// The limit of CPU time asked for.
+    pub requested_cpu_time: Option<Duration>,
+    /// Wall time used.
+    pub used_wall_time: Option<Duration>,
+    /// CPU time used.
+    pub used_cpu_time: Option<Duration>,
+    /// Memory used, in bytes. GLUE2 counts whole MB.
+    pub used_memory: Option<u64>,
+    /// When the CE took it.
+    pub submission_time: Option<SystemTime>,
+    /// When it began to run.
+    pub start_time: Option<SystemTime>,
+    /// When it ended.
+    pub end_time: Option<SystemTime>,
+    /// When the CE will delete its session directory.
+    pub erase_time: Option<SystemTime>,
+    /// When its credentials on the CE expire.
+    pub proxy_expiration_time: Option<SystemTime>,
+}
+
+impl JobInfo {
+    /// The status, by the table at [`JobStatus`].
+    pub fn status(&self) -> JobStatus {
+        self.state.into()
+    }
+
+    pub(crate) fn new(id: JobId, record: JobRecord) -> JobInfo {
+        let text = |text: String| Some(text).filter(|text| !text.is_empty());
+        let count = |number: i32| u32::try_from(number).ok();
+        let seconds = |seconds: i64| u64::try_from(seconds).ok().map(Duration::from_secs);
+        let time = |at: i64| seconds(at).map(|since| SystemTime::UNIX_EPOCH + since);
+        JobInfo {
+            id,
+            state: ArcState::from(record.state.as_str()),
+            native_state: record.native_state,
+            name: text(record.name),
+            owner: text(record.owner),
+            local_owner: text(record.local_owner),
+            local_job_id: text(record.local_id),
+            queue: text(record.queue),
+            exit_code: Some(record.exit_code).filter(|code| *code >= 0),
+            errors: record.errors,
+            messages: record.messages,
+            execution_nodes: record.execution_nodes,
+            stdin: text(record.stdin),
+            stdout: text(record.stdout),
+            stderr: text(record.stderr),
+            waiting_position: count(record.waiting_position),
+            requested_slots: count(record.requested_slots),
+            requested_wall_time: seconds(record.requested_wall_time),
+            requested_cpu_time: seconds(record.requested_cpu_time),
+            used_wall_time: seconds(record.used_wall_time),
+            used_cpu_time: seconds(record.used_cpu_time),
+            used_memory: u64::try_from(record.used_memory).ok().map(|megabytes| megabytes * 1024 * 1024),
+            submission_time: time(record.submission_time),
+            start_time: time(record.start_time),
+            end_time: time(record.end_time),
+            erase_time: time(record.erase_time),
+            proxy_expiration_time: time(record.proxy_expiration_time),
+        }
     }
 }

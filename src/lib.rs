@@ -1,11 +1,21 @@
 //! jasmin-arc
+mod backend;
 mod config;
 mod description;
 mod error;
+mod ffi;
+mod interface;
 mod job;
 mod jsdl;
+mod logging;
+mod outputs;
 mod proxy;
 mod status;
 
+pub use config::{ConnectionConfig, Interface};
+pub use description::{InputFile, JobDescription};
 pub use error::{Error, Result};
-pub use job::JobId;
+pub use interface::{ArcInterface, ArcInterfaceBuilder};
+pub use job::{JobId, JobInfo};
+pub use logging::LogLevel;
+pub use status::{ArcState, JobStatus};

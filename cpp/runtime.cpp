@@ -1,0 +1,225 @@
+#include "runtime.h"
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+
+#include <link.h>
+#include <unistd.h>
+
+#include <glibmm.h>
+
+#include <arc/ArcLocation.h>
+#include <arc/DateTime.h>
+#include <arc/HostnameResolver.h>
+#include <arc/Run.h>
+#include <arc/UserConfig.h>
+#include <arc/communication/ClientInterface.h>
+#include <arc/message/MCC.h>
+
+#include "logging.h"
+
+namespace jasmin_arc {
+
+namespace {
+
+// --- the gate: calls in flight -----------------------------------------------------------------------------------
+
+// How long exit waits for calls that other threads have in flight.
+constexpr std::chrono::seconds exit_patience(5);
+
+struct Gate {
+  std::mutex mutex;
+  std::condition_variable left;
+  unsigned int inside = 0;
+  bool closing = false;
+};
+
+// Never destroyed: it is used during exit, when static objects are already going.
+Gate& gate() {
+  static Gate* const instance = new Gate;
+  return *instance;
+}
+
+std::atomic<bool> closing_flag{false};
+
+// --- exit --------------------------------------------------------------------------------------------------------
+
+// HostnameResolver keeps its helper process private, but its age is what tells a new one from a pooled one.
+// Naming a private member in an explicit instantiation is allowed.
+template <typename Tag, typename Tag::type Member>
+struct Expose {
+  friend typename Tag::type expose(Tag) { return Member; }
+};
+struct ResolverProcess {
+  using type = Arc::Run* Arc::HostnameResolver::*;
+  friend type expose(ResolverProcess);
+};
+template struct Expose<ResolverProcess, &Arc::HostnameResolver::hostname_resolver_>;
+
+// ARC pools its arc-hostname-resolver processes in a static object whose destructor waits for a thread that is itself
+// blocked on another static object that is gone by then: exit hangs for ever (6.17 and 7.0). So the pool is emptied
+// first: take them all and never give them back. One that is younger than the draining means that the pool was empty.
+void drain_resolver_pool() {
+  const Arc::Time begun;
+  for (int n = 0; n < 1000; ++n) {
+    Arc::HostnameResolver* resolver = Arc::HostnameResolver::Acquire();
+    if (!resolver || !*resolver) return;
+    Arc::Run* process = resolver->*expose(ResolverProcess());
+    if (!process || process->RunTime() >= begun) return;
+  }
+}
+
+// Set when a thread did not leave ARC in time: ARC's static objects cannot be destroyed under it.
+std::atomic<bool> stuck{false};
+
+// Runs after the exit handlers of the program and before the destructors of the libraries it was linked with.
+void last_resort(int status, void*) {
+  if (!stuck) return;
+  std::fflush(nullptr);
+  _exit(status);
+}
+
+// Before main, so before any exit handler of the program, but after the libraries' own initialisation.
+__attribute__((constructor)) void register_last_resort() { on_exit(&last_resort, nullptr); }
+
+void at_exit(int, void*) {
+  static std::atomic<bool> done{false};
+  if (done.exchange(true)) return; // registered more than once, see runtime_after_call
+  Gate& g = gate();
+  bool all_left;
+  {
+    std::unique_lock<std::mutex> lock(g.mutex);
+    g.closing = true;
+    closing_flag = true;
+    all_left = g.left.wait_for(lock, exit_patience, [&g] { return g.inside == 0; });
+  }
+  logging_stop();
+  if (!all_left) {
+    stuck = true; // see last_resort
+    return;
+  }
+  try {
+    drain_resolver_pool();
+  } catch (...) {
+  }
+}
+
+unsigned long long libraries_loaded() {
+  unsigned long long adds = 0;
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, std::size_t size, void* data) {
+        if (size >= offsetof(dl_phdr_info, dlpi_adds) + sizeof(info->dlpi_adds))
+          *static_cast<unsigned long long*>(data) = info->dlpi_adds;
+        return 1;
+      },
+      &adds);
+  return adds;
+}
+
+// --- SIGCHLD -----------------------------------------------------------------------------------------------------
+
+struct sigaction program_action; // what the program had set before ARC
+struct sigaction arc_action;     // what ARC set over it
+
+void call_handler(const struct sigaction& action, int number, siginfo_t* info, void* context) {
+  if (action.sa_flags & SA_SIGINFO) {
+    if (action.sa_sigaction) action.sa_sigaction(number, info, context);
+  } else if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN && action.sa_handler != SIG_ERR) {
+    action.sa_handler(number);
+  }
+}
+
+void on_sigchld(int number, siginfo_t* info, void* context) {
+  const int saved = errno;
+  // Once the process exits, ARC's thread that watches children must not be woken: it logs, and the logger's parts go.
+  if (!closing_flag.load(std::memory_order_relaxed)) call_handler(arc_action, number, info, context);
+  call_handler(program_action, number, info, context);
+  errno = saved;
+}
+
+// ARC's process watcher sets SIGCHLD for itself at its first use and drops what the program had set. So that use is
+// forced here, and one handler put in place that calls both.
+void share_sigchld() {
+  sigaction(SIGCHLD, nullptr, &program_action);
+  Arc::HostnameResolver::Release(Arc::HostnameResolver::Acquire());
+  sigaction(SIGCHLD, nullptr, &arc_action);
+  struct sigaction both;
+  std::memset(&both, 0, sizeof(both));
+  both.sa_sigaction = &on_sigchld;
+  both.sa_mask = program_action.sa_mask;
+  both.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | (program_action.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT));
+  if (!(program_action.sa_flags & SA_SIGINFO) && program_action.sa_handler == SIG_IGN) {
+    both.sa_flags |= SA_NOCLDWAIT; // the program wants its children reaped by the kernel
+  }
+  sigaction(SIGCHLD, &both, nullptr);
+}
+
+} // namespace
+
+Call::Call() noexcept : admitted_(false) {
+  Gate& g = gate();
+  std::lock_guard<std::mutex> lock(g.mutex);
+  if (g.closing) return;
+  ++g.inside;
+  admitted_ = true;
+}
+
+Call::~Call() {
+  if (!admitted_) return;
+  runtime_after_call();
+  Gate& g = gate();
+  std::lock_guard<std::mutex> lock(g.mutex);
+  if (--g.inside == 0) g.left.notify_all();
+}
+
+bool exiting() noexcept { return closing_flag; }
+
+void runtime_after_call() noexcept {
+  // Exit handlers and destructors of libraries run in the reverse order of their registration, and ARC loads plugins
+  // as it goes: whenever there are new libraries, the handler must be put in front of them.
+  static std::atomic<unsigned long long> seen{0};
+  const unsigned long long now = libraries_loaded();
+  if (seen.exchange(now) != now) on_exit(&at_exit, nullptr);
+}
+
+void runtime_start(rust::Str location) {
+  static std::once_flag once;
+  std::call_once(once, [&] {
+    runtime_after_call();
+    logging_start(); // first, or ARC's complaints go nowhere
+    // ARC takes the path of a program and cuts off the last two components.
+    Arc::ArcLocation::Init(std::string(location) + "/bin/arcproxy");
+    share_sigchld();
+    // Loads the plugins for HTTP, so that exit during the very first request is covered too.
+    Arc::UserConfig config{Arc::initializeCredentialsType(Arc::initializeCredentialsType::SkipCredentials)};
+    Arc::MCCConfig mcc;
+    config.ApplyToConfig(mcc);
+    Arc::ClientHTTP(mcc, Arc::URL("https://localhost/"), 1).Load();
+    runtime_after_call();
+  });
+}
+
+void runtime_throw(std::uint8_t kind) {
+  switch (kind) {
+  case 0:
+    Glib::file_get_contents("/nonexistent/file/for/a/Glib::Exception");
+    break;
+  case 1:
+    throw std::string("a std::string");
+  case 2:
+    throw 42;
+  default:
+    throw std::runtime_error("a std::exception");
+  }
+}
+
+} // namespace jasmin_arc

@@ -1,0 +1,126 @@
+//! [`FakeBackend`]: a CE in memory, for unit tests.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use crate::backend::{Backend, Fetch, SessionFile};
+use crate::error::{Error, Result};
+use crate::ffi::{Description, JobPlace, JobRecord};
+use crate::job::{JobId, JobInfo};
+use crate::status::ArcState;
+
+/// A job of the fake CE, for a test to change as it likes.
+#[derive(Clone, Debug)]
+pub(crate) struct FakeJob {
+    pub(crate) description: Description,
+    pub(crate) state: ArcState,
+    /// Name, content, and the size that is listed.
+    pub(crate) files: Vec<(String, Vec<u8>, Option<u64>)>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct FakeBackend {
+    jobs: Mutex<HashMap<String, FakeJob>>,
+    /// When set, every call fails with it.
+    pub(crate) unreachable: Mutex<Option<String>>,
+    /// How often the CE was asked.
+    pub(crate) calls: AtomicUsize,
+}
+
+impl FakeBackend {
+    pub(crate) fn jobs(&self) -> MutexGuard<'_, HashMap<String, FakeJob>> {
+        self.jobs.lock().unwrap()
+    }
+
+    /// What comes before every answer.
+    fn asked(&self) -> Result<()> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        match &*self.unreachable.lock().unwrap() {
+            Some(message) => Err(Error::Connection { endpoint: "fake".into(), message: message.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn each<T>(&self, ids: &[JobId], answer: impl Fn(&mut FakeJob) -> T) -> Result<Vec<Result<T>>> {
+        self.asked()?;
+        let mut jobs = self.jobs();
+        let one = |id: &JobId| {
+            jobs.get_mut(id.as_str()).map(&answer).ok_or_else(|| Error::JobNotFound { job_id: id.clone() })
+        };
+        Ok(ids.iter().map(one).collect())
+    }
+}
+
+impl Backend for FakeBackend {
+    fn submit(&self, descriptions: &[Description]) -> Result<Vec<Result<JobPlace>>> {
+        self.asked()?;
+        let mut jobs = self.jobs();
+        let mut one = |description: &Description| {
+            if description.executable == "/refused" {
+                let message = "the CE refuses it".into();
+                return Err(Error::JobSubmission { endpoint: "fake".into(), job_id: None, message });
+            }
+            let id = format!("fake://ce/{}", jobs.len() + 1);
+            let job = FakeJob { description: description.clone(), state: ArcState::Accepted, files: Vec::new() };
+            jobs.insert(id.clone(), job);
+            Ok(JobPlace { id, ..JobPlace::default() })
+        };
+        Ok(descriptions.iter().map(&mut one).collect())
+    }
+
+    fn states(&self, ids: &[JobId]) -> Result<Vec<Result<ArcState>>> {
+        self.each(ids, |job| job.state)
+    }
+
+    fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>> {
+        let states = self.states(ids)?;
+        let info = |id: &JobId, state: ArcState| {
+            JobInfo::new(id.clone(), JobRecord { state: state.to_string(), ..JobRecord::default() })
+        };
+        Ok(ids.iter().zip(states).map(|(id, state)| Ok(info(id, state?))).collect())
+    }
+
+    fn cancel(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
+        self.each(ids, |job| {
+            if !job.state.is_final() {
+                job.state = ArcState::Killed;
+            }
+        })
+    }
+
+    fn clean(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
+        let cleaned = self.each(ids, |_| ())?;
+        ids.iter().for_each(|id| drop(self.jobs().remove(id.as_str())));
+        Ok(cleaned)
+    }
+
+    fn files(&self, ids: &[JobId]) -> Result<Vec<Result<Vec<SessionFile>>>> {
+        self.each(ids, |job| {
+            let file = |(path, _, size): &(String, Vec<u8>, Option<u64>)| SessionFile {
+                path: path.clone(),
+                url: path.clone(),
+                size: *size,
+            };
+            job.files.iter().map(file).collect()
+        })
+    }
+
+    fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<()>> {
+        let jobs = self.jobs();
+        let one = |fetch: &Fetch<'_>| {
+            let failed = |message: &str| Error::OutputFile {
+                job_id: fetch.id.clone(),
+                path: fetch.shown.into(),
+                message: message.into(),
+                source: None,
+            };
+            let job = jobs.get(fetch.id.as_str()).ok_or_else(|| failed("no such job"))?;
+            let file =
+                job.files.iter().find(|(path, ..)| *path == fetch.file.url).ok_or_else(|| failed("no such file"))?;
+            fs::write(&fetch.to, &file.1).map_err(|error| failed(&error.to_string()))
+        };
+        wanted.iter().map(one).collect()
+    }
+}

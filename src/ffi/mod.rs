@@ -1,0 +1,176 @@
+//! The only way to C++, and the only place with `unsafe`.
+//!
+//! What crosses is plain: strings, numbers and the shared structs of the bridge. What comes back as an exception becomes
+//! an [`Error`] in one place, [`error`].
+#![allow(unsafe_code)]
+
+mod bridge;
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+pub(crate) use bridge::bridge::{
+    Description, JobPlace, JobRecord, LocalInput, RemoteFile, SessionSettings, Submission,
+};
+
+use bridge::bridge as cpp;
+
+use crate::error::{Error, Result};
+use crate::logging;
+
+/// Called by ARC's logger, under its lock, from any thread.
+fn arc_logged(level: u32, line: &[u8]) {
+    // A panic must not unwind into C++.
+    let _ = std::panic::catch_unwind(|| logging::arc_message(level, &String::from_utf8_lossy(line)));
+}
+
+/// Called when the process exits.
+fn arc_log_flush() {
+    let _ = std::panic::catch_unwind(|| logging::flush(Duration::from_millis(300)));
+}
+
+/// Whatever was thrown, as an error: the one place where exceptions become errors.
+fn error(exception: cxx::Exception) -> Error {
+    match exception.what() {
+        "jasmin_arc: the process is exiting" => Error::Exiting,
+        what => Error::Arc { message: what.to_owned() },
+    }
+}
+
+/// Initialises ARC, once for the process.
+fn start() -> Result<()> {
+    // The prefix that ARC was found under when this crate was compiled.
+    cpp::runtime_start(env!("JASMIN_ARC_PREFIX")).map_err(error)
+}
+
+/// Has ARC log as much as the logs that there are want to see.
+pub(crate) fn adjust_log_threshold() -> Result<()> {
+    start()?;
+    cpp::logging_threshold(logging::Log::threshold()).map_err(error)
+}
+
+/// Keeps a child process from asking for a password on the user's terminal.
+pub(crate) fn detach_from_terminal(command: &mut Command) {
+    // SAFETY: setsid is async-signal-safe and touches no memory of the process.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            Ok(())
+        });
+    }
+}
+
+/// What a certificate or proxy file holds.
+#[derive(Clone, Debug)]
+pub(crate) struct CredentialInfo {
+    /// The distinguished name of the end-entity certificate, without what a proxy adds to it.
+    pub(crate) identity: String,
+    /// The end-entity certificate itself, as PEM.
+    pub(crate) certificate: String,
+    /// The latest beginning in the chain.
+    pub(crate) not_before: SystemTime,
+    /// The earliest end in the chain.
+    pub(crate) not_after: SystemTime,
+}
+
+/// Reads the certificate, or the proxy with its chain, in a PEM file. Never asks for a password.
+pub(crate) fn read_credential(path: &str) -> Result<CredentialInfo> {
+    start()?;
+    let file = cpp::read_credential(path).map_err(error)?;
+    let time = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.max(0).cast_unsigned());
+    Ok(CredentialInfo {
+        identity: file.identity,
+        certificate: file.certificate,
+        not_before: time(file.not_before),
+        not_after: time(file.not_after),
+    })
+}
+
+/// The description in the EMI Activity Description Language.
+pub(crate) fn to_adl(description: &Description) -> Result<String> {
+    start()?;
+    cpp::to_adl(description).map_err(error)
+}
+
+/// Adds jobs to the job list of ARC's command-line tools.
+pub(crate) fn store_jobs(path: &str, jobs: &[JobPlace]) -> Result<()> {
+    start()?;
+    cpp::store_jobs(path, jobs).map_err(error)
+}
+
+/// The credentials and limits with which ARC's client classes work.
+#[derive(Clone)]
+pub(crate) struct Session(cxx::SharedPtr<cpp::Session>);
+
+// SAFETY: a Session is never changed after its construction, and never destroyed (cpp/session.h).
+unsafe impl Send for Session {}
+// SAFETY: as above; what ARC's classes share behind it is under the lock of cpp/session.h.
+unsafe impl Sync for Session {}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Session")
+    }
+}
+
+impl Session {
+    pub(crate) fn new(settings: &SessionSettings) -> Result<Session> {
+        start()?;
+        cpp::new_session(settings).map(Session).map_err(error)
+    }
+
+    pub(crate) fn submit(
+        &self,
+        endpoint: &str,
+        information_interface: &str,
+        submission_interface: &str,
+        description: &Description,
+    ) -> Result<Submission> {
+        cpp::submit(&self.0, endpoint, information_interface, submission_interface, description).map_err(error)
+    }
+
+    /// One record a job, in order; `found` is false for those that the CE said nothing of.
+    pub(crate) fn update_jobs(&self, jobs: &[JobPlace]) -> Result<Vec<JobRecord>> {
+        cpp::update_jobs(&self.0, jobs).map_err(error)
+    }
+
+    pub(crate) fn cancel_job(&self, job: &JobPlace) -> Result<bool> {
+        cpp::cancel_job(&self.0, job).map_err(error)
+    }
+
+    pub(crate) fn clean_job(&self, job: &JobPlace) -> Result<bool> {
+        cpp::clean_job(&self.0, job).map_err(error)
+    }
+
+    pub(crate) fn list_files(&self, job: &JobPlace) -> Result<Vec<RemoteFile>> {
+        cpp::list_files(&self.0, job).map_err(error)
+    }
+
+    pub(crate) fn fetch_file(&self, url: &str, path: &str) -> Result<()> {
+        cpp::fetch_file(&self.0, url, path).map_err(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_exception_of_any_type_gets_through() {
+        start().unwrap();
+        let what = |kind| cpp::runtime_throw(kind).unwrap_err().what().to_owned();
+        assert!(what(0).contains("nonexistent"), "{}", what(0));
+        assert_eq!(what(1), "a std::string");
+        assert_eq!(what(2), "exception of type int");
+        assert_eq!(what(3), "a std::exception");
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_an_error() {
+        for path in ["/nonexistent", "/etc/passwd", ""] {
+            let error = read_credential(path).unwrap_err();
+            assert!(matches!(error, Error::Arc { .. }), "{error:?}");
+        }
+    }
+}

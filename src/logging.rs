@@ -1,0 +1,520 @@
+//! [`LogLevel`], and where log messages go: ARC's, and this crate's own.
+//!
+//! ARC has one log for the whole process. It calls back with a lock held, from the thread that called ARC or from one of
+//! its own, so its messages are put into a queue, and a thread of this crate hands them on: a slow logger does not slow
+//! ARC, and one that calls this crate does not deadlock.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io::Write;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+/// The target of this crate's own messages in the [`log`] facade. ARC's have `arc::` and ARC's name for the part that
+/// logged, such as `arc::SubmitterPlugin.REST`.
+pub(crate) const TARGET: &str = "jasmin_arc";
+
+/// How much the log shows: ARC's six levels.
+///
+/// | level | in the [`log`] facade |
+/// |---|---|
+/// | `Fatal`, `Error` | `error` |
+/// | `Warning` | `warn` |
+/// | `Info` | `info` |
+/// | `Verbose` | `debug` |
+/// | `Debug` | `trace` |
+///
+/// ```
+/// use jasmin_arc::LogLevel;
+///
+/// assert!(LogLevel::Debug > LogLevel::Info);
+/// assert_eq!("VERBOSE".parse(), Ok(LogLevel::Verbose));
+/// assert_eq!(LogLevel::default(), LogLevel::Info);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum LogLevel {
+    /// Very severe errors that will presumably lead the application to abort.
+    Fatal,
+    /// Errors that might still allow the application to continue running.
+    Error,
+    /// Potentially harmful situations.
+    Warning,
+    /// The progress of the application at coarse-grained level.
+    #[default]
+    Info,
+    /// Fine-grained messages with additional information about the application.
+    Verbose,
+    /// Finer-grained messages that are of use for debugging only. They hold whole requests and answers.
+    Debug,
+}
+
+impl LogLevel {
+    const ALL: [LogLevel; 6] =
+        [LogLevel::Fatal, LogLevel::Error, LogLevel::Warning, LogLevel::Info, LogLevel::Verbose, LogLevel::Debug];
+
+    /// ARC's name for it: `"FATAL"` to `"DEBUG"`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LogLevel::Fatal => "FATAL",
+            LogLevel::Error => "ERROR",
+            LogLevel::Warning => "WARNING",
+            LogLevel::Info => "INFO",
+            LogLevel::Verbose => "VERBOSE",
+            LogLevel::Debug => "DEBUG",
+        }
+    }
+
+    fn facade(self) -> log::Level {
+        match self {
+            LogLevel::Fatal | LogLevel::Error => log::Level::Error,
+            LogLevel::Warning => log::Level::Warn,
+            LogLevel::Info => log::Level::Info,
+            LogLevel::Verbose => log::Level::Debug,
+            LogLevel::Debug => log::Level::Trace,
+        }
+    }
+
+    /// `Arc::LogLevel`'s numbers, from `arc/Logger.h`.
+    fn from_arc(level: u32) -> LogLevel {
+        match level {
+            ..=1 => LogLevel::Debug,
+            2..=3 => LogLevel::Verbose,
+            4..=7 => LogLevel::Info,
+            8..=15 => LogLevel::Warning,
+            16..=31 => LogLevel::Error,
+            32.. => LogLevel::Fatal,
+        }
+    }
+
+    fn to_arc(self) -> u32 {
+        match self {
+            LogLevel::Fatal => 32,
+            LogLevel::Error => 16,
+            LogLevel::Warning => 8,
+            LogLevel::Info => 4,
+            LogLevel::Verbose => 2,
+            LogLevel::Debug => 1,
+        }
+    }
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for LogLevel {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(name)).ok_or_else(|| {
+            format!("{name:?} is no log level; the levels are FATAL, ERROR, WARNING, INFO, VERBOSE, DEBUG")
+        })
+    }
+}
+
+/// Where the messages go that concern one [`ArcInterface`](crate::ArcInterface).
+pub(crate) enum Destination {
+    Facade,
+    Writer(Mutex<Box<dyn Write + Send>>),
+    Nowhere,
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Destination::Facade => "Facade",
+            Destination::Writer(_) => "Writer",
+            Destination::Nowhere => "Nowhere",
+        })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Log {
+    level: LogLevel,
+    destination: Destination,
+}
+
+impl Log {
+    pub(crate) fn new(level: LogLevel, destination: Destination) -> Arc<Log> {
+        let log = Arc::new(Log { level, destination });
+        // ARC's threshold is the process's: it is only ever lowered. Verbose is always needed, for the reasons that ARC
+        // gives nowhere but in its log.
+        THRESHOLD.fetch_min(level.max(LogLevel::Verbose).to_arc(), Ordering::Relaxed);
+        *lock(&LATEST) = Arc::downgrade(&log);
+        log
+    }
+
+    /// ARC's threshold that serves every log there has been, in ARC's numbers.
+    pub(crate) fn threshold() -> u32 {
+        THRESHOLD.load(Ordering::Relaxed)
+    }
+
+    fn wants(&self, level: LogLevel) -> bool {
+        level <= self.level && !matches!(self.destination, Destination::Nowhere)
+    }
+
+    fn write(&self, time: SystemTime, level: LogLevel, target: &str, text: &str) {
+        if !self.wants(level) {
+            return;
+        }
+        match &self.destination {
+            Destination::Facade => log::log!(target: target, level.facade(), "{text}"),
+            Destination::Writer(writer) => {
+                let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                let time = format!("{}.{:03}", seconds.as_secs(), seconds.subsec_millis());
+                // A log that cannot be written must not stop the work.
+                let mut writer = lock(writer);
+                let _ = writeln!(writer, "[{time}] [{target}] [{level}] {text}").and_then(|()| writer.flush());
+            }
+            Destination::Nowhere => {}
+        }
+    }
+
+    /// Makes this the log of what the current thread does, until the guard is dropped.
+    pub(crate) fn enter(self: &Arc<Log>) -> Entered {
+        Entered(CURRENT.with(|current| current.borrow_mut().replace(Arc::clone(self))))
+    }
+}
+
+static THRESHOLD: AtomicU32 = AtomicU32::new(2);
+
+/// The log that was made last: messages of ARC's own threads go there.
+static LATEST: Mutex<Weak<Log>> = Mutex::new(Weak::new());
+
+/// What the calls under way have been told by ARC's own threads goes to all of them: which one it is for is unknown.
+static CAPTURES: Mutex<Vec<Weak<Mutex<Vec<Captured>>>>> = Mutex::new(Vec::new());
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<Log>>> = const { RefCell::new(None) };
+    static CAPTURE: RefCell<Option<Arc<Mutex<Vec<Captured>>>>> = const { RefCell::new(None) };
+}
+
+/// Puts back the log that the thread had before [`Log::enter`].
+pub(crate) struct Entered(Option<Arc<Log>>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let previous = self.0.take();
+        let _ = CURRENT.try_with(|current| *current.borrow_mut() = previous);
+    }
+}
+
+/// A panic while a lock was held cannot leave anything half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Logs a message of this crate's own.
+pub(crate) fn say(level: LogLevel, text: impl AsRef<str>) {
+    let current = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
+    match current {
+        Some(log) => log.write(SystemTime::now(), level, TARGET, text.as_ref()),
+        None => log::log!(target: TARGET, level.facade(), "{}", text.as_ref()),
+    }
+}
+
+/// A message of ARC's that may be the reason of a failure.
+#[derive(Clone, Debug)]
+struct Captured {
+    level: LogLevel,
+    text: String,
+}
+
+/// What ARC logged during a call.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Reasons(Vec<Captured>);
+
+impl Reasons {
+    /// ARC's messages that tell why something failed: those of the gravest level there is, and what led to them.
+    pub(crate) fn text(&self) -> String {
+        let telling = |level: LogLevel| {
+            let mut texts: Vec<&str> = Vec::new();
+            for message in self.0.iter().filter(|message| message.level <= level) {
+                if !texts.contains(&message.text.as_str()) {
+                    texts.push(&message.text);
+                }
+            }
+            texts.join("; ")
+        };
+        [LogLevel::Info, LogLevel::Verbose]
+            .into_iter()
+            .map(telling)
+            .find(|text| !text.is_empty())
+            .unwrap_or_else(|| "ARC gave no reason".into())
+    }
+
+    /// All that ARC said, for those who look for something in it.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|message| message.text.as_str())
+    }
+}
+
+/// How many messages of a call are kept; the last ones tell why it failed.
+const KEPT: usize = 40;
+
+fn keep(capture: &Mutex<Vec<Captured>>, level: LogLevel, text: &str) {
+    let mut kept = lock(capture);
+    if kept.len() == KEPT {
+        kept.remove(0);
+    }
+    kept.push(Captured { level, text: text.chars().take(2000).collect() });
+}
+
+/// Runs `call` and collects what ARC logs meanwhile, on this thread and on threads of its own.
+pub(crate) fn capture<T>(call: impl FnOnce() -> T) -> (T, Reasons) {
+    struct Restore(Option<Arc<Mutex<Vec<Captured>>>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let previous = self.0.take();
+            let _ = CAPTURE.try_with(|capture| *capture.borrow_mut() = previous);
+        }
+    }
+
+    let mine = Arc::new(Mutex::new(Vec::new()));
+    {
+        let mut captures = lock(&CAPTURES);
+        captures.retain(|capture| capture.strong_count() > 0);
+        captures.push(Arc::downgrade(&mine));
+    }
+    let result = {
+        let _restore = Restore(CAPTURE.with(|capture| capture.borrow_mut().replace(Arc::clone(&mine))));
+        call()
+    };
+    let reasons = Reasons(std::mem::take(&mut *lock(&mine)));
+    (result, reasons)
+}
+
+/// A message of ARC's, in the long format: `[time] [domain] [LEVEL] [identifier] text`. Called with ARC's lock held.
+pub(crate) fn arc_message(level: u32, line: &str) {
+    let level = LogLevel::from_arc(level);
+    let (domain, text) = parse(line);
+
+    let capture = CAPTURE.try_with(|capture| capture.borrow().clone()).ok().flatten();
+    let current = match capture {
+        Some(capture) => {
+            keep(&capture, level, text);
+            CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+        }
+        None => {
+            let captures: Vec<_> = lock(&CAPTURES).iter().filter_map(Weak::upgrade).collect();
+            for capture in captures {
+                keep(&capture, level, text);
+            }
+            None
+        }
+    };
+    let Some(log) = current.or_else(|| lock(&LATEST).upgrade()) else { return };
+    if log.wants(level) {
+        let target = format!("arc::{domain}");
+        queue().send(Item::Message { log, time: SystemTime::now(), level, target, text: text.into() });
+    }
+}
+
+/// Splits ARC's long format into the domain, without the leading `Arc.`, and the text.
+fn parse(line: &str) -> (&str, &str) {
+    fn field(rest: &str) -> Option<(&str, &str)> {
+        rest.trim_start_matches(' ').strip_prefix('[')?.split_once(']')
+    }
+    let fields = || {
+        let (_time, rest) = field(line)?;
+        let (domain, rest) = field(rest)?;
+        let (_level, rest) = field(rest)?;
+        let (_identifier, text) = field(rest)?;
+        Some((domain.strip_prefix("Arc.").unwrap_or(domain), text.strip_prefix(' ').unwrap_or(text)))
+    };
+    fields().unwrap_or(("Arc", line))
+}
+
+enum Item {
+    Message { log: Arc<Log>, time: SystemTime, level: LogLevel, target: String, text: String },
+    Flush(SyncSender<()>),
+}
+
+struct Queue {
+    sender: SyncSender<Item>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// How many messages wait for a slow logger; more are dropped, and their number is told.
+const QUEUE: usize = 8192;
+
+fn queue() -> &'static Queue {
+    static INSTANCE: OnceLock<Queue> = OnceLock::new();
+    INSTANCE.get_or_init(|| {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&dropped);
+        // Without the thread the queue fills up and messages are dropped: a log is no reason to fail.
+        let _ = std::thread::Builder::new().name("jasmin-arc-log".into()).spawn(move || hand_on(receiver, &count));
+        Queue { sender, dropped }
+    })
+}
+
+impl Queue {
+    fn send(&self, item: Item) {
+        if let Err(TrySendError::Full(_)) = self.sender.try_send(item) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn hand_on(receiver: Receiver<Item>, dropped: &AtomicU64) {
+    for item in receiver {
+        match item {
+            Item::Message { log, time, level, target, text } => {
+                // A logger that panics loses its message, not the thread.
+                let write = std::panic::AssertUnwindSafe(|| {
+                    let lost = dropped.swap(0, Ordering::Relaxed);
+                    if lost > 0 {
+                        log.write(
+                            time,
+                            LogLevel::Warning,
+                            TARGET,
+                            &format!("{lost} messages of ARC's were dropped: the logger is too slow"),
+                        );
+                    }
+                    log.write(time, level, &target, &text);
+                });
+                let _ = std::panic::catch_unwind(write);
+            }
+            Item::Flush(done) => {
+                let _ = done.try_send(());
+            }
+        }
+    }
+}
+
+/// Waits, but not long, until what ARC has logged so far is handed on.
+pub(crate) fn flush(patience: Duration) {
+    let (done, wait) = sync_channel(1);
+    if queue().sender.try_send(Item::Flush(done)).is_ok() {
+        let _ = wait.recv_timeout(patience);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str =
+        "[2026-11-22 12:00:00] [Arc.SubmitterPlugin.REST] [INFO] [123/4] Failed to submit all jobs: 500 [x] y";
+
+    #[test]
+    fn arcs_long_format_is_taken_apart() {
+        assert_eq!(parse(LINE), ("SubmitterPlugin.REST", "Failed to submit all jobs: 500 [x] y"));
+        assert_eq!(parse("[t] [Arc] [INFO] [1/1] text"), ("Arc", "text"));
+        assert_eq!(parse("[t] [Arc] [INFO] [1/1] "), ("Arc", ""));
+        for odd in ["", "no brackets", "[t] [d", "[t] [d] [l] no id"] {
+            assert_eq!(parse(odd), ("Arc", odd));
+        }
+    }
+
+    #[test]
+    fn levels_are_arcs() {
+        for level in LogLevel::ALL {
+            assert_eq!(LogLevel::from_arc(level.to_arc()), level);
+            assert_eq!(level.to_string().parse(), Ok(level));
+            assert_eq!(serde_json::to_string(&level).unwrap(), format!("\"{level}\""));
+        }
+        assert!("LOUD".parse::<LogLevel>().unwrap_err().contains("LOUD"));
+    }
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            lock(&self.0).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn to_buffer(level: LogLevel) -> (Arc<Log>, Buffer) {
+        let buffer = Buffer::default();
+        (Log::new(level, Destination::Writer(Mutex::new(Box::new(buffer.clone())))), buffer)
+    }
+
+    fn text(buffer: &Buffer) -> String {
+        String::from_utf8(lock(&buffer.0).clone()).unwrap()
+    }
+
+    #[test]
+    fn a_thread_logs_to_the_log_it_has_entered_and_below_its_level_only() {
+        let (log, buffer) = to_buffer(LogLevel::Info);
+        let (other, other_buffer) = to_buffer(LogLevel::Debug);
+        let entered = log.enter();
+        say(LogLevel::Info, "shown");
+        say(LogLevel::Verbose, "hidden");
+        {
+            let _nested = other.enter();
+            say(LogLevel::Debug, "elsewhere");
+        }
+        say(LogLevel::Error, "shown too");
+        drop(entered);
+        let text = text(&buffer);
+        assert!(text.contains("[jasmin_arc] [INFO] shown\n") && text.contains("[ERROR] shown too\n"), "{text}");
+        assert!(!text.contains("hidden") && !text.contains("elsewhere"), "{text}");
+        assert!(super::tests::text(&other_buffer).contains("[DEBUG] elsewhere"));
+    }
+
+    #[test]
+    fn what_arc_says_during_a_call_is_its_reason() {
+        let (log, buffer) = to_buffer(LogLevel::Info);
+        let _entered = log.enter();
+        let ((), reasons) = capture(|| {
+            arc_message(2, "[t] [Arc.X] [VERBOSE] [1/1] a detail");
+            arc_message(4, LINE);
+            arc_message(4, LINE);
+        });
+        assert_eq!(reasons.text(), "Failed to submit all jobs: 500 [x] y");
+        assert_eq!(reasons.texts().count(), 3);
+        flush(Duration::from_secs(10));
+        let text = text(&buffer);
+        assert!(text.contains("[arc::SubmitterPlugin.REST] [INFO] Failed to submit all jobs: 500 [x] y\n"), "{text}");
+        assert!(!text.contains("a detail"), "{text}");
+        assert_eq!(capture(|| ()).1.text(), "ARC gave no reason");
+    }
+
+    #[test]
+    fn only_the_last_messages_of_a_call_are_kept() {
+        let ((), reasons) =
+            capture(|| (0..1000).for_each(|n| arc_message(16, &format!("[t] [Arc] [ERROR] [1/1] message {n}"))));
+        assert_eq!(reasons.texts().count(), KEPT);
+        assert!(reasons.text().ends_with("message 999"));
+    }
+
+    #[test]
+    fn a_logger_that_panics_does_not_end_logging() {
+        struct Panics;
+        impl Write for Panics {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                panic!("a broken logger")
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let broken = Log::new(LogLevel::Info, Destination::Writer(Mutex::new(Box::new(Panics))));
+        {
+            let _entered = broken.enter();
+            capture(|| arc_message(4, LINE));
+        }
+        let (log, buffer) = to_buffer(LogLevel::Info);
+        let _entered = log.enter();
+        capture(|| arc_message(4, LINE));
+        flush(Duration::from_secs(10));
+        assert!(text(&buffer).contains("Failed to submit"));
+    }
+}
