@@ -1,5 +1,6 @@
 #include "description.h"
 
+#include <list>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -20,6 +21,7 @@ Arc::JobDescription to_arc(const Description& description) {
     job.Application.Executable.Argument.push_back(std::string(argument));
   job.Application.Output = std::string(description.stdout);
   job.Application.Error = std::string(description.stderr);
+  job.DataStaging.DelegationID = std::string(description.delegation);
   for (const LocalInput& input : description.inputs) {
     Arc::InputFileType file;
     file.Name = std::string(input.name);
@@ -40,9 +42,16 @@ Arc::JobDescription to_arc(const Description& description) {
 }
 
 rust::String to_adl(const Description& description) {
+  Arc::JobDescription job = to_arc(description);
+  // What is not named as an output A-REX deletes when the job ends (Arc::JobDescription::Prepare does the same).
+  for (const std::string& name : {job.Application.Output, job.Application.Error}) {
+    Arc::OutputFileType file;
+    file.Name = name;
+    job.DataStaging.OutputFiles.push_back(file);
+  }
   std::string text;
   const std::lock_guard<std::mutex> lock(plugins());
-  Arc::JobDescriptionResult result = to_arc(description).UnParse(text, "emies:adl");
+  Arc::JobDescriptionResult result = job.UnParse(text, "emies:adl");
   if (!result) throw std::runtime_error(result.str());
   return text;
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include <arc/DateTime.h>
+#include <arc/XMLNode.h>
 #include <arc/compute/JobSupervisor.h>
 
 #include "session.h"
@@ -32,6 +33,9 @@ rust::Vec<rust::String> strings(const std::list<std::string>& from) {
 
 // What a CE sends may be in any encoding; what Rust takes is UTF-8.
 rust::String text(const std::string& from) { return rust::String::lossy(from); }
+
+// What A-REX puts before its own states among those of GLUE2.
+const std::string rest_prefix = "arcrest:";
 
 } // namespace
 
@@ -103,6 +107,27 @@ rust::Vec<JobRecord> update_jobs(const Session& session, rust::Slice<const JobPl
   for (const JobPlace& place : places) {
     const auto job = known.find(std::string(place.id));
     records.push_back(job == known.end() ? JobRecord{} : from_arc(*job->second));
+  }
+  return records;
+}
+
+rust::Vec<JobRecord> parse_jobs(rust::Slice<const std::uint8_t> xml) {
+  Arc::XMLNode jobs(std::string(reinterpret_cast<const char*>(xml.data()), xml.size()));
+  if (!jobs || jobs.Name() != "jobs") throw std::runtime_error("the answer is no list of jobs");
+  rust::Vec<JobRecord> records;
+  for (Arc::XMLNode entry = jobs["job"]; static_cast<bool>(entry); ++entry) {
+    Arc::Job job;
+    const Arc::XMLNode activity = entry["info_document"]["ComputingActivity"];
+    if (static_cast<bool>(activity)) job.SetFromXML(activity);
+    JobRecord record = from_arc(job);
+    record.id = text(entry["id"]);
+    record.found = static_cast<std::string>(entry["status-code"]) == "200" && static_cast<bool>(activity);
+    record.native_state = "";
+    for (Arc::XMLNode state = activity["State"]; static_cast<bool>(state); ++state) {
+      const std::string value = state;
+      if (value.compare(0, rest_prefix.size(), rest_prefix) == 0) record.native_state = text(value.substr(rest_prefix.size()));
+    }
+    records.push_back(record);
   }
   return records;
 }

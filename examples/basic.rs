@@ -17,16 +17,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let job = arc.submit_job("/bin/bash", &["-c", "echo \"This job is running on $(/bin/hostname)\""], &[])?;
     println!("Submitted {job}");
 
+    let mut shown = None;
     let status = loop {
         let status = arc.job_status(&job)?;
-        println!("Job status is {status}");
+        if shown != Some(status) {
+            println!("Job status is {status}");
+            shown = Some(status);
+        }
         if status.is_final() {
             break status;
         }
         sleep(Duration::from_secs(1));
     };
     if status != JobStatus::Completed {
-        return Err(format!("the job {status}: {:?}", arc.job(&job)?.errors).into());
+        return Err(format!("the job {status}: {}", arc.job(&job)?.errors.join("; ")).into());
     }
 
     match arc.save_job_outputs(&job)? {

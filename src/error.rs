@@ -134,6 +134,17 @@ pub enum Error {
         message: String,
     },
 
+    /// The CE answered, and refuses: it does not know the user, has no such interface, or cannot do it now.
+    #[error("{endpoint} refuses ({code}): {message}")]
+    Refused {
+        /// URL of the CE.
+        endpoint: String,
+        /// The HTTP status code.
+        code: i32,
+        /// What the CE said.
+        message: String,
+    },
+
     /// ARC's library itself failed: it cannot be initialised, or threw an exception.
     #[error("ARC: {message}")]
     Arc {
@@ -158,7 +169,7 @@ impl Error {
     /// assert!(error.is_retryable());
     /// ```
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Connection { .. })
+        matches!(self, Error::Connection { .. } | Error::Refused { code: 429 | 502..=504, .. })
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::backend::Backend;
 use crate::backend::plugin::PluginBackend;
-use crate::config::{ConnectionConfig, Endpoint};
+use crate::backend::rest::RestBackend;
+use crate::config::{ConnectionConfig, Endpoint, Interface};
 use crate::description::JobDescription;
 use crate::error::{Error, Result};
 use crate::ffi::{self, CredentialInfo, Description, JobPlace, LocalInput, SessionSettings};
@@ -272,11 +273,9 @@ impl ArcInterface {
     pub fn submit(&self, job: &JobDescription) -> Result<JobId> {
         let description = prepare(job)?;
         let _entered = self.begin()?;
-        let place = only(self.backend()?.submit(&[description])?, &self.0.endpoint)??;
-        let id = JobId::from(place.id.as_str());
-        logging::say(LogLevel::Info, format!("started job {id}"));
-        self.remember(&[place]);
-        Ok(id)
+        let accepted = |places: &[JobPlace]| self.remember(places);
+        let place = only(self.backend()?.submit(&[description], &accepted)?, &self.0.endpoint)??;
+        Ok(JobId::from(place.id))
     }
 
     /// The status of a job.
@@ -399,13 +398,32 @@ impl ArcInterface {
             ca_directory: text(&self.0.config.certs_dir(), "CERTS_DIR")?,
             timeout_seconds: TIMEOUT_SECONDS,
         };
-        let picked = Arc::new(PluginBackend::new(self.0.endpoint.clone(), self.0.config.interface(), &settings)?);
-        *backend = Some(picked.clone());
+        let picked = self.pick(&settings)?;
+        *backend = Some(Arc::clone(&picked));
         Ok(picked)
+    }
+
+    fn pick(&self, settings: &SessionSettings) -> Result<Arc<dyn Backend>> {
+        let endpoint = || self.0.endpoint.clone();
+        match self.0.config.interface() {
+            Interface::ArcRest => Ok(Arc::new(RestBackend::new(endpoint(), settings, false)?)),
+            Interface::Auto => {
+                let rest = RestBackend::new(endpoint(), settings, false)?;
+                if rest.offered()? {
+                    return Ok(Arc::new(rest));
+                }
+                logging::say(LogLevel::Info, format!("{} has no REST interface: trying EMI-ES", self.0.endpoint));
+                Ok(Arc::new(PluginBackend::new(endpoint(), Interface::EmiEs, settings)?))
+            }
+            other => Ok(Arc::new(PluginBackend::new(endpoint(), other, settings)?)),
+        }
     }
 
     /// Writes jobs to the job list of ARC's tools. They are on the CE whether that succeeds or not.
     fn remember(&self, places: &[JobPlace]) {
+        for place in places {
+            logging::say(LogLevel::Info, format!("started job {}", place.id));
+        }
         let path = self.0.config.jobs_info_file();
         let stored = path.to_str().ok_or_else(|| "the path is not UTF-8".to_owned()).and_then(|text| {
             if let Some(parent) = path.parent() {
@@ -464,5 +482,6 @@ fn prepare(job: &JobDescription) -> Result<Description> {
         outputs: job.output_files().map(str::to_owned).collect(),
         stdout: job.stdout().into(),
         stderr: job.stderr().into(),
+        delegation: String::new(),
     })
 }

@@ -1,6 +1,5 @@
 //! [`JobDescription`] as JSDL.
 
-use std::fmt::Write as _;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -10,6 +9,7 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use crate::description::JobDescription;
 use crate::error::Result;
+use crate::uri::encode_path;
 
 const JSDL: &str = "http://schemas.ggf.org/jsdl/2005/11/jsdl";
 const POSIX: &str = "http://schemas.ggf.org/jsdl/2005/11/jsdl-posix";
@@ -136,17 +136,8 @@ fn leaf(xml: &mut Xml, name: &str, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Encodes all but RFC 3986's unreserved characters: any reader must take what is left literally.
 fn file_uri(path: &Path) -> String {
-    let mut uri = String::from("file://");
-    for &byte in path.as_os_str().as_bytes() {
-        if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
-            uri.push(char::from(byte));
-        } else {
-            write!(uri, "%{byte:02X}").expect("a String takes all that is written");
-        }
-    }
-    uri
+    format!("file://{}", encode_path(path.as_os_str().as_bytes()))
 }
 
 #[cfg(test)]

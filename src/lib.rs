@@ -11,6 +11,7 @@ mod logging;
 mod outputs;
 mod proxy;
 mod status;
+mod uri;
 
 pub use config::{ConnectionConfig, Interface};
 pub use description::{InputFile, JobDescription};
@@ -18,4 +19,4 @@ pub use error::{Error, Result};
 pub use interface::{ArcInterface, ArcInterfaceBuilder};
 pub use job::{JobId, JobInfo};
 pub use logging::LogLevel;
-pub use status::{ArcState, JobStatus};
+pub use status::{ARC_STATUS_MAPPING, ArcState, JobStatus, ParseJobStatusError};

@@ -208,6 +208,11 @@ impl Drop for Entered {
     }
 }
 
+/// The log that the current thread has entered, for threads that work for it.
+pub(crate) fn current() -> Option<Arc<Log>> {
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
 /// A panic while a lock was held cannot leave anything half done here.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -215,8 +220,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Logs a message of this crate's own.
 pub(crate) fn say(level: LogLevel, text: impl AsRef<str>) {
-    let current = CURRENT.try_with(|current| current.borrow().clone()).ok().flatten();
-    match current {
+    match current() {
         Some(log) => log.write(SystemTime::now(), level, TARGET, text.as_ref()),
         None => log::log!(target: TARGET, level.facade(), "{}", text.as_ref()),
     }
@@ -302,7 +306,7 @@ pub(crate) fn arc_message(level: u32, line: &str) {
     let current = match capture {
         Some(capture) => {
             keep(&capture, level, text);
-            CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+            current()
         }
         None => {
             let captures: Vec<_> = lock(&CAPTURES).iter().filter_map(Weak::upgrade).collect();

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::backend::{Backend, Fetch, SessionFile};
+use crate::backend::{Accepted, Backend, Fetch, SessionFile};
 use crate::error::{Error, Result};
 use crate::ffi::{Description, JobPlace, JobRecord};
 use crate::job::{JobId, JobInfo};
@@ -54,7 +54,7 @@ impl FakeBackend {
 }
 
 impl Backend for FakeBackend {
-    fn submit(&self, descriptions: &[Description]) -> Result<Vec<Result<JobPlace>>> {
+    fn submit(&self, descriptions: &[Description], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>> {
         self.asked()?;
         let mut jobs = self.jobs();
         let mut one = |description: &Description| {
@@ -65,7 +65,9 @@ impl Backend for FakeBackend {
             let id = format!("fake://ce/{}", jobs.len() + 1);
             let job = FakeJob { description: description.clone(), state: ArcState::Accepted, files: Vec::new() };
             jobs.insert(id.clone(), job);
-            Ok(JobPlace { id, ..JobPlace::default() })
+            let place = JobPlace { id, ..JobPlace::default() };
+            accepted(std::slice::from_ref(&place));
+            Ok(place)
         };
         Ok(descriptions.iter().map(&mut one).collect())
     }

@@ -11,6 +11,10 @@ use crate::status::ArcState;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod plugin;
+pub(crate) mod rest;
+
+/// Is told of jobs as soon as the CE has accepted them, before their input files are uploaded.
+pub(crate) type Accepted<'a> = &'a dyn Fn(&[JobPlace]);
 
 /// One CE, asked by one protocol.
 ///
@@ -20,7 +24,7 @@ pub(crate) mod plugin;
 pub(crate) trait Backend: Send + Sync + Debug {
     /// Submits jobs and uploads their input files. A job whose upload fails is cancelled; if it may be there all the same
     /// the error has its id.
-    fn submit(&self, jobs: &[Description]) -> Result<Vec<Result<JobPlace>>>;
+    fn submit(&self, jobs: &[Description], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>>;
 
     /// The states of jobs, as fresh as the protocol has them.
     fn states(&self, ids: &[JobId]) -> Result<Vec<Result<ArcState>>>;

@@ -1,6 +1,6 @@
 //! [`PluginBackend`]: ARC's general client classes, which speak whatever interface ARC has a plugin for.
 
-use crate::backend::{Backend, Fetch, SessionFile};
+use crate::backend::{Accepted, Backend, Fetch, SessionFile};
 use crate::config::{Endpoint, Interface};
 use crate::error::{Error, Result};
 use crate::ffi::{Description, JobPlace, JobRecord, Session, SessionSettings};
@@ -180,9 +180,14 @@ impl PluginBackend {
 }
 
 impl Backend for PluginBackend {
-    fn submit(&self, jobs: &[Description]) -> Result<Vec<Result<JobPlace>>> {
+    fn submit(&self, jobs: &[Description], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>> {
         // One by one: ARC's submission of several descriptions in one call to arcrest submits none of them.
-        Ok(jobs.iter().map(|job| self.submit_one(job)).collect())
+        let one = |job| {
+            let place = self.submit_one(job)?;
+            accepted(std::slice::from_ref(&place));
+            Ok(place)
+        };
+        Ok(jobs.iter().map(one).collect())
     }
 
     fn states(&self, ids: &[JobId]) -> Result<Vec<Result<ArcState>>> {

@@ -39,6 +39,8 @@ pub(crate) mod bridge {
         outputs: Vec<String>,
         stdout: String,
         stderr: String,
+        /// The delegation that A-REX uses for the job, if it has one.
+        delegation: String,
     }
 
     /// Where a job is: what ARC's tools need to find it again.
@@ -105,6 +107,15 @@ pub(crate) mod bridge {
         size: i64,
     }
 
+    /// The head of an HTTP answer. The size is -1 when the server has not told it.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    struct HttpReply {
+        code: i32,
+        reason: String,
+        location: String,
+        size: i64,
+    }
+
     extern "Rust" {
         fn arc_logged(level: u32, line: &[u8]);
         fn arc_log_flush();
@@ -121,6 +132,8 @@ pub(crate) mod bridge {
         include!("jasmin-arc/cpp/jobs.h");
         include!("jasmin-arc/cpp/files.h");
         include!("jasmin-arc/cpp/store.h");
+        include!("jasmin-arc/cpp/http.h");
+        include!("jasmin-arc/cpp/delegation.h");
 
         fn runtime_start(location: &str) -> Result<()>;
         fn runtime_throw(kind: u8) -> Result<()>;
@@ -149,6 +162,24 @@ pub(crate) mod bridge {
 
         fn list_files(session: &Session, job: &JobPlace) -> Result<Vec<RemoteFile>>;
         fn fetch_file(session: &Session, url: &str, path: &str) -> Result<()>;
+
+        fn parse_jobs(xml: &[u8]) -> Result<Vec<JobRecord>>;
+
+        type Connection;
+        fn new_connection(session: &Session, url: &str, timeout: u32) -> Result<UniquePtr<Connection>>;
+        fn request(
+            self: Pin<&mut Connection>,
+            method: &str,
+            path: &str,
+            accept: &str,
+            content: &[u8],
+        ) -> Result<HttpReply>;
+        fn body(self: &Connection) -> Result<&[u8]>;
+        fn download(self: Pin<&mut Connection>, path: &str, file: i32) -> Result<HttpReply>;
+        fn upload(self: Pin<&mut Connection>, path: &str, file: i32, size: u64) -> Result<HttpReply>;
+        fn usable(self: &Connection) -> Result<bool>;
+
+        fn sign_delegation(proxy: &str, request: &str) -> Result<String>;
 
         fn store_jobs(path: &str, jobs: &[JobPlace]) -> Result<()>;
     }

@@ -6,12 +6,14 @@
 
 mod bridge;
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use bridge::bridge::{
-    Description, JobPlace, JobRecord, LocalInput, RemoteFile, SessionSettings, Submission,
+    Description, HttpReply, JobPlace, JobRecord, LocalInput, RemoteFile, SessionSettings, Submission,
 };
 
 use bridge::bridge as cpp;
@@ -149,6 +151,62 @@ impl Session {
 
     pub(crate) fn fetch_file(&self, url: &str, path: &str) -> Result<()> {
         cpp::fetch_file(&self.0, url, path).map_err(error)
+    }
+}
+
+/// Reads A-REX's answer to `action=info`. `found` is false for jobs that it does not know.
+pub(crate) fn parse_jobs(xml: &[u8]) -> Result<Vec<JobRecord>> {
+    cpp::parse_jobs(xml).map_err(error)
+}
+
+/// Signs a certificate request of a CE with a proxy.
+pub(crate) fn sign_delegation(proxy: &str, request: &str) -> Result<String> {
+    cpp::sign_delegation(proxy, request).map_err(error)
+}
+
+/// One kept-alive HTTP connection to a CE. Paths are percent-encoded.
+pub(crate) struct Connection(cxx::UniquePtr<cpp::Connection>);
+
+// SAFETY: a Connection has no ties to the thread that made it; ARC's HTTP client keeps all it needs in the object.
+unsafe impl Send for Connection {}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection")
+    }
+}
+
+impl Connection {
+    /// Nothing is sent before the first request. `timeout` is in seconds, for each time that the server is waited for.
+    pub(crate) fn new(session: &Session, url: &str, timeout: u32) -> Result<Connection> {
+        cpp::new_connection(&session.0, url, timeout).map(Connection).map_err(error)
+    }
+
+    /// Sends a request and waits for the whole answer.
+    pub(crate) fn request(
+        &mut self,
+        method: &str,
+        path: &str,
+        accept: &str,
+        content: &[u8],
+    ) -> Result<(HttpReply, &[u8])> {
+        let reply = self.0.pin_mut().request(method, path, accept, content).map_err(error)?;
+        Ok((reply, self.0.body().map_err(error)?))
+    }
+
+    /// Writes what a path holds to a file, if the answer is 200.
+    pub(crate) fn download(&mut self, path: &str, file: &File) -> Result<HttpReply> {
+        self.0.pin_mut().download(path, file.as_raw_fd()).map_err(error)
+    }
+
+    /// Puts the first `size` bytes of a file at a path.
+    pub(crate) fn upload(&mut self, path: &str, file: &File, size: u64) -> Result<HttpReply> {
+        self.0.pin_mut().upload(path, file.as_raw_fd(), size).map_err(error)
+    }
+
+    /// Whether the connection takes another request.
+    pub(crate) fn usable(&self) -> bool {
+        self.0.usable().unwrap_or(false)
     }
 }
 

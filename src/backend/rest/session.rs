@@ -1,0 +1,203 @@
+//! The connections to one CE: a small pool that all threads share.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::config::Endpoint;
+use crate::error::{Error, Result};
+use crate::ffi::{Connection, HttpReply, Session, SessionSettings};
+use crate::logging::{self, LogLevel, Reasons};
+
+/// How many connections there are at most. More would not make a CE faster, and it counts them.
+pub(super) const CONNECTIONS: usize = 8;
+
+/// How long a connection is used. A new one is made with the proxy as it is then.
+const LIFETIME: Duration = Duration::from_secs(300);
+
+/// Whether a request may be sent again when the connection broke and nobody knows how far it got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It changes nothing, or the same again.
+    Once,
+    /// It would make something twice.
+    Never,
+}
+
+#[derive(Debug)]
+pub(super) struct Pool {
+    session: Session,
+    endpoint: Endpoint,
+    timeout: u32,
+    state: Mutex<State>,
+    freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    idle: Vec<Pooled>,
+    open: usize,
+}
+
+#[derive(Debug)]
+struct Pooled {
+    connection: Connection,
+    born: Instant,
+}
+
+/// What a CE answered.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) code: i32,
+    pub(super) reason: String,
+    pub(super) location: String,
+    pub(super) body: Vec<u8>,
+}
+
+/// A connection in use; it goes back to the pool when it is dropped.
+struct Lease<'a> {
+    pool: &'a Pool,
+    pooled: Option<Pooled>,
+    reused: bool,
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pool.state();
+        match self.pooled.take() {
+            Some(pooled) if pooled.connection.usable() => state.idle.push(pooled),
+            closed => {
+                state.open -= 1;
+                drop(state);
+                drop(closed);
+            }
+        }
+        self.pool.freed.notify_one();
+    }
+}
+
+impl Pool {
+    pub(super) fn new(endpoint: Endpoint, settings: &SessionSettings) -> Result<Pool> {
+        Ok(Pool {
+            session: Session::new(settings)?,
+            endpoint,
+            timeout: settings.timeout_seconds,
+            state: Mutex::default(),
+            freed: Condvar::new(),
+        })
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An idle connection that still works, or else a new one; waits for one to come back when there are too many.
+    fn lease(&self, fresh: bool) -> Result<Lease<'_>> {
+        let mut state = self.state();
+        loop {
+            while let Some(pooled) = state.idle.pop() {
+                if !fresh && pooled.born.elapsed() < LIFETIME && pooled.connection.usable() {
+                    return Ok(Lease { pool: self, pooled: Some(pooled), reused: true });
+                }
+                state.open -= 1;
+            }
+            if state.open < CONNECTIONS {
+                break;
+            }
+            // Every use of a connection ends in bounded time.
+            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.open += 1;
+        drop(state);
+        // From here on the lease gives the place back.
+        let mut lease = Lease { pool: self, pooled: None, reused: false };
+        let connection = Connection::new(&self.session, &self.endpoint.url(), self.timeout)?;
+        lease.pooled = Some(Pooled { connection, born: Instant::now() });
+        Ok(lease)
+    }
+
+    /// Does something with a connection. When that fails on one that was used before, the server may just have closed it.
+    pub(super) fn with<T>(&self, repeat: Repeat, mut work: impl FnMut(&mut Connection) -> Result<T>) -> Result<T> {
+        let mut attempt = |fresh: bool| {
+            let mut lease = self.lease(fresh)?;
+            let reused = lease.reused;
+            let Some(pooled) = &mut lease.pooled else { return Err(Error::Exiting) };
+            let (result, reasons) = logging::capture(|| work(&mut pooled.connection));
+            if result.is_err() {
+                // Nobody knows what is left on its line.
+                lease.pooled = None;
+            }
+            Ok((result.map_err(|error| self.explain(error, &reasons)), reused))
+        };
+        match attempt(false)? {
+            (Err(error @ Error::Connection { .. }), true) if repeat == Repeat::Once => {
+                logging::say(LogLevel::Verbose, format!("again, on a new connection: {error}"));
+                attempt(true)?.0
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// Sends a request, and returns whatever was answered. `path` is relative to the CE's URL, percent-encoded.
+    pub(super) fn request(&self, repeat: Repeat, method: &str, path: &str, content: &[u8]) -> Result<Reply> {
+        self.ask(repeat, method, &self.path(path), content)
+    }
+
+    fn ask(&self, repeat: Repeat, method: &str, path: &str, content: &[u8]) -> Result<Reply> {
+        self.with(repeat, |connection| {
+            let (HttpReply { code, reason, location, .. }, body) =
+                connection.request(method, path, "text/xml", content)?;
+            Ok(Reply { code, reason, location, body: body.to_vec() })
+        })
+    }
+
+    /// Makes sure that there is a connection that works, so that what fails after that fails for other reasons.
+    pub(super) fn reach(&self) -> Result<()> {
+        let lease = self.lease(false)?;
+        if lease.reused {
+            return Ok(());
+        }
+        drop(lease);
+        self.versions().map(drop)
+    }
+
+    /// The versions of the interface: the cheapest of all requests.
+    pub(super) fn versions(&self) -> Result<Reply> {
+        self.ask(Repeat::Once, "GET", &format!("{}/rest", self.endpoint.path()), b"")
+    }
+
+    /// Sends a request that must not be sent twice.
+    pub(super) fn submit(&self, path: &str, content: &[u8]) -> Result<Reply> {
+        self.request(Repeat::Never, "POST", path, content)
+    }
+
+    /// The path of a URL below that of the CE.
+    pub(super) fn path(&self, path: &str) -> String {
+        format!("{}/rest/1.0/{path}", self.endpoint.path())
+    }
+
+    fn explain(&self, error: Error, reasons: &Reasons) -> Error {
+        match error {
+            Error::Arc { message } => {
+                let reasons = reasons.text();
+                let message = if reasons.contains(&message) { reasons } else { format!("{message}: {reasons}") };
+                Error::Connection { endpoint: self.endpoint.url(), message }
+            }
+            other => other,
+        }
+    }
+
+    /// The error for an answer that is a refusal of the whole request.
+    pub(super) fn refused(&self, reply: &Reply) -> Error {
+        let body = String::from_utf8_lossy(&reply.body);
+        let body = body.split_whitespace().take(60).collect::<Vec<_>>().join(" ");
+        Error::Refused {
+            endpoint: self.endpoint.url(),
+            code: reply.code,
+            message: if body.is_empty() { reply.reason.clone() } else { format!("{}: {body}", reply.reason) },
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The states of jobs as A-REX has them now.
+//!
+//! `action=status` and `action=info` show what A-REX's information provider wrote up to a minute ago. What A-REX itself
+//! has recorded can be had for one job (`diagnose/status`) and for all jobs of the user (`GET jobs?state=`). That does not
+//! tell queued from running in the batch system: only the information provider knows.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::in_parallel;
+use super::jobs::{self, Answer, act};
+use super::session::{Pool, Repeat};
+use super::{AT_ONCE, JobRecord};
+use crate::error::{Error, Result};
+use crate::ffi;
+use crate::job::JobId;
+use crate::status::ArcState;
+
+/// All the states that A-REX can filter by.
+const ALL_STATES: &str = "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNING,EXECUTED,FINISHING,KILLING,FINISHED,\
+                          FAILED,KILLED,WIPED";
+
+/// Up to so many jobs are looked up one by one, whatever that costs.
+const FEW: usize = 4;
+
+/// How long a measured cost is believed.
+const BELIEVED: Duration = Duration::from_secs(300);
+
+/// What the two ways cost when they were last used on this CE.
+#[derive(Debug, Default)]
+pub(super) struct Costs(Mutex<Measured>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Measured {
+    one: Option<Duration>,
+    list: Option<(Duration, Instant)>,
+}
+
+impl Costs {
+    fn measured(&self) -> Measured {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Measured)) {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Whether `count` jobs are cheaper to look up in the list of all of the user's jobs, however many those are.
+    fn list_is_cheaper(&self, count: usize) -> bool {
+        if count <= FEW {
+            return false;
+        }
+        match self.measured() {
+            Measured { one: Some(one), list: Some((list, when)) } if when.elapsed() < BELIEVED => {
+                let rounds = u32::try_from(count.div_ceil(AT_ONCE)).unwrap_or(u32::MAX);
+                list < one.saturating_mul(rounds)
+            }
+            // Not known yet: the list has to be tried.
+            Measured { one: Some(_), .. } => true,
+            Measured { one: None, .. } => count > 50,
+        }
+    }
+}
+
+/// The arcrest states of jobs.
+pub(super) fn fresh(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<String>>> {
+    let answers = act(pool, "status", ids)?;
+    let mut recorded = look_up(pool, costs, answers.iter().filter(|answer| answer.code == 200))?;
+    let one = |answer: Answer| match answer.code {
+        200 => Ok(newer(answer.state, recorded.remove(&answer.id))),
+        404 => Err(Error::JobNotFound { job_id: answer.id.into() }),
+        _ => Err(Error::JobOperation { job_id: answer.id.into(), operation: "ask for", message: answer.reason }),
+    };
+    Ok(answers.into_iter().map(one).collect())
+}
+
+/// The records of jobs, with their states as they are now.
+pub(super) fn records(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<JobRecord>>> {
+    let mut records: HashMap<String, JobRecord> = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(jobs::CHUNK) {
+        let reply = pool.request(Repeat::Once, "POST", "jobs?action=info", &jobs::list(chunk))?;
+        if reply.code != 201 {
+            return Err(pool.refused(&reply));
+        }
+        let parsed = ffi::parse_jobs(&reply.body)
+            .map_err(|error| Error::Connection { endpoint: pool.endpoint().url(), message: error.to_string() })?;
+        records.extend(parsed.into_iter().map(|record| (record.id.clone(), record)));
+    }
+    let answers: Vec<Answer> = ids
+        .iter()
+        .filter_map(|id| records.get(*id).filter(|record| record.found))
+        .map(|record| Answer {
+            code: 200,
+            id: record.id.clone(),
+            state: record.native_state.clone(),
+            ..Answer::default()
+        })
+        .collect();
+    let recorded = look_up(pool, costs, answers.iter())?;
+    let mut ended = Vec::new();
+    for answer in answers {
+        let Some(record) = records.get_mut(&answer.id) else { continue };
+        let was_final = ArcState::from_rest(&answer.state).is_final();
+        record.native_state = newer(answer.state, recorded.get(&answer.id).cloned());
+        let state = ArcState::from_rest(&record.native_state);
+        record.state = state.to_string();
+        if state.is_final() && !was_final {
+            ended.push(answer.id);
+        }
+    }
+    // What the information provider will tell in a minute of a job that has just ended.
+    let endings = in_parallel(&ended, |id| ending(pool, id));
+    for (id, ending) in ended.iter().zip(endings) {
+        if let (Some(record), Ok((exit_code, failure))) = (records.get_mut(id), ending) {
+            record.exit_code = exit_code.unwrap_or(record.exit_code);
+            record.errors.extend(failure);
+        }
+    }
+    let one = |id: &&str| {
+        records
+            .get(*id)
+            .filter(|record| record.found)
+            .cloned()
+            .ok_or_else(|| Error::JobNotFound { job_id: JobId::from(*id) })
+    };
+    Ok(ids.iter().map(one).collect())
+}
+
+/// The states in A-REX's own record of those jobs that have not been said to have ended.
+fn look_up<'a>(
+    pool: &Pool,
+    costs: &Costs,
+    answers: impl Iterator<Item = &'a Answer>,
+) -> Result<HashMap<String, String>> {
+    let pending: Vec<&str> = answers
+        .filter(|answer| !ArcState::from_rest(&answer.state).is_final())
+        .map(|answer| answer.id.as_str())
+        .collect();
+    if pending.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let begun = Instant::now();
+    if costs.list_is_cheaper(pending.len()) {
+        let reply = pool.request(Repeat::Once, "GET", &format!("jobs?state={ALL_STATES}"), b"")?;
+        if reply.code != 200 {
+            return Err(pool.refused(&reply));
+        }
+        let listed = jobs::parse(pool, &reply.body)?.into_iter().map(|answer| (answer.id, answer.state)).collect();
+        costs.update(|measured| measured.list = Some((begun.elapsed(), Instant::now())));
+        return Ok(listed);
+    }
+    let states = in_parallel(&pending, |id| recorded(pool, id));
+    let rounds = u32::try_from(pending.len().div_ceil(AT_ONCE)).unwrap_or(u32::MAX);
+    costs.update(|measured| measured.one = Some(begun.elapsed() / rounds));
+    let mut found = HashMap::with_capacity(pending.len());
+    for (id, state) in pending.into_iter().zip(states) {
+        if let Some(state) = state? {
+            found.insert(id.to_owned(), state);
+        }
+    }
+    Ok(found)
+}
+
+/// What a file of A-REX's control directory holds, if there is one.
+fn diagnose(pool: &Pool, id: &str, file: &str) -> Result<Option<String>> {
+    let reply = pool.request(Repeat::Once, "GET", &format!("jobs/{id}/diagnose/{file}"), b"")?;
+    match reply.code {
+        200 => Ok(Some(String::from_utf8_lossy(&reply.body).into_owned())),
+        404 => Ok(None),
+        _ => Err(pool.refused(&reply)),
+    }
+}
+
+/// The arcrest state of one job, made from the grid-manager's as A-REX does it (`convertActivityStatusREST`).
+fn recorded(pool: &Pool, id: &str) -> Result<Option<String>> {
+    let Some(status) = diagnose(pool, id, "status")? else { return Ok(None) };
+    let status = status.trim();
+    let state = match status.strip_prefix("PENDING:").map_or((status, false), |state| (state, true)) {
+        ("ACCEPTED", false) => "ACCEPTING",
+        ("ACCEPTED", true) => "ACCEPTED",
+        ("PREPARING", false) => "PREPARING",
+        ("PREPARING", true) => "PREPARED",
+        ("SUBMIT", _) => "SUBMITTING",
+        ("INLRMS", false) => "RUNNING",
+        ("INLRMS" | "FINISHED", true) => "EXECUTED",
+        ("FINISHING", _) => "FINISHING",
+        ("CANCELING", _) => "KILLING",
+        ("FINISHED", false) => match diagnose(pool, id, "failed")? {
+            None => "FINISHED",
+            Some(cause) if cause.contains("Job is canceled by external request") => "KILLED",
+            Some(_) => "FAILED",
+        },
+        ("DELETED", _) => "WIPED",
+        _ => return Ok(None),
+    };
+    Ok(Some(state.into()))
+}
+
+/// The exit code of a job that has ended, and why it failed.
+fn ending(pool: &Pool, id: &str) -> Result<(Option<i32>, Option<String>)> {
+    let diag = diagnose(pool, id, "diag")?.unwrap_or_default();
+    let exit_code = diag.lines().rev().find_map(|line| line.strip_prefix("exitcode=")?.trim().parse().ok());
+    let failure = diagnose(pool, id, "failed")?.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    Ok((exit_code, failure))
+}
+
+/// The newer of two states: `recorded` is, but of a job in the batch system only `published` tells more than that.
+fn newer(published: String, recorded: Option<String>) -> String {
+    const IN_BATCH_SYSTEM: [&str; 5] = ["QUEUING", "RUNNING", "HELD", "EXITINGLRMS", "OTHER"];
+    match recorded {
+        None => published,
+        Some(recorded) if recorded == "RUNNING" && IN_BATCH_SYSTEM.contains(&published.as_str()) => published,
+        Some(recorded) => recorded,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_is_newer_but_does_not_tell_queued_from_running() {
+        let newer = |published: &str, recorded: Option<&str>| newer(published.into(), recorded.map(str::to_owned));
+        assert_eq!(newer("QUEUING", None), "QUEUING");
+        assert_eq!(newer("QUEUING", Some("RUNNING")), "QUEUING");
+        assert_eq!(newer("HELD", Some("RUNNING")), "HELD");
+        assert_eq!(newer("PREPARING", Some("RUNNING")), "RUNNING");
+        assert_eq!(newer("RUNNING", Some("FINISHED")), "FINISHED");
+        assert_eq!(newer("ACCEPTING", Some("KILLED")), "KILLED");
+    }
+
+    #[test]
+    fn the_cheaper_way_is_taken_once_both_are_known() {
+        let costs = Costs::default();
+        assert!(!costs.list_is_cheaper(1) && !costs.list_is_cheaper(FEW), "few are never worth a list");
+        assert!(!costs.list_is_cheaper(20) && costs.list_is_cheaper(100), "a guess as long as nothing is known");
+        costs.update(|measured| measured.one = Some(Duration::from_millis(30)));
+        assert!(costs.list_is_cheaper(20), "the list is tried once");
+        costs.update(|measured| measured.list = Some((Duration::from_secs(10), Instant::now())));
+        assert!(!costs.list_is_cheaper(200), "a CE with many jobs");
+        assert!(costs.list_is_cheaper(2000));
+        costs.update(|measured| measured.list = Some((Duration::from_millis(50), Instant::now())));
+        assert!(costs.list_is_cheaper(20), "a CE with few");
+    }
+}
