@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_path_to_error::{Segment, Track};
 
 use crate::error::{Error, Result};
+use crate::logging::{self, LogLevel};
 
 /// The connection to an ARC-CE: what a configuration file holds.
 ///
@@ -29,6 +30,7 @@ use crate::error::{Error, Result};
 /// | `JOBS_INFO_FILE`          | `~/.arc/jobs.dat`                 | ARC's list of submitted jobs                 |
 /// | `OUTPUT_FILE`             | `output`                          | file or directory fetched as a job's output  |
 /// | `INTERFACE`               | `auto`                            | see [`Interface`]                            |
+/// | `DELEGATION`              | `auto`                            | see [`Delegation`]                           |
 ///
 /// A path that is `~` or begins with `~/` is taken from the home directory. What was given is kept as it was given, so
 /// that a configuration which is read and written again is the same document:
@@ -86,6 +88,8 @@ pub struct ConnectionConfig {
     output_file: Option<String>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     interface: Option<Interface>,
+    #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    delegation: Option<Delegation>,
 }
 
 /// `null` is not a way to leave a key out: it would not be written back.
@@ -93,7 +97,7 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Res
     T::deserialize(deserializer).map(Some)
 }
 
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "CLIENT_KEY",
     "CLIENT_CERT",
     "CERTS_DIR",
@@ -105,6 +109,7 @@ const KEYS: [&str; 11] = [
     "JOBS_INFO_FILE",
     "OUTPUT_FILE",
     "INTERFACE",
+    "DELEGATION",
 ];
 
 /// The names under which a job's standard output and error are saved, beside `OUTPUT_FILE`.
@@ -277,7 +282,7 @@ fn invalid(key: &str, message: String) -> Error {
 }
 
 fn log_warning(message: String) {
-    log::warn!(target: "jasmin_arc", "{message}");
+    logging::say(LogLevel::Warning, message);
 }
 
 fn unknown_key(key: &str, path: Option<&Path>) -> String {
@@ -466,6 +471,17 @@ impl ConnectionConfig {
     pub fn interface(&self) -> Interface {
         self.interface.unwrap_or_default()
     }
+
+    /// `DELEGATION`: when jobs get the user's credentials.
+    ///
+    /// ```
+    /// use jasmin_arc::{ConnectionConfig, Delegation};
+    ///
+    /// assert_eq!(ConnectionConfig::default().delegation(), Delegation::Auto);
+    /// ```
+    pub fn delegation(&self) -> Delegation {
+        self.delegation.unwrap_or_default()
+    }
 }
 
 fn expand(given: &Option<PathBuf>, default: &str) -> PathBuf {
@@ -639,6 +655,70 @@ impl ConnectionConfig {
         self.interface = Some(value);
         self
     }
+
+    /// Sets `DELEGATION`.
+    ///
+    /// ```
+    /// use jasmin_arc::{ConnectionConfig, Delegation};
+    ///
+    /// let config = ConnectionConfig::default().with_delegation(Delegation::Never);
+    /// assert_eq!(config.delegation(), Delegation::Never);
+    /// ```
+    pub fn with_delegation(mut self, value: Delegation) -> Self {
+        self.delegation = Some(value);
+        self
+    }
+}
+
+/// The names of the values of an enum: in JSON, in text, and in the error when there is no such name.
+macro_rules! names {
+    ($enum:ident { $($variant:ident: $name:literal,)+ }) => {
+        impl $enum {
+            const NAMES: &[(&'static str, $enum)] = &[$(($name, $enum::$variant)),+];
+
+            /// The name in the configuration.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $($enum::$variant => $name,)+
+                }
+            }
+        }
+
+        impl fmt::Display for $enum {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl Serialize for $enum {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        // Not derived: that would take an object for a name too, and have nothing better to say about a number than
+        // "expected value".
+        impl<'de> Deserialize<'de> for $enum {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Name;
+
+                impl Visitor<'_> for Name {
+                    type Value = $enum;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        write!(f, "one of {}", [$($name),+].join(", "))
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<$enum, E> {
+                        let found = $enum::NAMES.iter().find(|(known, _)| *known == name);
+                        found.map(|(_, value)| *value).ok_or_else(|| E::invalid_value(Unexpected::Str(name), &self))
+                    }
+                }
+
+                deserializer.deserialize_str(Name)
+            }
+        }
+    };
 }
 
 /// How to speak to the CE: the values of the key `INTERFACE`.
@@ -665,56 +745,46 @@ pub enum Interface {
     Internal,
 }
 
-impl Interface {
-    const ALL: [Interface; 4] = [Interface::Auto, Interface::ArcRest, Interface::EmiEs, Interface::Internal];
-
-    /// The name: ARC's, or `auto`.
-    ///
-    /// ```
-    /// assert_eq!(jasmin_arc::Interface::default().as_str(), "auto");
-    /// ```
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Interface::Auto => "auto",
-            Interface::ArcRest => "org.nordugrid.arcrest",
-            Interface::EmiEs => "org.ogf.glue.emies.activitycreation",
-            Interface::Internal => "org.nordugrid.internal",
-        }
+names! {
+    Interface {
+        Auto: "auto",
+        ArcRest: "org.nordugrid.arcrest",
+        EmiEs: "org.ogf.glue.emies.activitycreation",
+        Internal: "org.nordugrid.internal",
     }
 }
 
-impl fmt::Display for Interface {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
+/// When jobs get the user's credentials on the CE (a delegation): the values of the key `DELEGATION`.
+///
+/// A delegation takes the CE half a second to make, and is made once for all jobs until shortly before it expires. It lets
+/// the CE act for the user: fetch input files from, and bring output files to, places that ask who they are.
+///
+/// It is for the REST interface. ARC's own client classes, which are used with the others, make one for each job.
+///
+/// ```
+/// use jasmin_arc::{ConnectionConfig, Delegation};
+///
+/// let config = ConnectionConfig::from_json(r#"{"DELEGATION": "always"}"#)?;
+/// assert_eq!(config.delegation(), Delegation::Always);
+/// # Ok::<(), jasmin_arc::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Delegation {
+    /// `auto`: for jobs that need it. What can be submitted so far never does.
+    #[default]
+    Auto,
+    /// `always`: for every job.
+    Always,
+    /// `never`: for no job.
+    Never,
 }
 
-impl Serialize for Interface {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-// Not derived: that would take an object for a name too, and have nothing better to say about a number than "expected
-// value".
-impl<'de> Deserialize<'de> for Interface {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name;
-
-        impl Visitor<'_> for Name {
-            type Value = Interface;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "one of {}", Interface::ALL.map(Interface::as_str).join(", "))
-            }
-
-            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Interface, E> {
-                let interface = Interface::ALL.into_iter().find(|interface| interface.as_str() == name);
-                interface.ok_or_else(|| E::invalid_value(Unexpected::Str(name), &self))
-            }
-        }
-
-        deserializer.deserialize_str(Name)
+names! {
+    Delegation {
+        Auto: "auto",
+        Always: "always",
+        Never: "never",
     }
 }
 
@@ -761,21 +831,6 @@ impl Endpoint {
             segments.push("arex");
         }
         Ok(Endpoint { scheme, host, port, path: format!("/{}", segments.join("/")) })
-    }
-
-    /// `https` or `http`.
-    pub(crate) fn scheme(&self) -> &str {
-        self.scheme
-    }
-
-    /// The host name in lower case, or the IP address (an IPv6 one without brackets).
-    pub(crate) fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// The port.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
     }
 
     /// The path: `/arex`.
@@ -972,6 +1027,7 @@ mod tests {
             "JOBS_INFO_FILE": "/tmp/\u{fc} \u{1f980} \"jobs\".dat",
             "OUTPUT_FILE": "~/out/",
             "INTERFACE": "org.nordugrid.arcrest",
+            "DELEGATION": "always",
         })
     }
 
@@ -1005,7 +1061,8 @@ mod tests {
             .with_proxy_renewal_threshold(Duration::ZERO)
             .with_jobs_info_file("/tmp/\u{fc} \u{1f980} \"jobs\".dat")
             .with_output_file("~/out/")
-            .with_interface(Interface::ArcRest);
+            .with_interface(Interface::ArcRest)
+            .with_delegation(Delegation::Always);
         built.validate().unwrap();
         assert_eq!(serde_json::to_value(&built).unwrap(), full());
         assert_eq!(load(&full().to_string()).0, built);
@@ -1100,7 +1157,7 @@ mod tests {
                 check_refused(&text, 2, "INTERFACE", allowed);
             }
         }
-        for interface in Interface::ALL {
+        for &(_, interface) in Interface::NAMES {
             let (config, _) = load(&json!({ "INTERFACE": interface.as_str() }).to_string());
             assert_eq!(config.interface(), interface);
             assert_eq!(interface.to_string(), interface.as_str());
@@ -1255,7 +1312,7 @@ mod tests {
         }
 
         let endpoint = Endpoint::parse("http://[::1]:8080").unwrap();
-        assert_eq!((endpoint.scheme(), endpoint.host(), endpoint.port()), ("http", "::1", 8080));
+        assert_eq!((endpoint.scheme, endpoint.host.as_str(), endpoint.port), ("http", "::1", 8080));
         assert_eq!((endpoint.path(), endpoint.authority().as_str()), ("/arex", "[::1]:8080"));
     }
 

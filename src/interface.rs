@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::backend::Backend;
 use crate::backend::plugin::PluginBackend;
 use crate::backend::rest::RestBackend;
-use crate::config::{ConnectionConfig, Endpoint, Interface};
+use crate::config::{ConnectionConfig, Delegation, Endpoint, Interface};
 use crate::description::JobDescription;
 use crate::error::{Error, Result};
 use crate::ffi::{self, CredentialInfo, Description, JobPlace, LocalInput, SessionSettings};
@@ -17,6 +17,7 @@ use crate::logging::{self, Destination, Entered, Log, LogLevel};
 use crate::outputs;
 use crate::proxy::{CredentialReader, Proxy, ProxySettings};
 use crate::status::JobStatus;
+use crate::store;
 
 /// How long ARC waits for a CE that says nothing.
 const TIMEOUT_SECONDS: u32 = 60;
@@ -139,16 +140,7 @@ impl ArcInterfaceBuilder {
         };
         config.validate()?;
         let endpoint = config.endpoint()?;
-        let settings = ProxySettings {
-            arcproxy: config.arcproxy_path(),
-            certificate: config.client_cert(),
-            key: config.client_key(),
-            certs_dir: config.certs_dir(),
-            proxy: config.proxy_file(),
-            validity: config.proxy_validity_period(),
-            threshold: config.proxy_renewal_threshold(),
-        };
-        let proxy = Proxy::new(settings, Arc::new(ArcCredentials));
+        let proxy = Proxy::new(proxy_settings(&config), Arc::new(ArcCredentials));
         Ok(ArcInterface(Arc::new(Inner { config, endpoint, log: log.clone(), proxy, backend: Mutex::new(None) })))
     }
 }
@@ -271,11 +263,49 @@ impl ArcInterface {
     /// # }
     /// ```
     pub fn submit(&self, job: &JobDescription) -> Result<JobId> {
-        let description = prepare(job)?;
-        let _entered = self.begin()?;
-        let accepted = |places: &[JobPlace]| self.remember(places);
-        let place = only(self.backend()?.submit(&[description], &accepted)?, &self.0.endpoint)??;
-        Ok(JobId::from(place.id))
+        only(self.submit_jobs(std::slice::from_ref(job))?, &self.0.endpoint)?
+    }
+
+    /// Submits any number of jobs. The results are in the order of `jobs`; one that fails does not harm the others.
+    ///
+    /// With the REST interface some hundreds of jobs go into one request, and the input files follow, several at a time.
+    ///
+    /// # Errors
+    ///
+    /// For one job: [`Error::InputFile`], [`Error::InvalidJobDescription`] (both found before anything is sent), and
+    /// [`Error::JobSubmission`]. For the call, when nothing has been submitted: [`Error::ProxyGeneration`], and
+    /// [`Error::Connection`] if the CE does not answer.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// use jasmin_arc::JobDescription;
+    ///
+    /// let jobs: Vec<_> = (0..1000).map(|n| JobDescription::new("/bin/echo").with_arg(n.to_string())).collect();
+    /// for (n, submitted) in arc.submit_jobs(&jobs)?.into_iter().enumerate() {
+    ///     match submitted {
+    ///         Ok(id) => println!("{n} is {id}"),
+    ///         Err(error) => eprintln!("{n} was not submitted: {error}"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn submit_jobs(&self, jobs: &[JobDescription]) -> Result<Vec<Result<JobId>>> {
+        let prepared: Vec<Result<Description>> = jobs.iter().map(prepare).collect();
+        let good: Vec<Description> = prepared.iter().flatten().cloned().collect();
+        let mut submitted = if good.is_empty() {
+            Vec::new()
+        } else {
+            let _entered = self.begin()?;
+            self.backend()?.submit(&good, &|places| self.remember(places))?
+        }
+        .into_iter();
+        let lost = || Err(Error::Connection { endpoint: self.0.endpoint.url(), message: "no answer".into() });
+        let one = |job: Result<Description>| {
+            job.and_then(|_| submitted.next().unwrap_or_else(lost)).map(|place| JobId::from(place.id))
+        };
+        Ok(prepared.into_iter().map(one).collect())
     }
 
     /// The status of a job.
@@ -293,8 +323,32 @@ impl ArcInterface {
     /// # }
     /// ```
     pub fn job_status(&self, id: &JobId) -> Result<JobStatus> {
+        only(self.job_statuses(std::slice::from_ref(id))?, &self.0.endpoint)?
+    }
+
+    /// The statuses of any number of jobs, in the order of `ids`.
+    ///
+    /// # Errors
+    ///
+    /// For one job: [`Error::JobNotFound`]. For the call: [`Error::ProxyGeneration`], and [`Error::Connection`] if the CE
+    /// does not answer.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
+    /// let ended = arc.job_statuses(&jobs)?.iter().flatten().filter(|status| status.is_final()).count();
+    /// println!("{ended} of {} jobs have ended", jobs.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn job_statuses(&self, ids: &[JobId]) -> Result<Vec<Result<JobStatus>>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let _entered = self.begin()?;
-        only(self.backend()?.states(std::slice::from_ref(id))?, &self.0.endpoint)?.map(JobStatus::from)
+        let states = self.backend()?.states(ids)?;
+        Ok(states.into_iter().map(|state| state.map(JobStatus::from)).collect())
     }
 
     /// All that the CE tells of a job.
@@ -313,8 +367,31 @@ impl ArcInterface {
     /// # }
     /// ```
     pub fn job(&self, id: &JobId) -> Result<JobInfo> {
+        only(self.jobs(std::slice::from_ref(id))?, &self.0.endpoint)?
+    }
+
+    /// All that the CE tells of any number of jobs, in the order of `ids`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`job_statuses`](Self::job_statuses).
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let ids: Vec<jasmin_arc::JobId> = Vec::new();
+    /// for job in arc.jobs(&ids)?.into_iter().flatten() {
+    ///     println!("{} {} {:?}", job.id, job.state, job.used_cpu_time);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let _entered = self.begin()?;
-        only(self.backend()?.jobs(std::slice::from_ref(id))?, &self.0.endpoint)?
+        self.backend()?.jobs(ids)
     }
 
     /// Cancels a job: its processes are killed, and its status becomes [`JobStatus::Failed`]. One that has ended already
@@ -335,9 +412,59 @@ impl ArcInterface {
     /// # }
     /// ```
     pub fn cancel_job(&self, id: &JobId) -> Result<()> {
+        only(self.cancel_jobs(std::slice::from_ref(id))?, &self.0.endpoint)?
+    }
+
+    /// Cancels any number of jobs; the results are in the order of `ids`.
+    ///
+    /// # Errors
+    ///
+    /// For one job: as for [`cancel_job`](Self::cancel_job). For the call: [`Error::ProxyGeneration`], and
+    /// [`Error::Connection`] if the CE does not answer.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
+    /// for (id, cancelled) in jobs.iter().zip(arc.cancel_jobs(&jobs)?) {
+    ///     if let Err(error) = cancelled {
+    ///         eprintln!("{id}: {error}");
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cancel_jobs(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let _entered = self.begin()?;
-        logging::say(LogLevel::Info, format!("cancelling job {id}"));
-        only(self.backend()?.cancel(std::slice::from_ref(id))?, &self.0.endpoint)?
+        ids.iter().for_each(|id| logging::say(LogLevel::Info, format!("cancelling job {id}")));
+        self.backend()?.cancel(ids)
+    }
+
+    /// Removes jobs that have ended from the CE, with all their files; the results are in the order of `ids`. Without this
+    /// a CE keeps them for some days.
+    ///
+    /// # Errors
+    ///
+    /// For one job: [`Error::JobNotFound`]; [`Error::JobOperation`] if it has not ended. For the call:
+    /// [`Error::ProxyGeneration`], and [`Error::Connection`] if the CE does not answer.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
+    /// arc.clean_jobs(&jobs)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn clean_jobs(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _entered = self.begin()?;
+        self.backend()?.clean(ids)
     }
 
     /// Fetches the files that the CE keeps of a job into a new temporary directory, and returns its path: what
@@ -368,7 +495,39 @@ impl ArcInterface {
         if files.is_empty() {
             return Ok(None);
         }
-        outputs::save_in_new_directory(&*backend, id, &files).map(Some)
+        outputs::save_in_new_directory(&*backend, id, files).map(Some)
+    }
+
+    /// Fetches the files that the CE keeps of any number of jobs into `directory`, each job's into a sub-directory with the
+    /// last part of its id as name, and returns the paths of those, in the order of `ids`. `None`, and no sub-directory,
+    /// for a job of which there is nothing to fetch.
+    ///
+    /// `directory` is made if need be. A file that is already there is replaced when the new one has come whole: the call
+    /// can be repeated after an error.
+    ///
+    /// # Errors
+    ///
+    /// For one job: [`Error::JobNotFound`]; [`Error::OutputFile`] if a file does not arrive whole: what came before it is
+    /// there. For the call: [`Error::ProxyGeneration`], and [`Error::Connection`] if the CE does not answer.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
+    /// for saved in arc.save_jobs_outputs(&jobs, "results".as_ref())? {
+    ///     println!("{:?}", saved?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn save_jobs_outputs(&self, ids: &[JobId], directory: &Path) -> Result<Vec<Result<Option<PathBuf>>>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _entered = self.begin()?;
+        let backend = self.backend()?;
+        let listed = backend.files(ids)?;
+        Ok(outputs::save_all(&*backend, ids, listed, directory))
     }
 
     /// What comes before every operation on the CE: its log, and a proxy that is valid.
@@ -405,10 +564,11 @@ impl ArcInterface {
 
     fn pick(&self, settings: &SessionSettings) -> Result<Arc<dyn Backend>> {
         let endpoint = || self.0.endpoint.clone();
+        let delegation = self.0.config.delegation() == Delegation::Always;
         match self.0.config.interface() {
-            Interface::ArcRest => Ok(Arc::new(RestBackend::new(endpoint(), settings, false)?)),
+            Interface::ArcRest => Ok(Arc::new(RestBackend::new(endpoint(), settings, delegation)?)),
             Interface::Auto => {
-                let rest = RestBackend::new(endpoint(), settings, false)?;
+                let rest = RestBackend::new(endpoint(), settings, delegation)?;
                 if rest.offered()? {
                     return Ok(Arc::new(rest));
                 }
@@ -425,19 +585,24 @@ impl ArcInterface {
             logging::say(LogLevel::Info, format!("started job {}", place.id));
         }
         let path = self.0.config.jobs_info_file();
-        let stored = path.to_str().ok_or_else(|| "the path is not UTF-8".to_owned()).and_then(|text| {
-            if let Some(parent) = path.parent() {
-                std::fs::create_dir_all(parent).map_err(|error| error.to_string())?;
-            }
-            let (stored, reasons) = logging::capture(|| ffi::store_jobs(text, places));
-            stored.map_err(|error| format!("{error}: {}", reasons.text()))
-        });
-        if let Err(message) = stored {
+        if let Err(message) = store::add(&path, places) {
             let ids: Vec<&str> = places.iter().map(|place| place.id.as_str()).collect();
             let message =
                 format!("the job list {} cannot be written: {message}; not in it: {}", path.display(), ids.join(" "));
             logging::say(LogLevel::Warning, message);
         }
+    }
+}
+
+fn proxy_settings(config: &ConnectionConfig) -> ProxySettings {
+    ProxySettings {
+        arcproxy: config.arcproxy_path(),
+        certificate: config.client_cert(),
+        key: config.client_key(),
+        certs_dir: config.certs_dir(),
+        proxy: config.proxy_file(),
+        validity: config.proxy_validity_period(),
+        threshold: config.proxy_renewal_threshold(),
     }
 }
 
@@ -484,4 +649,219 @@ fn prepare(job: &JobDescription) -> Result<Description> {
         stderr: job.stderr().into(),
         delegation: String::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::Ordering;
+    use std::time::{Duration, SystemTime};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::backend::fake::FakeBackend;
+    use crate::status::ArcState;
+
+    struct AnyCredential;
+
+    impl CredentialReader for AnyCredential {
+        fn read(&self, _: &Path) -> std::result::Result<CredentialInfo, String> {
+            let now = SystemTime::now();
+            Ok(CredentialInfo {
+                identity: "/CN=me".into(),
+                certificate: "mine".into(),
+                not_before: now,
+                not_after: now + Duration::from_secs(3600),
+            })
+        }
+    }
+
+    /// An interface to a CE in memory, with a proxy that seems good.
+    fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str| {
+            let path = directory.path().join(name);
+            fs::write(&path, name).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            path
+        };
+        let config = ConnectionConfig::default()
+            .with_client_cert(file("cert.pem"))
+            .with_client_key(file("key.pem"))
+            .with_proxy_file(file("proxy.pem"))
+            .with_jobs_info_file(directory.path().join("jobs.dat"))
+            .with_arc_server("ce.example.org");
+        let log = Log::new(LogLevel::Info, Destination::Nowhere);
+        let backend = Arc::new(FakeBackend::default());
+        let as_backend: Arc<dyn Backend> = backend.clone();
+        let arc = ArcInterface(Arc::new(Inner {
+            endpoint: config.endpoint().unwrap(),
+            proxy: Proxy::new(proxy_settings(&config), Arc::new(AnyCredential)),
+            config,
+            log,
+            backend: Mutex::new(Some(as_backend)),
+        }));
+        (arc, backend, directory)
+    }
+
+    fn calls(backend: &FakeBackend) -> usize {
+        backend.calls.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn an_interface_can_be_shared() {
+        fn shared<T: Clone + Send + Sync + fmt::Debug>(_: &T) {}
+        let (arc, ..) = fake();
+        shared(&arc);
+        assert!(format!("{arc:?}").contains("ce.example.org"));
+    }
+
+    #[test]
+    fn a_job_goes_its_way() {
+        let (arc, backend, directory) = fake();
+        let input = directory.path().join("data.txt");
+        fs::write(&input, "data").unwrap();
+        let id = arc.submit_job("/bin/cat", &["data.txt", ""], &[&input]).unwrap();
+        let job = backend.jobs()[id.as_str()].description.clone();
+        assert_eq!(
+            (job.executable.as_str(), &job.arguments[..]),
+            ("/bin/cat", &["data.txt".to_owned(), String::new()][..])
+        );
+        assert_eq!(job.outputs, ["output"]);
+        assert_eq!((job.inputs[0].name.as_str(), job.inputs[0].path.as_str()), ("data.txt", input.to_str().unwrap()));
+
+        assert_eq!(arc.job_status(&id).unwrap(), JobStatus::NotSubmitted);
+        backend.jobs().get_mut(id.as_str()).unwrap().state = ArcState::Running;
+        assert_eq!(arc.job_status(&id).unwrap(), JobStatus::InProgress);
+        assert_eq!(arc.job(&id).unwrap().state, ArcState::Running);
+        assert!(matches!(arc.save_job_outputs(&id), Ok(None)));
+        arc.cancel_job(&id).unwrap();
+        assert_eq!(arc.job_status(&id).unwrap(), JobStatus::Failed);
+        arc.cancel_job(&id).unwrap();
+        arc.clean_jobs(std::slice::from_ref(&id)).unwrap().pop().unwrap().unwrap();
+        assert!(matches!(arc.job_status(&id), Err(Error::JobNotFound { job_id }) if job_id == id));
+    }
+
+    #[test]
+    fn a_bad_job_does_not_harm_the_others() {
+        let (arc, backend, _directory) = fake();
+        let jobs = [
+            JobDescription::new("/bin/true"),
+            JobDescription::new("/bin/true").with_arg("\0"),
+            JobDescription::new("/refused"),
+            JobDescription::new("/bin/cat").with_input_file("/no/such/file"),
+            JobDescription::new("/bin/false"),
+        ];
+        let results = arc.submit_jobs(&jobs).unwrap();
+        assert!(matches!(
+            &results[..],
+            [
+                Ok(_),
+                Err(Error::InvalidJobDescription { .. }),
+                Err(Error::JobSubmission { .. }),
+                Err(Error::InputFile { .. }),
+                Ok(_)
+            ]
+        ));
+        assert_eq!(backend.jobs()[results[4].as_ref().unwrap().as_str()].description.executable, "/bin/false");
+        assert_eq!(calls(&backend), 1);
+    }
+
+    #[test]
+    fn nothing_is_sent_for_what_cannot_be_submitted() {
+        let (arc, backend, _directory) = fake();
+        assert!(matches!(arc.submit_job("/bin/true", &["\0"], &[]), Err(Error::InvalidJobDescription { .. })));
+        let missing = Path::new("/no/such/file");
+        assert!(matches!(
+            arc.submit_job("/bin/true", &[], &[missing]),
+            Err(Error::InputFile { path, .. }) if path == missing
+        ));
+        for empty in [arc.submit_jobs(&[]).unwrap().len(), arc.job_statuses(&[]).unwrap().len()] {
+            assert_eq!(empty, 0);
+        }
+        assert_eq!(calls(&backend), 0);
+    }
+
+    #[test]
+    fn results_are_in_the_order_of_the_ids() {
+        let (arc, _backend, _directory) = fake();
+        let good = arc.submit_job("/bin/true", &[], &[]).unwrap();
+        let ids = [JobId::from("no such job"), good.clone(), JobId::from(""), good];
+        let statuses = arc.job_statuses(&ids).unwrap();
+        assert_eq!(statuses.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, false, true]);
+        assert_eq!(arc.jobs(&ids).unwrap().iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, false, true]);
+    }
+
+    #[test]
+    fn a_ce_that_is_away_is_an_error_of_the_call() {
+        let (arc, backend, _directory) = fake();
+        *backend.unreachable.lock().unwrap() = Some("no route".into());
+        let error = arc.job_statuses(&[JobId::from("a")]).unwrap_err();
+        assert!(error.is_retryable() && error.to_string().contains("no route"), "{error}");
+    }
+
+    #[test]
+    fn outputs_are_saved_in_new_directories_or_in_one_for_each_job() {
+        let (arc, backend, directory) = fake();
+        let ids: Vec<JobId> = arc
+            .submit_jobs(&[JobDescription::new("/1"), JobDescription::new("/2"), JobDescription::new("/3")])
+            .unwrap()
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        let files = |text: &str| {
+            vec![
+                ("stdout.txt".to_owned(), text.as_bytes().to_vec(), None),
+                ("out/deep/file".to_owned(), b"deep".to_vec(), Some(4)),
+            ]
+        };
+        backend.jobs().get_mut(ids[0].as_str()).unwrap().files = files("one");
+        backend.jobs().get_mut(ids[2].as_str()).unwrap().files = files("three");
+
+        let first = arc.save_job_outputs(&ids[0]).unwrap().unwrap();
+        let second = arc.save_job_outputs(&ids[0]).unwrap().unwrap();
+        assert_ne!(first, second);
+        assert_eq!(fs::metadata(&first).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::read_to_string(first.join("stdout.txt")).unwrap(), "one");
+        assert_eq!(fs::read_to_string(first.join("out/deep/file")).unwrap(), "deep");
+        assert_eq!(fs::read_dir(&first).unwrap().count(), 2, "nothing else is left there");
+        [first, second].iter().for_each(|path| fs::remove_dir_all(path).unwrap());
+
+        let results = directory.path().join("new/results");
+        for _ in 0..2 {
+            let saved = arc.save_jobs_outputs(&ids, &results).unwrap();
+            let saved: Vec<Option<PathBuf>> = saved.into_iter().map(Result::unwrap).collect();
+            assert_eq!(saved, [Some(results.join("1")), None, Some(results.join("3"))]);
+            assert_eq!(fs::read_to_string(results.join("3/stdout.txt")).unwrap(), "three");
+            assert_eq!(fs::read_dir(&results).unwrap().count(), 2);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_short_or_leads_elsewhere_is_never_shown() {
+        let (arc, backend, directory) = fake();
+        let id = arc.submit_job("/1", &[], &[]).unwrap();
+        let set = |files: Vec<(&str, &str, Option<u64>)>| {
+            let files = files.into_iter().map(|(name, text, size)| (name.to_owned(), text.as_bytes().to_vec(), size));
+            backend.jobs().get_mut(id.as_str()).unwrap().files = files.collect();
+        };
+        let results = directory.path().join("results");
+        let save = || arc.save_jobs_outputs(std::slice::from_ref(&id), &results).unwrap().pop().unwrap();
+
+        set(vec![("whole", "abc", Some(3)), ("short", "ab", Some(3)), ("grown", "abcd", Some(3))]);
+        assert!(matches!(save(), Err(Error::OutputFile { path, .. }) if path.ends_with("1/short")));
+        let mut left: Vec<_> =
+            fs::read_dir(results.join("1")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["grown", "whole"]);
+
+        for name in ["../evil", "/evil", "a/../../evil", "", ".", "a\0b", "a/"] {
+            set(vec![(name, "x", None)]);
+            assert!(matches!(save(), Err(Error::OutputFile { .. })), "{name:?}");
+            assert!(matches!(arc.save_job_outputs(&id), Err(Error::OutputFile { .. })), "{name:?}");
+        }
+        assert!(!directory.path().join("evil").exists() && !results.join("evil").exists());
+    }
 }

@@ -11,9 +11,10 @@ mod logging;
 mod outputs;
 mod proxy;
 mod status;
+mod store;
 mod uri;
 
-pub use config::{ConnectionConfig, Interface};
+pub use config::{ConnectionConfig, Delegation, Interface};
 pub use description::{InputFile, JobDescription};
 pub use error::{Error, Result};
 pub use interface::{ArcInterface, ArcInterfaceBuilder};

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use tempfile::TempDir;
@@ -10,64 +11,114 @@ use crate::backend::{Backend, Fetch, SessionFile};
 use crate::error::{Error, Result};
 use crate::job::JobId;
 
-/// Saves the files of one job below `directory`, which must exist.
-///
-/// Each file is fetched into a directory beside its place and moved there when all of it has come.
-pub(crate) fn save(backend: &dyn Backend, id: &JobId, files: &[SessionFile], directory: &Path) -> Result<()> {
-    let failed = |path: &Path, message: String, source: Option<io::Error>| Error::OutputFile {
-        job_id: id.clone(),
-        path: path.into(),
-        message,
-        source,
-    };
-    // The CE chooses these names: none may lead anywhere else.
-    let targets = files
-        .iter()
-        .map(|file| {
-            inside(directory, &file.path)
-                .ok_or_else(|| failed(directory, format!("the CE names a file {:?}", file.path), None))
-        })
-        .collect::<Result<Vec<PathBuf>>>()?;
-
-    let partial = tempfile::Builder::new()
-        .prefix(".partial-")
-        .tempdir_in(directory)
-        .map_err(|error| failed(directory, "no directory can be made in it".into(), Some(error)))?;
-    let wanted: Vec<Fetch<'_>> = files
-        .iter()
-        .zip(&targets)
-        .enumerate()
-        .map(|(number, (file, target))| Fetch { id, file, to: partial.path().join(number.to_string()), shown: target })
-        .collect();
-    for (fetch, fetched) in wanted.iter().zip(backend.fetch(&wanted)) {
-        fetched?;
-        let into_place = || -> io::Result<()> {
-            let size = fs::metadata(&fetch.to)?.len();
-            // The file of a running job may have grown since it was listed, but not shrunk.
-            if let Some(listed) = fetch.file.size.filter(|listed| size < *listed) {
-                return Err(io::Error::other(format!("{size} bytes of {listed} have come")));
-            }
-            if let Some(parent) = fetch.shown.parent() {
-                fs::create_dir_all(parent)?;
-            }
-            fs::rename(&fetch.to, fetch.shown)
-        };
-        into_place().map_err(|error| failed(fetch.shown, error.to_string(), Some(error)))?;
+/// Saves the files of jobs, each job's below a sub-directory of `directory` with the last part of its id as name.
+pub(crate) fn save_all(
+    backend: &dyn Backend,
+    ids: &[JobId],
+    listed: Vec<Result<Vec<SessionFile>>>,
+    directory: &Path,
+) -> Vec<Result<Option<PathBuf>>> {
+    let mut plans = Vec::with_capacity(ids.len());
+    for (id, files) in ids.iter().zip(listed) {
+        plans.push(match files {
+            Ok(files) if files.is_empty() => Ok(None),
+            // The CE knows the job by its id, so that is a harmless name.
+            Ok(files) => Plan::new(id, files, directory.join(id.local_id())).map(Some),
+            Err(error) => Err(error),
+        });
     }
-    Ok(())
+    let saved = save(backend, plans.iter().flatten().flatten());
+    let mut saved = saved.into_iter();
+    let one = |plan: Result<Option<Plan>>| match plan? {
+        None => Ok(None),
+        Some(plan) => saved.next().unwrap_or(Ok(())).map(|()| Some(plan.directory)),
+    };
+    plans.into_iter().map(one).collect()
 }
 
 /// Saves the files of one job in a new temporary directory, which is the caller's from then on.
-pub(crate) fn save_in_new_directory(backend: &dyn Backend, id: &JobId, files: &[SessionFile]) -> Result<PathBuf> {
-    let directory: TempDir =
-        tempfile::Builder::new().prefix("jasmin_arc-").tempdir().map_err(|error| Error::OutputFile {
-            job_id: id.clone(),
-            path: std::env::temp_dir(),
-            message: error.to_string(),
-            source: Some(error),
-        })?;
-    save(backend, id, files, directory.path())?;
+pub(crate) fn save_in_new_directory(backend: &dyn Backend, id: &JobId, files: Vec<SessionFile>) -> Result<PathBuf> {
+    let private = fs::Permissions::from_mode(0o700);
+    let directory: TempDir = tempfile::Builder::new()
+        .prefix("jasmin_arc-")
+        .permissions(private)
+        .tempdir()
+        .map_err(|error| failed(id, &std::env::temp_dir(), "no directory can be made in it".into(), Some(error)))?;
+    let plan = Plan::new(id, files, directory.path().to_owned())?;
+    save(backend, std::iter::once(&plan)).into_iter().collect::<Result<()>>()?;
+    drop(plan);
     Ok(directory.keep())
+}
+
+/// Where the files of one job will be.
+struct Plan<'a> {
+    id: &'a JobId,
+    files: Vec<SessionFile>,
+    targets: Vec<PathBuf>,
+    directory: PathBuf,
+    /// Beside their places, so that they can be moved there.
+    partial: TempDir,
+}
+
+impl<'a> Plan<'a> {
+    fn new(id: &'a JobId, files: Vec<SessionFile>, directory: PathBuf) -> Result<Plan<'a>> {
+        // The CE chooses these names: none may lead anywhere else.
+        let target = |file: &SessionFile| {
+            inside(&directory, &file.path)
+                .ok_or_else(|| failed(id, &directory, format!("the CE names a file {:?}", file.path), None))
+        };
+        let targets = files.iter().map(target).collect::<Result<_>>()?;
+        let partial = fs::create_dir_all(&directory)
+            .and_then(|()| tempfile::Builder::new().prefix(".partial-").tempdir_in(&directory))
+            .map_err(|error| failed(id, &directory, "no directory can be made in it".into(), Some(error)))?;
+        Ok(Plan { id, files, targets, directory, partial })
+    }
+}
+
+/// Fetches the files of all plans together, and moves each to its place when all of it has come.
+fn save<'a>(backend: &dyn Backend, plans: impl Iterator<Item = &'a Plan<'a>> + Clone) -> Vec<Result<()>> {
+    let wanted: Vec<Fetch<'_>> = plans
+        .clone()
+        .flat_map(|plan| {
+            let files = plan.files.iter().zip(&plan.targets).enumerate();
+            files.map(|(number, (file, target))| Fetch {
+                id: plan.id,
+                file,
+                to: plan.partial.path().join(number.to_string()),
+                shown: target,
+            })
+        })
+        .collect();
+    let mut fetched = wanted.iter().zip(backend.fetch(&wanted));
+    plans
+        .map(|plan| {
+            let mut result = Ok(());
+            for (fetch, outcome) in fetched.by_ref().take(plan.files.len()) {
+                let outcome = outcome.and_then(|()| into_place(fetch));
+                result = result.and(outcome);
+            }
+            result
+        })
+        .collect()
+}
+
+fn into_place(fetch: &Fetch<'_>) -> Result<()> {
+    let place = || -> io::Result<()> {
+        let size = fs::metadata(&fetch.to)?.len();
+        // The file of a running job may have grown since it was listed, but not shrunk.
+        if let Some(listed) = fetch.file.size.filter(|listed| size < *listed) {
+            return Err(io::Error::other(format!("{size} bytes of {listed} have come")));
+        }
+        if let Some(parent) = fetch.shown.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::rename(&fetch.to, fetch.shown)
+    };
+    place().map_err(|error| failed(fetch.id, fetch.shown, error.to_string(), Some(error)))
+}
+
+fn failed(id: &JobId, path: &Path, message: String, source: Option<io::Error>) -> Error {
+    Error::OutputFile { job_id: id.clone(), path: path.into(), message, source }
 }
 
 /// The path of a file of the session directory below `directory`, or `None` when it would be outside.

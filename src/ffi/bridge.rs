@@ -1,8 +1,9 @@
 //! The declarations of the bridge to C++, and nothing else.
 #![allow(unreachable_pub)] // what a bridge generates is pub
+#![allow(dead_code)] // some is for the tests alone
 
 #[cxx::bridge(namespace = "jasmin_arc")]
-pub(crate) mod bridge {
+pub(crate) mod cpp {
     /// What a certificate or proxy file holds. Times are seconds since 1970.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct CredentialFile {

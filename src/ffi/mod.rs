@@ -12,11 +12,11 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-pub(crate) use bridge::bridge::{
+pub(crate) use bridge::cpp::{
     Description, HttpReply, JobPlace, JobRecord, LocalInput, RemoteFile, SessionSettings, Submission,
 };
 
-use bridge::bridge as cpp;
+use bridge::cpp;
 
 use crate::error::{Error, Result};
 use crate::logging;
@@ -222,6 +222,13 @@ mod tests {
         assert_eq!(what(1), "a std::string");
         assert_eq!(what(2), "exception of type int");
         assert_eq!(what(3), "a std::exception");
+    }
+
+    #[test]
+    fn arcs_log_comes_to_rust() {
+        start().unwrap();
+        let ((), reasons) = logging::capture(|| cpp::logging_say(4, "50% of \u{1f980}").unwrap());
+        assert_eq!(reasons.text(), "50% of \u{1f980}");
     }
 
     #[test]

@@ -229,14 +229,14 @@ impl Backend for RestBackend {
         self.ask(ids, |ids| {
             // A-REX takes the order for a job that has ended too, and keeps it lying about.
             let answers = act(&self.pool, "status", ids)?;
-            let running = |answer: &&Answer| answer.code == 200 && !ArcState::from_rest(&answer.state).is_final();
-            let running: Vec<&str> = answers.iter().filter(running).map(|answer| answer.id.as_str()).collect();
-            let mut cancelled: HashMap<&str, Result<()>> =
-                running.iter().copied().zip(self.operate("cancel", "kill", &running)?).collect();
-            let one = |answer: &Answer| match cancelled.remove(answer.id.as_str()) {
-                Some(result) => result,
-                None if answer.code == 404 => Err(Error::JobNotFound { job_id: answer.id.as_str().into() }),
-                None => Ok(()),
+            let is_running = |answer: &Answer| answer.code == 200 && !ArcState::from_rest(&answer.state).is_final();
+            let running: Vec<&str> =
+                answers.iter().filter(|answer| is_running(answer)).map(|answer| answer.id.as_str()).collect();
+            let mut cancelled = self.operate("cancel", "kill", &running)?.into_iter();
+            let one = |answer: &Answer| match answer.code {
+                404 => Err(Error::JobNotFound { job_id: answer.id.as_str().into() }),
+                _ if is_running(answer) => cancelled.next().unwrap_or(Ok(())),
+                _ => Ok(()),
             };
             Ok(answers.iter().map(one).collect())
         })
@@ -245,18 +245,16 @@ impl Backend for RestBackend {
     fn clean(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
         self.ask(ids, |ids| {
             let states = states::fresh(&self.pool, &self.costs, ids)?;
-            let is_ended =
-                |state: &Result<String>| state.as_ref().is_ok_and(|state| ArcState::from_rest(state).is_final());
+            let is_ended = |state: &Result<String>| matches!(state, Ok(state) if ArcState::from_rest(state).is_final());
             let ended: Vec<&str> =
                 ids.iter().zip(&states).filter(|(_, state)| is_ended(state)).map(|(id, _)| *id).collect();
-            let mut cleaned: HashMap<&str, Result<()>> =
-                ended.iter().copied().zip(self.operate("clean", "clean", &ended)?).collect();
+            let mut cleaned = self.operate("clean", "clean", &ended)?.into_iter();
             let one = |(id, state): (&&str, Result<String>)| {
-                let state = state?;
-                cleaned.remove(*id).unwrap_or_else(|| {
-                    let message = format!("it has not ended: it is {state}");
-                    Err(Error::JobOperation { job_id: JobId::from(*id), operation: "clean", message })
-                })
+                if is_ended(&state) {
+                    return cleaned.next().unwrap_or(Ok(()));
+                }
+                let message = format!("it has not ended: it is {}", state?);
+                Err(Error::JobOperation { job_id: JobId::from(*id), operation: "clean", message })
             };
             Ok(ids.iter().zip(states).map(one).collect())
         })

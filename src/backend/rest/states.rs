@@ -66,9 +66,9 @@ impl Costs {
 /// The arcrest states of jobs.
 pub(super) fn fresh(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<String>>> {
     let answers = act(pool, "status", ids)?;
-    let mut recorded = look_up(pool, costs, answers.iter().filter(|answer| answer.code == 200))?;
+    let recorded = look_up(pool, costs, answers.iter().filter(|answer| answer.code == 200))?;
     let one = |answer: Answer| match answer.code {
-        200 => Ok(newer(answer.state, recorded.remove(&answer.id))),
+        200 => Ok(newer(answer.state, recorded.get(&answer.id).cloned())),
         404 => Err(Error::JobNotFound { job_id: answer.id.into() }),
         _ => Err(Error::JobOperation { job_id: answer.id.into(), operation: "ask for", message: answer.reason }),
     };

@@ -1,0 +1,131 @@
+//! The job list at `JOBS_INFO_FILE`, which ARC's command-line tools share (`arcstat -j`).
+//!
+//! ARC's own class writes it, but takes a transaction and some 10 ms for each job. So ARC writes the first job of a batch,
+//! which makes the table, or brings an old one up to date, in whatever form the installed ARC has; the others are copies
+//! of that row with what is different put in, all in one transaction.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, named_params};
+
+use crate::ffi::{self, JobPlace};
+use crate::logging;
+
+/// How long another process may hold the list.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Adds jobs to the list, which is made if need be. The error is a text.
+pub(crate) fn add(path: &Path, jobs: &[JobPlace]) -> Result<(), String> {
+    let Some((first, others)) = jobs.split_first() else { return Ok(()) };
+    let text = path.to_str().ok_or("the path is not UTF-8")?;
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(|error| error.to_string())?;
+    }
+    let (stored, reasons) = logging::capture(|| ffi::store_jobs(text, std::slice::from_ref(first)));
+    stored.map_err(|error| format!("{error}: {}", reasons.text()))?;
+    if others.is_empty() {
+        return Ok(());
+    }
+    add_like(path, first, others).map_err(|error| error.to_string())
+}
+
+fn add_like(path: &Path, first: &JobPlace, others: &[JobPlace]) -> rusqlite::Result<()> {
+    let mut list =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    list.busy_timeout(PATIENCE)?;
+    list.execute("CREATE TEMP TABLE job AS SELECT * FROM main.jobs WHERE id = ?1", [escape(&first.id)])?;
+    let transaction = list.transaction()?;
+    {
+        let mut change = transaction.prepare(
+            "UPDATE job SET id = :id, idfromendpoint = :local_id, name = :name, stdout = :stdout, stderr = :stderr, \
+             delegationid = :delegation",
+        )?;
+        let mut insert = transaction.prepare("INSERT OR REPLACE INTO main.jobs SELECT * FROM job")?;
+        for job in others {
+            change.execute(named_params! {
+                ":id": escape(&job.id),
+                ":local_id": escape(&job.local_id),
+                ":name": escape(&job.name),
+                ":stdout": escape(&job.stdout),
+                ":stderr": escape(&job.stderr),
+                ":delegation": escape(&job.delegation),
+            })?;
+            insert.execute([])?;
+        }
+    }
+    transaction.commit()
+}
+
+/// As ARC writes text into the list (`sql_escape` in JobInformationStorageSQLite.cpp).
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\'' | '#' | '\r' | '\n' | '\u{8}' | '\0' | '%' => escaped += &format!("%{:02x}", u32::from(character)),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::types::Value;
+
+    use super::*;
+
+    fn job(number: usize) -> JobPlace {
+        let service_url = "https://ce.example.org:443/arex".to_owned();
+        JobPlace {
+            id: format!("{service_url}/rest/1.0/jobs/id{number}"),
+            local_id: format!("id{number}"),
+            service_url,
+            information_interface: "org.nordugrid.arcrest".into(),
+            management_interface: "org.nordugrid.arcrest".into(),
+            name: format!("it's {number}\n#\r100%"),
+            stdout: "stdout.txt".into(),
+            stderr: "stderr.txt".into(),
+            delegation: String::new(),
+        }
+    }
+
+    /// Every row, without the time that it was made at.
+    fn rows(path: &Path) -> Vec<Vec<Value>> {
+        let list = Connection::open(path).unwrap();
+        let mut query = list.prepare("SELECT * FROM jobs ORDER BY id").unwrap();
+        let columns: Vec<usize> = (0..query.column_count())
+            .filter(|column| query.column_name(*column).unwrap() != "localsubmissiontime")
+            .collect();
+        let row = |row: &rusqlite::Row<'_>| columns.iter().map(|column| row.get(*column)).collect();
+        query.query_map([], row).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn many_jobs_are_added_whole_and_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new/jobs.dat");
+        let jobs: Vec<JobPlace> = (0..1000).map(job).collect();
+        add(&path, &jobs[..1]).unwrap();
+        add(&path, &jobs).unwrap();
+        // One by one, all by ARC.
+        let by_arc = directory.path().join("arc.dat");
+        jobs[..20].iter().for_each(|job| add(&by_arc, std::slice::from_ref(job)).unwrap());
+        let (stored, expected) = (rows(&path), rows(&by_arc));
+        assert_eq!(stored.len(), 1000);
+        assert!(expected.iter().all(|row| stored.contains(row)), "{:?} is not in {:?}", expected, &stored[..20]);
+        add(&path, &[]).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_job_list_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(add(directory.path(), &[job(1)]).is_err());
+        let garbage = directory.path().join("garbage");
+        std::fs::write(&garbage, "this is no data base, and longer than a header of one would be. ".repeat(40))
+            .unwrap();
+        let before = std::fs::read(&garbage).unwrap();
+        assert!(add(&garbage, &[job(1), job(2)]).is_err());
+        assert_eq!(std::fs::read(&garbage).unwrap(), before);
+    }
+}
