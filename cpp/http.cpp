@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <cstdlib>
-#include <map>
 #include <stdexcept>
 #include <system_error>
 
@@ -82,7 +81,7 @@ std::uint16_t port_of(const sockaddr_storage& address) {
 }
 
 // The ports of both ends of a socket, 0 when it is none.
-std::pair<std::uint16_t, std::uint16_t> ports(int descriptor) {
+Ports ports(int descriptor) {
   sockaddr_storage here{}, there{};
   socklen_t length = sizeof(here);
   if (getsockname(descriptor, reinterpret_cast<sockaddr*>(&here), &length) != 0) return {0, 0};
@@ -91,22 +90,19 @@ std::pair<std::uint16_t, std::uint16_t> ports(int descriptor) {
   return {port_of(here), port_of(there)};
 }
 
-std::uint16_t port(const std::multimap<std::string, std::string>& headers, const char* name) {
-  const auto found = headers.find(name);
-  return found == headers.end() ? 0 : static_cast<std::uint16_t>(std::strtoul(found->second.c_str(), nullptr, 10));
-}
-
-// Searches the process's descriptors for the socket between two ports. No two connections have the same.
-int find_socket(std::uint16_t here, std::uint16_t there) {
+// The process's sockets that are connected to a port.
+Sockets sockets_to(int port) {
+  Sockets found;
   const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir("/proc/self/fd"), &closedir);
-  if (!directory) return -1;
+  if (!directory) return found;
   while (const dirent* entry = readdir(directory.get())) {
     char* end = nullptr;
     const long descriptor = std::strtol(entry->d_name, &end, 10);
     if (*end != '\0' || end == entry->d_name) continue;
-    if (ports(static_cast<int>(descriptor)) == std::make_pair(here, there)) return static_cast<int>(descriptor);
+    const Ports both = ports(static_cast<int>(descriptor));
+    if (both.second == port) found.emplace(static_cast<int>(descriptor), both);
   }
-  return -1;
+  return found;
 }
 
 } // namespace
@@ -117,28 +113,42 @@ Connection::Connection(const Session& session, const std::string& url, unsigned 
   client_.reset(new Arc::ClientHTTP(config, Arc::URL(url), static_cast<int>(timeout)));
 }
 
+// ARC does not tell which socket it has opened. It is one that was not there before; when other threads have connected
+// to the same port meanwhile it is one of several, and what is done to it does no harm to the others.
+void Connection::connect() {
+  if (connected_) return;
+  const int port = client_->GetURL().Port();
+  const Sockets before = sockets_to(port);
+  const Arc::MCC_Status status = client_->Load();
+  if (!status) throw std::runtime_error(status.getExplanation());
+  connected_ = true;
+  sockets_ = sockets_to(port);
+  for (const auto& socket : before) {
+    const auto known = sockets_.find(socket.first);
+    if (known != sockets_.end() && known->second == socket.second) sockets_.erase(known);
+  }
+  // ARC sends the head and the body of a request apart. The second must not wait until the server acknowledges the first,
+  // which its kernel delays by 40 ms.
+  set_tcp_option(TCP_NODELAY);
+}
+
 std::unique_ptr<Connection> new_connection(const Session& session, rust::Str url, std::uint32_t timeout) {
   return std::make_unique<Connection>(session, std::string(url), timeout);
 }
 
-// A-REX sends the head and the body of an answer apart, and waits for the acknowledgement of the first before it sends
-// the second (Nagle), which the kernel delays by 40 ms. So that is told to acknowledge at once: after the head has
-// come, which is when ARC returns, and before the body is read. It has no effect earlier, nor for long.
-void Connection::acknowledge_at_once(const Arc::HTTPClientInfo& info) {
-  const std::uint16_t here = port(info.headers, "TCP:PORT");
-  const std::uint16_t there = port(info.headers, "TCP:REMOTEPORT");
-  if (here == 0 || there == 0) return;
-  if (socket_ < 0 || ports(socket_) != std::make_pair(here, there)) socket_ = find_socket(here, there);
-  if (socket_ < 0) return;
+void Connection::set_tcp_option(int option) {
   const int on = 1;
-  setsockopt(socket_, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
+  for (const auto& socket : sockets_) {
+    // The descriptor may be something else by now.
+    if (ports(socket.first) == socket.second) setsockopt(socket.first, IPPROTO_TCP, option, &on, sizeof(on));
+  }
 }
 
 bool Connection::usable() const {
   if (broken_ || client_->GetClosed()) return false;
-  if (socket_ < 0) return true;
+  if (sockets_.size() != 1) return true;
   // Nothing is due between two requests: what can be read is the end, or TLS's notice of it.
-  pollfd state{socket_, POLLIN, 0};
+  pollfd state{sockets_.begin()->first, POLLIN, 0};
   return ::poll(&state, 1, 0) == 0;
 }
 
@@ -148,10 +158,13 @@ std::unique_ptr<Arc::PayloadStreamInterface> Connection::send(const Arc::ClientH
   Arc::HTTPClientInfo info{};
   Arc::PayloadStreamInterface* raw = nullptr;
   broken_ = true; // until all of the answer has been read
+  connect();
   const Arc::MCC_Status status = client_->process(attributes, &content, &info, &raw);
   std::unique_ptr<Arc::PayloadStreamInterface> answer(raw);
   if (!status) throw std::runtime_error(status.getExplanation().empty() ? "no answer" : status.getExplanation());
-  acknowledge_at_once(info);
+  // A-REX sends the head and the body of an answer apart, and the second waits until we acknowledge the first, which our
+  // kernel delays by 40 ms. It is told not to when the head has come, which is now: it has no effect earlier, nor for long.
+  set_tcp_option(TCP_QUICKACK);
   reply.code = info.code;
   reply.reason = rust::String::lossy(info.reason);
   reply.location = rust::String::lossy(info.location.Path());

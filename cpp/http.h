@@ -1,10 +1,11 @@
 // One kept-alive connection to a CE, over ARC's own HTTP and TLS.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <arc/communication/ClientInterface.h>
 
@@ -16,6 +17,12 @@ namespace jasmin_arc {
 
 class Session;
 struct HttpReply;
+
+/// The ports of both ends of a socket, its own first.
+using Ports = std::pair<std::uint16_t, std::uint16_t>;
+
+/// Sockets by their descriptors.
+using Sockets = std::map<int, Ports>;
 
 class Connection {
 public:
@@ -40,11 +47,13 @@ private:
   template <typename Payload>
   std::unique_ptr<Arc::PayloadStreamInterface> send(const Arc::ClientHTTPAttributes& attributes, Payload& content,
                                                     HttpReply& reply);
-  void acknowledge_at_once(const Arc::HTTPClientInfo& info);
+  void connect();
+  void set_tcp_option(int option);
 
   std::unique_ptr<Arc::ClientHTTP, Delete<Arc::ClientHTTP>> client_;
   std::string body_;
-  int socket_ = -1;
+  Sockets sockets_; // the one in use, or a few of which it is one
+  bool connected_ = false;
   bool broken_ = false;
 };
 

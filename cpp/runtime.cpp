@@ -17,13 +17,12 @@
 
 #include <glibmm.h>
 
+#include <arc/ArcConfig.h>
 #include <arc/ArcLocation.h>
 #include <arc/DateTime.h>
 #include <arc/HostnameResolver.h>
 #include <arc/Run.h>
-#include <arc/UserConfig.h>
-#include <arc/communication/ClientInterface.h>
-#include <arc/message/MCC.h>
+#include <arc/loader/Plugin.h>
 
 #include "logging.h"
 
@@ -199,11 +198,9 @@ void runtime_start(rust::Str location) {
     // ARC takes the path of a program and cuts off the last two components.
     Arc::ArcLocation::Init(std::string(location) + "/bin/arcproxy");
     share_sigchld();
-    // Loads the plugins for HTTP, so that exit during the very first request is covered too.
-    Arc::UserConfig config{Arc::initializeCredentialsType(Arc::initializeCredentialsType::SkipCredentials)};
-    Arc::MCCConfig mcc;
-    config.ApplyToConfig(mcc);
-    Arc::ClientHTTP(mcc, Arc::URL("https://localhost/"), 1).Load();
+    // The plugins for HTTP are loaded now and for good, so that exit during the very first request is covered too.
+    static auto* const plugins = new Arc::PluginsFactory(Arc::BaseConfig().MakeConfig(Arc::Config()).Parent());
+    for (const char* name : {"mcctcp", "mcctls", "mcchttp"}) plugins->load(name);
     runtime_after_call();
   });
 }
