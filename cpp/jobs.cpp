@@ -121,6 +121,7 @@ rust::Vec<JobRecord> parse_jobs(rust::Slice<const std::uint8_t> xml) {
     if (static_cast<bool>(activity)) job.SetFromXML(activity);
     JobRecord record = from_arc(job);
     record.id = text(entry["id"]);
+    record.name = text(activity["Name"]); // which SetFromXML leaves out
     record.found = static_cast<std::string>(entry["status-code"]) == "200" && static_cast<bool>(activity);
     record.native_state = "";
     for (Arc::XMLNode state = activity["State"]; static_cast<bool>(state); ++state) {

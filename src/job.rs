@@ -66,7 +66,8 @@ impl std::str::FromStr for JobId {
 
 /// What an ARC-CE tells of a job: its GLUE2 `ComputingActivity`.
 ///
-/// What the CE does not tell is `None` or empty. On an ARC-CE most of this is refreshed about once a minute.
+/// What the CE does not tell is `None` or empty. An ARC-CE refreshes most of this about once a minute; with the REST
+/// interface the state, and the exit code and errors of a job that has ended, are as they are now.
 ///
 /// ```no_run
 /// # fn main() -> jasmin_arc::Result<()> {
@@ -87,7 +88,7 @@ pub struct JobInfo {
     pub state: ArcState,
     /// The state in the words of the interface, such as `INLRMS`.
     pub native_state: String,
-    /// The name given in the job description.
+    /// The name given in the job description. ARC's client classes (`INTERFACE` other than arcrest) do not tell it.
     pub name: Option<String>,
     /// The distinguished name of the job's owner.
     pub owner: Option<String>,

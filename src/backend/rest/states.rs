@@ -114,7 +114,11 @@ pub(super) fn records(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Re
     for (id, ending) in ended.iter().zip(endings) {
         if let (Some(record), Ok((exit_code, failure))) = (records.get_mut(id), ending) {
             record.exit_code = exit_code.unwrap_or(record.exit_code);
-            record.errors.extend(failure);
+            for line in failure.lines().map(str::trim).filter(|line| !line.is_empty()) {
+                if !record.errors.iter().any(|known| known == line) {
+                    record.errors.push(line.into());
+                }
+            }
         }
     }
     let one = |id: &&str| {
@@ -198,11 +202,10 @@ fn recorded(pool: &Pool, id: &str) -> Result<Option<String>> {
 }
 
 /// The exit code of a job that has ended, and why it failed.
-fn ending(pool: &Pool, id: &str) -> Result<(Option<i32>, Option<String>)> {
+fn ending(pool: &Pool, id: &str) -> Result<(Option<i32>, String)> {
     let diag = diagnose(pool, id, "diag")?.unwrap_or_default();
     let exit_code = diag.lines().rev().find_map(|line| line.strip_prefix("exitcode=")?.trim().parse().ok());
-    let failure = diagnose(pool, id, "failed")?.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    Ok((exit_code, failure))
+    Ok((exit_code, diagnose(pool, id, "failed")?.unwrap_or_default()))
 }
 
 /// The newer of two states: `recorded` is, but of a job in the batch system only `published` tells more than that.
