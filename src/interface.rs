@@ -563,20 +563,21 @@ impl ArcInterface {
     }
 
     fn pick(&self, settings: &SessionSettings) -> Result<Arc<dyn Backend>> {
-        let endpoint = || self.0.endpoint.clone();
-        let delegation = self.0.config.delegation() == Delegation::Always;
-        match self.0.config.interface() {
-            Interface::ArcRest => Ok(Arc::new(RestBackend::new(endpoint(), settings, delegation)?)),
-            Interface::Auto => {
-                let rest = RestBackend::new(endpoint(), settings, delegation)?;
-                if rest.offered()? {
-                    return Ok(Arc::new(rest));
-                }
-                logging::say(LogLevel::Info, format!("{} has no REST interface: trying EMI-ES", self.0.endpoint));
-                Ok(Arc::new(PluginBackend::new(endpoint(), Interface::EmiEs, settings)?))
+        let endpoint = &self.0.endpoint;
+        let interface = self.0.config.interface();
+        if matches!(interface, Interface::Auto | Interface::ArcRest) {
+            let delegation = self.0.config.delegation() == Delegation::Always;
+            let rest = RestBackend::new(endpoint.clone(), settings, delegation)?;
+            if rest.offered()? {
+                return Ok(Arc::new(rest));
             }
-            other => Ok(Arc::new(PluginBackend::new(endpoint(), other, settings)?)),
+            let message = "it has no REST interface of a known version";
+            if interface == Interface::ArcRest {
+                return Err(Error::NoTargetsAvailable { endpoint: endpoint.url(), message: message.into() });
+            }
+            logging::say(LogLevel::Info, format!("{endpoint}: {message}: trying EMI-ES"));
         }
+        Ok(Arc::new(PluginBackend::new(endpoint.clone(), interface, settings)?))
     }
 
     /// Writes jobs to the job list of ARC's tools. They are on the CE whether that succeeds or not.

@@ -30,12 +30,8 @@ pub(crate) struct PluginBackend {
 impl PluginBackend {
     pub(crate) fn new(endpoint: Endpoint, interface: Interface, settings: &SessionSettings) -> Result<PluginBackend> {
         let names = match interface {
-            Interface::Auto | Interface::ArcRest => Names {
-                information: "org.nordugrid.arcrest",
-                submission: "org.nordugrid.arcrest",
-                management: "org.nordugrid.arcrest",
-            },
-            Interface::EmiEs => Names {
+            // The REST interface has a backend of its own; what does not have it is an old CE.
+            Interface::Auto | Interface::ArcRest | Interface::EmiEs => Names {
                 information: "org.ogf.glue.emies.resourceinfo",
                 submission: "org.ogf.glue.emies.activitycreation",
                 management: "org.ogf.glue.emies.activitymanagement",
@@ -53,12 +49,8 @@ impl PluginBackend {
     fn place(&self, id: &JobId) -> Option<JobPlace> {
         let local_id = self.endpoint.job_local_id(id.as_str())?;
         let url = self.endpoint.url();
-        let id = match self.names.management {
-            "org.nordugrid.arcrest" => format!("{url}/rest/1.0/jobs/{local_id}"),
-            _ => format!("{url}/{local_id}"),
-        };
         Some(JobPlace {
-            id,
+            id: format!("{url}/{local_id}"),
             local_id: local_id.into(),
             service_url: url,
             information_interface: self.names.information.into(),
@@ -93,17 +85,11 @@ impl PluginBackend {
     }
 
     /// Whether the CE has said that it does not know a job, rather than nothing. ARC tells that only in its log: see
-    /// `ProcessJobs` in JobControllerPluginREST.cpp, and EMIESClient.cpp.
+    /// EMIESClient.cpp.
     fn answered(&self, reasons: &Reasons) -> bool {
-        match self.names.management {
-            "org.nordugrid.arcrest" => reasons.texts().any(|text| text.contains(" - 404 ")),
-            "org.ogf.glue.emies.activitymanagement" => !reasons.texts().any(|text| {
-                ["Failed to connect", "Unable to connect", "Failed processing", "failed", "timed out", "No response"]
-                    .iter()
-                    .any(|failure| text.contains(failure))
-            }),
-            _ => true,
-        }
+        const FAILURES: [&str; 6] =
+            ["Failed to connect", "Unable to connect", "Failed processing", "failed", "timed out", "No response"];
+        !reasons.texts().any(|text| FAILURES.iter().any(|failure| text.contains(failure)))
     }
 
     fn connection_error(&self, reasons: &Reasons) -> Error {
@@ -142,11 +128,7 @@ impl PluginBackend {
 
     /// The job whose URL is in a message of ARC's log.
     fn job_in(&self, text: &str) -> Option<JobId> {
-        let base = self.endpoint.url();
-        let base = match self.names.management {
-            "org.nordugrid.arcrest" => format!("{base}/rest/1.0/jobs/"),
-            _ => format!("{base}/"),
-        };
+        let base = format!("{}/", self.endpoint.url());
         let (_, rest) = text.split_once(&base)?;
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
         (end >= 20).then(|| JobId::from(format!("{base}{}", &rest[..end])))

@@ -57,10 +57,23 @@ impl RestBackend {
         })
     }
 
-    /// Whether the CE has the interface in a version that is spoken here. Its answer to anything else is `false`.
+    /// Asks the CE which versions of the interface it has, and takes the newest that is spoken here. `false` when it has
+    /// no REST interface, or none of these.
+    ///
+    /// Version 1.1 (ARC 7) has all of 1.0.
     pub(crate) fn offered(&self) -> Result<bool> {
         let reply = self.pool.versions()?;
-        Ok(reply.code == 200 && String::from_utf8_lossy(&reply.body).contains("<version>1.0</version>"))
+        match reply.code {
+            200 => {}
+            404 | 501 => return Ok(false),
+            _ => return Err(self.pool.refused(&reply)),
+        }
+        let text = String::from_utf8_lossy(&reply.body);
+        let newest = ["1.1", "1.0"].into_iter().find(|version| text.contains(&format!("<version>{version}</version>")));
+        if let Some(version) = newest {
+            self.pool.speak(version);
+        }
+        Ok(newest.is_some())
     }
 
     /// Splits ids into those that can be jobs of this CE, as it names them, and asks about those.
@@ -97,35 +110,49 @@ impl RestBackend {
         Ok(act(&self.pool, action, ids)?.into_iter().map(one).collect())
     }
 
-    /// Submits as many jobs as go into one request.
-    fn submit_chunk(&self, jobs: &[Description], adl: &[String], accepted: Accepted<'_>) -> Vec<Result<JobPlace>> {
-        let failed =
-            |message: String| Error::JobSubmission { endpoint: self.pool.endpoint().url(), job_id: None, message };
-        let all = |message: String| jobs.iter().map(|_| Err(failed(message.clone()))).collect();
+    /// Submits as many jobs as go into one request. `None` when the CE did not answer: then nothing more should be sent.
+    fn submit_chunk(
+        &self,
+        jobs: &[Description],
+        adl: &[String],
+        accepted: Accepted<'_>,
+    ) -> Option<Vec<Result<JobPlace>>> {
+        let all = |message: String| jobs.iter().map(|_| Err(self.not_submitted(message.clone()))).collect();
         let body = ["<ActivityDescriptions>", &adl.concat(), "</ActivityDescriptions>"].concat();
         let reply = match self.pool.submit("jobs?action=new", body.as_bytes()) {
             Ok(reply) => reply,
-            Err(error) => return all(error.to_string()),
+            Err(error) => {
+                logging::say(
+                    LogLevel::Error,
+                    format!("{} jobs may exist of which no id is known: {error}", jobs.len()),
+                );
+                return None;
+            }
         };
         if reply.code != 201 {
-            return all(self.pool.refused(&reply).to_string());
+            return Some(all(self.pool.refused(&reply).to_string()));
         }
         let answers = match jobs::parse(&self.pool, &reply.body) {
             Ok(answers) => answers,
-            Err(error) => return all(format!("{error}; the jobs may exist")),
+            Err(error) => return Some(all(format!("{error}; the jobs may exist"))),
         };
         if answers.len() != jobs.len() {
-            return all(format!("{} answers for {} jobs; some may exist", answers.len(), jobs.len()));
+            return Some(all(format!("{} answers for {} jobs; some may exist", answers.len(), jobs.len())));
         }
         let place = |(job, answer): (&Description, Answer)| match answer.code {
             201 if self.pool.endpoint().job_local_id(&answer.id) == Some(&answer.id) => Ok(self.place(job, answer.id)),
-            _ => Err(failed(answer.reason)),
+            201 => Err(self.not_submitted(format!("it exists, with an unusable id: {:?}", answer.id))),
+            _ => Err(self.not_submitted(answer.reason)),
         };
         let mut places: Vec<Result<JobPlace>> = jobs.iter().zip(answers).map(place).collect();
         // They exist from here on: whatever happens next, they are known.
         accepted(&places.iter().flatten().cloned().collect::<Vec<_>>());
         self.upload(jobs, &mut places);
-        places
+        Some(places)
+    }
+
+    fn not_submitted(&self, message: String) -> Error {
+        Error::JobSubmission { endpoint: self.pool.endpoint().url(), job_id: None, message }
     }
 
     fn place(&self, job: &Description, local_id: String) -> JobPlace {
@@ -208,7 +235,14 @@ impl Backend for RestBackend {
             };
             let count = adl[first..].iter().take(SUBMIT_CHUNK).take_while(fit).count().max(1);
             let range = first..first + count;
-            results.extend(self.submit_chunk(&jobs[range.clone()], &adl[range], accepted));
+            let Some(submitted) = self.submit_chunk(&jobs[range.clone()], &adl[range], accepted) else {
+                let lost = "the answer of the CE is lost: the job may exist";
+                results.extend((0..count).map(|_| Err(self.not_submitted(lost.into()))));
+                let rest = "not sent, since the CE no longer answers";
+                results.extend((results.len()..jobs.len()).map(|_| Err(self.not_submitted(rest.into()))));
+                break;
+            };
+            results.extend(submitted);
         }
         Ok(results)
     }

@@ -1,6 +1,6 @@
 //! The connections to one CE: a small pool that all threads share.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::Endpoint;
@@ -28,6 +28,7 @@ pub(super) struct Pool {
     session: Session,
     endpoint: Endpoint,
     timeout: u32,
+    version: OnceLock<&'static str>,
     state: Mutex<State>,
     freed: Condvar,
 }
@@ -81,6 +82,7 @@ impl Pool {
             session: Session::new(settings)?,
             endpoint,
             timeout: settings.timeout_seconds,
+            version: OnceLock::new(),
             state: Mutex::default(),
             freed: Condvar::new(),
         })
@@ -176,7 +178,12 @@ impl Pool {
 
     /// The path of a URL below that of the CE.
     pub(super) fn path(&self, path: &str) -> String {
-        format!("{}/rest/1.0/{path}", self.endpoint.path())
+        format!("{}/rest/{}/{path}", self.endpoint.path(), self.version.get().unwrap_or(&"1.0"))
+    }
+
+    /// Sets the version of the interface to speak.
+    pub(super) fn speak(&self, version: &'static str) {
+        self.version.get_or_init(|| version);
     }
 
     fn explain(&self, error: Error, reasons: &Reasons) -> Error {
