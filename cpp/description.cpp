@@ -1,13 +1,10 @@
 #include "description.h"
 
 #include <list>
-#include <mutex>
 #include <stdexcept>
 #include <string>
 
 #include <arc/URL.h>
-
-#include "session.h"
 
 #include "jasmin-arc/src/ffi/bridge.rs.h"
 
@@ -50,7 +47,7 @@ rust::String to_adl(const Description& description) {
     job.DataStaging.OutputFiles.push_back(file);
   }
   std::string text;
-  const std::lock_guard<std::mutex> lock(plugins());
+  // ARC has a lock of its own for this. Not that of the plugins, which is held while a CE is waited for.
   Arc::JobDescriptionResult result = job.UnParse(text, "emies:adl");
   if (!result) throw std::runtime_error(result.str());
   return text;

@@ -128,6 +128,10 @@ rust::Vec<JobRecord> parse_jobs(rust::Slice<const std::uint8_t> xml) {
       const std::string value = state;
       if (value.compare(0, rest_prefix.size(), rest_prefix) == 0) record.native_state = text(value.substr(rest_prefix.size()));
     }
+    if (!record.found) { // why not
+      record.native_state = text(entry["status-code"]);
+      record.messages = strings({static_cast<std::string>(entry["reason"])});
+    }
     records.push_back(record);
   }
   return records;

@@ -164,6 +164,28 @@ void share_sigchld() {
 
 } // namespace
 
+NoSigpipe::NoSigpipe() noexcept {
+  sigset_t pipe, pending;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  sigemptyset(&pending);
+  sigpending(&pending);
+  pending_ = sigismember(&pending, SIGPIPE) == 1;
+  pthread_sigmask(SIG_BLOCK, &pipe, &before_);
+}
+
+NoSigpipe::~NoSigpipe() {
+  const int saved = errno;
+  sigset_t pipe;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  const timespec now{0, 0};
+  while (!pending_ && sigtimedwait(&pipe, nullptr, &now) < 0 && errno == EINTR) {
+  }
+  pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  errno = saved;
+}
+
 Call::Call() noexcept : admitted_(false) {
   Gate& g = gate();
   std::lock_guard<std::mutex> lock(g.mutex);

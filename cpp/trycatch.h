@@ -3,9 +3,24 @@
 // Glib::Exception, SQLiteException and others, and an escape is std::terminate).
 #pragma once
 
+#include <csignal>
 #include <string>
 
 namespace jasmin_arc {
+
+/// Keeps SIGPIPE from the thread for a while: ARC writes to sockets that the other end may have closed, and a program may
+/// have SIGPIPE kill it.
+class NoSigpipe {
+public:
+  NoSigpipe() noexcept;
+  ~NoSigpipe();
+  NoSigpipe(const NoSigpipe&) = delete;
+  NoSigpipe& operator=(const NoSigpipe&) = delete;
+
+private:
+  sigset_t before_;
+  bool pending_;
+};
 
 /// A call in flight. False when the process is exiting: then nothing may be begun.
 class Call {
@@ -17,6 +32,7 @@ public:
   explicit operator bool() const noexcept { return admitted_; }
 
 private:
+  NoSigpipe no_sigpipe_;
   bool admitted_;
 };
 

@@ -539,8 +539,8 @@ impl ArcInterface {
 
     /// The backend; it is picked here and nowhere else.
     fn backend(&self) -> Result<Arc<dyn Backend>> {
-        let mut backend = self.0.backend.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(backend) = &*backend {
+        let backend = || self.0.backend.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(backend) = &*backend() {
             return Ok(Arc::clone(backend));
         }
         let text = |path: &Path, key: &str| {
@@ -557,9 +557,10 @@ impl ArcInterface {
             ca_directory: text(&self.0.config.certs_dir(), "CERTS_DIR")?,
             timeout_seconds: TIMEOUT_SECONDS,
         };
+        // Without the lock: threads would wait for a CE that does not answer one after the other. The first one's choice
+        // stands.
         let picked = self.pick(&settings)?;
-        *backend = Some(Arc::clone(&picked));
-        Ok(picked)
+        Ok(Arc::clone(backend().get_or_insert(picked)))
     }
 
     fn pick(&self, settings: &SessionSettings) -> Result<Arc<dyn Backend>> {

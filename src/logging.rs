@@ -4,7 +4,7 @@
 //! its own, so its messages are put into a queue, and a thread of this crate hands them on: a slow logger does not slow
 //! ARC, and one that calls this crate does not deadlock.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::Write;
 use std::str::FromStr;
@@ -166,6 +166,17 @@ impl Log {
         if !self.wants(level) {
             return;
         }
+        // What a logger that calls this crate makes it say would have no end, and a writer's lock is held meanwhile.
+        if WRITING.replace(true) {
+            return;
+        }
+        // A logger that panics loses its message; the work goes on.
+        let write = std::panic::AssertUnwindSafe(|| self.hand_over(time, level, target, text));
+        let _ = std::panic::catch_unwind(write);
+        WRITING.set(false);
+    }
+
+    fn hand_over(&self, time: SystemTime, level: LogLevel, target: &str, text: &str) {
         match &self.destination {
             Destination::Facade => log::log!(target: target, level.facade(), "{text}"),
             Destination::Writer(writer) => {
@@ -194,6 +205,7 @@ static LATEST: Mutex<Weak<Log>> = Mutex::new(Weak::new());
 static CAPTURES: Mutex<Vec<Weak<Mutex<Vec<Captured>>>>> = Mutex::new(Vec::new());
 
 thread_local! {
+    static WRITING: Cell<bool> = const { Cell::new(false) };
     static CURRENT: RefCell<Option<Arc<Log>>> = const { RefCell::new(None) };
     static CAPTURE: RefCell<Option<Arc<Mutex<Vec<Captured>>>>> = const { RefCell::new(None) };
 }
@@ -375,20 +387,16 @@ fn hand_on(receiver: Receiver<Item>, dropped: &AtomicU64) {
     for item in receiver {
         match item {
             Item::Message { log, time, level, target, text } => {
-                // A logger that panics loses its message, not the thread.
-                let write = std::panic::AssertUnwindSafe(|| {
-                    let lost = dropped.swap(0, Ordering::Relaxed);
-                    if lost > 0 {
-                        log.write(
-                            time,
-                            LogLevel::Warning,
-                            TARGET,
-                            &format!("{lost} messages of ARC's were dropped: the logger is too slow"),
-                        );
-                    }
-                    log.write(time, level, &target, &text);
-                });
-                let _ = std::panic::catch_unwind(write);
+                let lost = dropped.swap(0, Ordering::Relaxed);
+                if lost > 0 {
+                    log.write(
+                        time,
+                        LogLevel::Warning,
+                        TARGET,
+                        &format!("{lost} messages of ARC's were dropped: the logger is too slow"),
+                    );
+                }
+                log.write(time, level, &target, &text);
             }
             Item::Flush(done) => {
                 let _ = done.try_send(());
@@ -500,6 +508,26 @@ mod tests {
     }
 
     #[test]
+    fn a_logger_that_makes_the_crate_log_does_not_wait_for_itself() {
+        struct Says(Arc<OnceLock<Arc<Log>>>);
+        impl Write for Says {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                let _entered = self.0.get().map(Log::enter);
+                say(LogLevel::Info, "again");
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let own = Arc::new(OnceLock::new());
+        let log = Log::new(LogLevel::Info, Destination::Writer(Mutex::new(Box::new(Says(own.clone())))));
+        own.set(log.clone()).unwrap();
+        let _entered = log.enter();
+        say(LogLevel::Info, "once");
+    }
+
+    #[test]
     fn a_logger_that_panics_does_not_end_logging() {
         struct Panics;
         impl Write for Panics {
@@ -514,6 +542,7 @@ mod tests {
         {
             let _entered = broken.enter();
             capture(|| arc_message(4, LINE));
+            say(LogLevel::Info, "what the crate says itself");
         }
         let (log, buffer) = to_buffer(LogLevel::Info);
         let _entered = log.enter();

@@ -22,12 +22,23 @@ pub(crate) fn add(path: &Path, jobs: &[JobPlace]) -> Result<(), String> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(|error| error.to_string())?;
     }
+    wait_until_free(path).map_err(|error| error.to_string())?;
     let (stored, reasons) = logging::capture(|| ffi::store_jobs(text, std::slice::from_ref(first)));
     stored.map_err(|error| format!("{error}: {}", reasons.text()))?;
     if others.is_empty() {
         return Ok(());
     }
     add_like(path, first, others).map_err(|error| error.to_string())
+}
+
+/// ARC waits without end for a list that another process holds, so it is waited for here first.
+fn wait_until_free(path: &Path) -> rusqlite::Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let list = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    list.busy_timeout(PATIENCE)?;
+    list.execute_batch("BEGIN EXCLUSIVE; ROLLBACK")
 }
 
 fn add_like(path: &Path, first: &JobPlace, others: &[JobPlace]) -> rusqlite::Result<()> {
@@ -115,6 +126,18 @@ mod tests {
         assert_eq!(stored.len(), 1000);
         assert!(expected.iter().all(|row| stored.contains(row)), "{:?} is not in {:?}", expected, &stored[..20]);
         add(&path, &[]).unwrap();
+    }
+
+    #[test]
+    fn a_list_that_somebody_holds_is_not_waited_for_without_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("jobs.dat");
+        add(&path, &[job(1)]).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        assert!(add(&path, &[job(2)]).unwrap_err().contains("locked"));
+        drop(other);
+        add(&path, &[job(2)]).unwrap();
     }
 
     #[test]

@@ -59,15 +59,23 @@ pub(super) fn list(pool: &Pool, id: &str) -> Result<Option<Vec<SessionFile>>> {
 fn parse(xml: &str) -> Result<Listing, String> {
     let mut reader = Reader::from_str(xml);
     let mut listing = Listing::default();
+    let mut open = 0;
     loop {
         let element = match reader.read_event().map_err(|error| error.to_string())? {
             Event::Start(element) => element,
+            Event::End(_) => {
+                open -= 1;
+                continue;
+            }
+            // A list that is cut off must not pass for a short one.
+            Event::Eof if open > 0 => return Err("the list of files ends early".into()),
             Event::Eof => return Ok(listing),
             _ => continue,
         };
         let kind = element.local_name().as_ref().to_owned();
         let kind: &str = kind.as_ref();
         if !matches!(kind, "file" | "dir") {
+            open += 1;
             continue;
         }
         let size = element.try_get_attribute("size").ok().flatten().and_then(|size| size.value.parse().ok());
@@ -148,7 +156,9 @@ mod tests {
         assert_eq!(listing.directories, ["out"]);
         assert_eq!(parse("<list/>"), Ok(Listing::default()));
         assert_eq!(parse(""), Ok(Listing::default()));
-        for broken in ["<list><file>a", "<list><file>&nonsense;</file></list>", "<list></file>"] {
+        for broken in
+            ["<list><file>a", "<list><file>a</file>", "<list>", "<list><file>&nonsense;</file></list>", "<list></file>"]
+        {
             assert!(parse(broken).is_err(), "{broken}");
         }
     }

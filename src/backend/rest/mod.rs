@@ -191,11 +191,19 @@ impl RestBackend {
                 failures.entry(*index).or_insert(error);
             }
         }
-        for (index, error) in failures {
+        // All in one request: a CE that does not answer is waited for once, not once a job.
+        let failed: Vec<&str> = failures
+            .keys()
+            .filter_map(|index| places[*index].as_ref().ok())
+            .map(|place| place.local_id.as_str())
+            .collect();
+        let cancelled: Vec<bool> = match self.operate("cancel", "kill", &failed) {
+            Ok(answers) => answers.iter().map(Result::is_ok).collect(),
+            Err(_) => vec![false; failed.len()],
+        };
+        for ((index, error), cancelled) in failures.into_iter().zip(cancelled) {
             let Ok(place) = &places[index] else { continue };
             let id = JobId::from(place.id.as_str());
-            let cancelled = self.operate("cancel", "kill", &[&place.local_id]);
-            let cancelled = cancelled.is_ok_and(|answers| answers.iter().all(Result::is_ok));
             let outcome = if cancelled { "it has been cancelled" } else { "it could not be cancelled" };
             logging::say(LogLevel::Warning, format!("job {id} did not get its input files, {outcome}: {error}"));
             places[index] = Err(Error::JobSubmission {
@@ -342,19 +350,24 @@ fn in_parallel<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> T + Sync) -> 
     let next = AtomicUsize::new(0);
     let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(items.len()));
     let log = logging::current();
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                let _entered = log.as_ref().map(|log| log.enter());
-                while let Some((index, item)) = {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    items.get(index).map(|item| (index, item))
-                } {
-                    let result = work(item);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
-                }
-            });
+    let share = || {
+        let _entered = log.as_ref().map(|log| log.enter());
+        while let Some((index, item)) = {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            items.get(index).map(|item| (index, item))
+        } {
+            let result = work(item);
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
         }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            // A process that may have no more threads does it with fewer: this one works too.
+            if std::thread::Builder::new().spawn_scoped(scope, share).is_err() {
+                break;
+            }
+        }
+        share();
     });
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_unstable_by_key(|(index, _)| *index);

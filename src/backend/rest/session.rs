@@ -199,7 +199,8 @@ impl Pool {
 
     /// The error for an answer that is a refusal of the whole request.
     pub(super) fn refused(&self, reply: &Reply) -> Error {
-        let body = String::from_utf8_lossy(&reply.body);
+        // A page of HTML, perhaps, of any length.
+        let body = String::from_utf8_lossy(&reply.body[..reply.body.len().min(2000)]);
         let body = body.split_whitespace().take(60).collect::<Vec<_>>().join(" ");
         Error::Refused {
             endpoint: self.endpoint.url(),

@@ -15,6 +15,7 @@ use super::{AT_ONCE, JobRecord};
 use crate::error::{Error, Result};
 use crate::ffi;
 use crate::job::JobId;
+use crate::logging::{LogLevel, say};
 use crate::status::ArcState;
 
 /// All the states that A-REX can filter by.
@@ -58,7 +59,8 @@ impl Costs {
             }
             // Not known yet: the list has to be tried.
             Measured { one: Some(_), .. } => true,
-            Measured { one: None, .. } => count > 50,
+            Measured { one: None, list: None } => count > 50,
+            Measured { one: None, .. } => false,
         }
     }
 }
@@ -121,12 +123,19 @@ pub(super) fn records(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Re
             }
         }
     }
-    let one = |id: &&str| {
-        records
-            .get(*id)
-            .filter(|record| record.found)
-            .cloned()
-            .ok_or_else(|| Error::JobNotFound { job_id: JobId::from(*id) })
+    let one = |id: &&str| match records.get(*id) {
+        Some(record) if record.found => Ok(record.clone()),
+        Some(record) if record.native_state == "404" => Err(Error::JobNotFound { job_id: JobId::from(*id) }),
+        // It was not told that there is no such job.
+        Some(record) => Err(Error::JobOperation {
+            job_id: JobId::from(*id),
+            operation: "ask for",
+            message: format!("{} {}", record.native_state, record.messages.join(" ")),
+        }),
+        None => Err(Error::Connection {
+            endpoint: pool.endpoint().url(),
+            message: format!("the answer says nothing of job {id}"),
+        }),
     };
     Ok(ids.iter().map(one).collect())
 }
@@ -146,14 +155,22 @@ fn look_up<'a>(
     }
     let begun = Instant::now();
     if costs.list_is_cheaper(pending.len()) {
-        let reply = pool.request(Repeat::Once, "GET", &format!("jobs?state={ALL_STATES}"), b"")?;
-        if reply.code != 200 {
-            return Err(pool.refused(&reply));
-        }
-        let listed = jobs::parse(pool, &reply.body)?.into_iter().map(|answer| (answer.id, answer.state)).collect();
+        let reply = pool.request(Repeat::Once, "GET", &format!("jobs?state={ALL_STATES}"), b"");
         costs.update(|measured| measured.list = Some((begun.elapsed(), Instant::now())));
-        return Ok(listed);
+        match reply {
+            Ok(reply) if reply.code == 200 => {
+                return Ok(jobs::parse(pool, &reply.body)?
+                    .into_iter()
+                    .map(|answer| (answer.id, answer.state))
+                    .collect());
+            }
+            Ok(reply) => say(LogLevel::Verbose, pool.refused(&reply).to_string()),
+            Err(Error::Exiting) => return Err(Error::Exiting),
+            // A CE with so many jobs that it does not get them listed in time: it can still be asked for each.
+            Err(error) => say(LogLevel::Verbose, error.to_string()),
+        }
     }
+    let begun = Instant::now();
     let states = in_parallel(&pending, |id| recorded(pool, id));
     let rounds = u32::try_from(pending.len().div_ceil(AT_ONCE)).unwrap_or(u32::MAX);
     costs.update(|measured| measured.one = Some(begun.elapsed() / rounds));
