@@ -16,6 +16,8 @@ Arc::JobDescription to_arc(const Description& description) {
   job.Application.Executable.Path = std::string(description.executable);
   for (const rust::String& argument : description.arguments)
     job.Application.Executable.Argument.push_back(std::string(argument));
+  for (const Variable& variable : description.environment)
+    job.Application.Environment.emplace_back(std::string(variable.name), std::string(variable.value));
   job.Application.Output = std::string(description.stdout);
   job.Application.Error = std::string(description.stderr);
   job.DataStaging.DelegationID = std::string(description.delegation);

@@ -86,6 +86,8 @@ JobRecord from_arc(const Arc::Job& job) {
   record.submission_time = seconds(job.SubmissionTime);
   record.start_time = seconds(job.StartTime);
   record.end_time = seconds(job.EndTime);
+  // Of a job that failed A-REX tells only when it left the batch system.
+  if (record.end_time < 0) record.end_time = seconds(job.ComputingManagerEndTime);
   record.erase_time = seconds(job.WorkingAreaEraseTime);
   record.proxy_expiration_time = seconds(job.ProxyExpirationTime);
   return record;

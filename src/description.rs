@@ -290,6 +290,13 @@ impl JobDescription {
             return Err(invalid("the executable is empty"));
         }
         check_characters("the executable", &self.executable)?;
+        // A-REX trims it and writes it into a shell script between quotes of both kinds.
+        if let Some(c) = self.executable.chars().find(|c| "'\"`$\\\n".contains(*c)) {
+            return Err(invalid(format!("the executable has the character {c:?}, which an ARC-CE cannot run")));
+        }
+        if self.executable.trim() != self.executable {
+            return Err(invalid("the executable begins or ends with a blank, which an ARC-CE loses"));
+        }
         for (n, arg) in iter::zip(1.., &self.args) {
             check_characters(format_args!("argument {n}"), arg)?;
         }
@@ -420,6 +427,12 @@ fn check_session_name(part: impl fmt::Display, name: &str) -> Result<()> {
         "is not relative"
     } else if name.ends_with('/') {
         "ends in a slash"
+    } else if name.contains('\n') {
+        // A-REX keeps these names in files of lines: it would wait for another file.
+        "has a newline"
+    } else if name.starts_with('@') {
+        // A-REX would take it for the name of a list of files.
+        "begins with an @"
     } else if name.split('/').any(str::is_empty) {
         // It would escape the search for inputs with one name.
         "has an empty component"
@@ -478,14 +491,29 @@ mod tests {
     #[test]
     fn any_text_that_xml_carries_is_fine() {
         let text = " a\t\n\r\"'<>&]]>\\\u{7f}\u{85}é\u{d7ff}\u{e000}\u{fffd}\u{10000}\u{1f30d}\u{10ffff} ";
-        let all = JobDescription::new(text)
-            .with_name("")
+        let line = &text.replace('\n', "");
+        let all = JobDescription::new("/opt/<my> & é/program")
+            .with_name(text)
             .with_args(["", text])
-            .with_input_file(format!("/tmp/{text}"))
-            .with_input_file_as("/tmp/x", format!("dir/{text}"))
-            .with_output_file(text)
+            .with_input_file(format!("/tmp/{line}"))
+            .with_input_file_as("/tmp/x", format!("dir/{line}"))
+            .with_output_file(line)
             .with_output_file("...");
         all.validate().unwrap();
+    }
+
+    #[test]
+    fn what_an_arc_ce_does_not_keep_apart_is_refused() {
+        for executable in ["a'b", "a\"b", "a`b", "a$b", "a\\b", "a\nb", " a", "a "] {
+            let error = JobDescription::new(executable).validate().unwrap_err();
+            assert!(error.to_string().contains("the executable"), "{error}");
+        }
+        for (name, why) in [("a\nb", "has a newline"), ("@a", "begins with an @")] {
+            for job in [job().with_output_file(name), job().with_input_file_as("/tmp/x", name)] {
+                let error = job.validate().unwrap_err();
+                assert!(error.to_string().contains(why), "{error}");
+            }
+        }
     }
 
     #[test]

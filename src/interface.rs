@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::arguments;
 use crate::backend::Backend;
 use crate::backend::plugin::PluginBackend;
 use crate::backend::rest::RestBackend;
@@ -631,10 +632,13 @@ fn only<T>(answers: Vec<T>, endpoint: &Endpoint) -> Result<T> {
 fn prepare(job: &JobDescription) -> Result<Description> {
     job.validate()?;
     let inputs = job.resolve_inputs()?;
+    let (arguments, environment) = arguments::escape(job.args());
     Ok(Description {
         name: job.name().into(),
-        executable: job.executable().into(),
-        arguments: job.args().to_vec(),
+        // The CE puts it there again, and ARC does not know an input file by it.
+        executable: job.executable().trim_start_matches("./").into(),
+        arguments,
+        environment,
         inputs: inputs
             .into_iter()
             .map(|input| {

@@ -224,13 +224,13 @@ mod tests {
         ];
         let mut job = JobDescription::new("x").with_args(nasty);
         for (n, text) in nasty.iter().enumerate() {
-            let name = text.replace('/', "_") + &n.to_string();
+            let name = text.replace(['/', '\n'], "_") + &n.to_string();
             job = job.with_input_file(format!("/tmp/{n}/{name}")).with_output_file(name);
         }
         assert_eq!(leaves(&job.to_jsdl().unwrap()), expected(&job));
 
         for text in &nasty[1..] {
-            let job = JobDescription::new(*text).with_name(*text);
+            let job = JobDescription::new("/opt/<my> & é/program").with_name(*text);
             assert_eq!(leaves(&job.to_jsdl().unwrap()), expected(&job));
         }
     }

@@ -37,6 +37,7 @@
 //!
 //! The repository has a guide, examples, and a throwaway ARC-CE to try all this on: `tests/testbed/run demo`.
 
+mod arguments;
 mod backend;
 mod config;
 mod description;

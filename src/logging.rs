@@ -230,10 +230,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Logs a message of this crate's own.
+/// Logs a message of this crate's own. It goes through the queue too: whoever logs may hold a lock, and a logger may
+/// call this crate.
 pub(crate) fn say(level: LogLevel, text: impl AsRef<str>) {
     match current() {
-        Some(log) => log.write(SystemTime::now(), level, TARGET, text.as_ref()),
+        // What a logger that calls this crate makes it say would have no end.
+        _ if WRITING.get() => {}
+        Some(log) if !log.wants(level) => {}
+        Some(log) => {
+            let text = text.as_ref().into();
+            queue().send(Item::Message { log, time: SystemTime::now(), level, target: TARGET.into(), text });
+        }
         None => log::log!(target: TARGET, level.facade(), "{}", text.as_ref()),
     }
 }
@@ -475,6 +482,7 @@ mod tests {
         }
         say(LogLevel::Error, "shown too");
         drop(entered);
+        flush(Duration::from_secs(10));
         let text = text(&buffer);
         assert!(text.contains("[jasmin_arc] [INFO] shown\n") && text.contains("[ERROR] shown too\n"), "{text}");
         assert!(!text.contains("hidden") && !text.contains("elsewhere"), "{text}");

@@ -30,12 +30,20 @@ pub(crate) mod cpp {
         size: u64,
     }
 
+    /// An environment variable.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    struct Variable {
+        name: String,
+        value: String,
+    }
+
     /// A job description, as far as it goes to ARC.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct Description {
         name: String,
         executable: String,
         arguments: Vec<String>,
+        environment: Vec<Variable>,
         inputs: Vec<LocalInput>,
         outputs: Vec<String>,
         stdout: String,

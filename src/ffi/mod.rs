@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use bridge::cpp::{
-    Description, HttpReply, JobPlace, JobRecord, LocalInput, RemoteFile, SessionSettings, Submission,
+    Description, HttpReply, JobPlace, JobRecord, LocalInput, RemoteFile, SessionSettings, Submission, Variable,
 };
 
 use bridge::cpp;
