@@ -2,6 +2,8 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <mutex>
+#include <shared_mutex>
 #include <stdexcept>
 #include <system_error>
 
@@ -26,9 +28,18 @@ namespace jasmin_arc {
 namespace {
 
 // An answer that is kept in memory: no sane one comes near.
-constexpr std::size_t largest_body = 512 * 1024 * 1024;
+constexpr std::size_t largest_body = 128 * 1024 * 1024;
+
+// The answer to an upload, which is short.
+constexpr std::size_t largest_refusal = 1024 * 1024;
 
 constexpr int buffer_size = 1024 * 1024;
+
+// How long a request may take in all. A-REX takes tens of seconds for hundreds of jobs when it is busy.
+constexpr std::chrono::seconds longest_request(600);
+
+// How long a file may take besides: slower than this it is not worth waiting for.
+std::chrono::seconds transfer_time(std::uint64_t size) { return std::chrono::seconds(size / (16 * 1024)); }
 
 // A part of a file as the content of a request, read as it is sent.
 class FileContent : public Arc::PayloadStreamInterface {
@@ -105,51 +116,82 @@ Sockets sockets_to(int port) {
   return found;
 }
 
-} // namespace
-
-Connection::Connection(const Session& session, const std::string& url, unsigned int timeout) {
-  Arc::MCCConfig config;
-  session.config().ApplyToConfig(config);
-  client_.reset(new Arc::ClientHTTP(config, Arc::URL(url), static_cast<int>(timeout)));
+// ARC reads what is left of a chunked answer when it destroys it, and that may have no end: it is left alone instead. The
+// connection is not used again.
+[[noreturn]] void give_up(std::unique_ptr<Arc::PayloadStreamInterface>& answer, const std::string& why) {
+  static_cast<void>(answer.release());
+  throw std::runtime_error(why);
 }
 
-// ARC does not tell which socket it has opened. It is one that was not there before; when other threads have connected
-// to the same port meanwhile it is one of several, and what is done to it does no harm to the others.
+} // namespace
+
+Connection::Connection(const Session& session, const std::string& url, unsigned int timeout)
+    : session_(session), url_(url), timeout_(timeout) {}
+
+std::unique_ptr<Connection> new_connection(const Session& session, rust::Str url, std::uint32_t timeout) {
+  return std::make_unique<Connection>(session, std::string(url), timeout);
+}
+
+// ARC does not tell which socket it has opened: it is the one that was not there before. When other threads have
+// connected to the same port meanwhile it is one of several, and it is tried again with nobody else.
 void Connection::connect() {
-  if (connected_) return;
-  const int port = client_->GetURL().Port();
-  const Sockets before = sockets_to(port);
-  const Arc::MCC_Status status = client_->Load();
-  if (!status) throw std::runtime_error(status.getExplanation());
-  connected_ = true;
-  sockets_ = sockets_to(port);
-  for (const auto& socket : before) {
-    const auto known = sockets_.find(socket.first);
-    if (known != sockets_.end() && known->second == socket.second) sockets_.erase(known);
+  if (client_) return;
+  static std::shared_mutex* const connecting = new std::shared_mutex;
+  std::size_t found;
+  {
+    const std::shared_lock<std::shared_mutex> together(*connecting);
+    found = connect_once();
+  }
+  if (found > 1) {
+    const std::unique_lock<std::shared_mutex> alone(*connecting);
+    connect_once();
   }
   // ARC sends the head and the body of a request apart. The second must not wait until the server acknowledges the first,
   // which its kernel delays by 40 ms.
   set_tcp_option(TCP_NODELAY);
 }
 
-std::unique_ptr<Connection> new_connection(const Session& session, rust::Str url, std::uint32_t timeout) {
-  return std::make_unique<Connection>(session, std::string(url), timeout);
+std::size_t Connection::connect_once() {
+  Arc::MCCConfig config;
+  session_.config().ApplyToConfig(config);
+  const Arc::URL url(url_);
+  client_.reset(new Arc::ClientHTTP(config, url, static_cast<int>(timeout_)));
+  socket_ = -1;
+  const Sockets before = sockets_to(url.Port());
+  const Arc::MCC_Status status = client_->Load();
+  if (!status) throw std::runtime_error(status.getExplanation());
+  std::size_t found = 0;
+  for (const auto& socket : sockets_to(url.Port())) {
+    const auto known = before.find(socket.first);
+    if (known != before.end() && known->second == socket.second) continue;
+    ++found;
+    socket_ = socket.first;
+    ports_ = socket.second;
+  }
+  if (found != 1) socket_ = -1;
+  return found;
 }
+
+// The descriptor, unless it is something else by now.
+int Connection::socket() const { return socket_ >= 0 && ports(socket_) == ports_ ? socket_ : -1; }
 
 void Connection::set_tcp_option(int option) {
   const int on = 1;
-  for (const auto& socket : sockets_) {
-    // The descriptor may be something else by now.
-    if (ports(socket.first) == socket.second) setsockopt(socket.first, IPPROTO_TCP, option, &on, sizeof(on));
-  }
+  if (socket() >= 0) setsockopt(socket_, IPPROTO_TCP, option, &on, sizeof(on));
 }
 
 bool Connection::usable() const {
-  if (broken_ || client_->GetClosed()) return false;
-  if (sockets_.size() != 1) return true;
+  if (broken_ || !client_ || client_->GetClosed() || socket() < 0) return false;
   // Nothing is due between two requests: what can be read is the end, or TLS's notice of it.
-  pollfd state{sockets_.begin()->first, POLLIN, 0};
+  pollfd state{socket_, POLLIN, 0};
   return ::poll(&state, 1, 0) == 0;
+}
+
+// What comes before every request.
+Deadline Connection::begin(std::chrono::seconds patience) {
+  broken_ = true; // until all of the answer has been read
+  connect();
+  return Deadline(socket(), patience);
 }
 
 template <typename Payload>
@@ -157,8 +199,6 @@ std::unique_ptr<Arc::PayloadStreamInterface> Connection::send(const Arc::ClientH
                                                               Payload& content, HttpReply& reply) {
   Arc::HTTPClientInfo info{};
   Arc::PayloadStreamInterface* raw = nullptr;
-  broken_ = true; // until all of the answer has been read
-  connect();
   const Arc::MCC_Status status = client_->process(attributes, &content, &info, &raw);
   std::unique_ptr<Arc::PayloadStreamInterface> answer(raw);
   if (!status) throw std::runtime_error(status.getExplanation().empty() ? "no answer" : status.getExplanation());
@@ -182,11 +222,12 @@ HttpReply Connection::request(rust::Str method, rust::Str path, rust::Str accept
                    static_cast<Arc::PayloadRawInterface::Size_t>(content.size()));
   HttpReply reply{};
   body_.clear();
-  const auto answer = send(attributes, payload, reply);
+  const Deadline deadline = begin(longest_request);
+  auto answer = send(attributes, payload, reply);
   if (answer) {
     char buffer[16384];
     for (int size = sizeof(buffer); answer->Get(buffer, size); size = sizeof(buffer)) {
-      if (body_.size() + static_cast<std::size_t>(size) > largest_body) throw std::runtime_error("the answer is too long");
+      if (body_.size() + static_cast<std::size_t>(size) > largest_body) give_up(answer, "the answer is too long");
       body_.append(buffer, static_cast<std::size_t>(size));
     }
   }
@@ -205,7 +246,9 @@ HttpReply Connection::download(rust::Str path, std::int32_t file) {
   const Arc::ClientHTTPAttributes attributes{"GET", std::string(path)};
   Arc::PayloadRaw nothing;
   HttpReply reply{};
-  const auto answer = send(attributes, nothing, reply);
+  Deadline deadline = begin(longest_request);
+  auto answer = send(attributes, nothing, reply);
+  if (reply.size > 0) deadline.extend(transfer_time(static_cast<std::uint64_t>(reply.size)));
   std::int64_t received = 0;
   if (answer) {
     // Its size is a good part of the memory that a transfer takes, so it is not held between two.
@@ -216,7 +259,7 @@ HttpReply Connection::download(rust::Str path, std::int32_t file) {
       for (int written = 0; written < size;) {
         const ssize_t done = ::write(file, buffer.get() + written, static_cast<std::size_t>(size - written));
         if (done < 0 && errno == EINTR) continue;
-        if (done < 0) throw std::runtime_error("cannot write: " + std::generic_category().message(errno));
+        if (done < 0) give_up(answer, "cannot write: " + std::generic_category().message(errno));
         written += static_cast<int>(done);
       }
     }
@@ -232,12 +275,15 @@ HttpReply Connection::upload(rust::Str path, std::int32_t file, std::uint64_t si
   const Arc::ClientHTTPAttributes attributes{"PUT", std::string(path)};
   FileContent content(file, size);
   HttpReply reply{};
-  const auto answer = send(attributes, content, reply);
+  const Deadline deadline = begin(longest_request + transfer_time(size));
+  auto answer = send(attributes, content, reply);
   body_.clear();
   if (answer) {
     char buffer[4096];
-    for (int length = sizeof(buffer); answer->Get(buffer, length); length = sizeof(buffer))
-      if (body_.size() < sizeof(buffer)) body_.append(buffer, static_cast<std::size_t>(length));
+    for (int length = sizeof(buffer); answer->Get(buffer, length); length = sizeof(buffer)) {
+      if (body_.size() > largest_refusal) give_up(answer, "the answer is too long");
+      body_.append(buffer, static_cast<std::size_t>(length));
+    }
   }
   if (!content.whole()) throw std::runtime_error("the local file became shorter while it was sent");
   broken_ = false;

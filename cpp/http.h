@@ -1,6 +1,7 @@
 // One kept-alive connection to a CE, over ARC's own HTTP and TLS.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -11,6 +12,7 @@
 
 #include "rust/cxx.h"
 
+#include "deadline.h"
 #include "runtime.h"
 
 namespace jasmin_arc {
@@ -47,13 +49,19 @@ private:
   template <typename Payload>
   std::unique_ptr<Arc::PayloadStreamInterface> send(const Arc::ClientHTTPAttributes& attributes, Payload& content,
                                                     HttpReply& reply);
+  Deadline begin(std::chrono::seconds patience);
   void connect();
+  std::size_t connect_once();
+  int socket() const;
   void set_tcp_option(int option);
 
+  const Session& session_;
+  const std::string url_;
+  const unsigned int timeout_;
   std::unique_ptr<Arc::ClientHTTP, Delete<Arc::ClientHTTP>> client_;
   std::string body_;
-  Sockets sockets_; // the one in use, or a few of which it is one
-  bool connected_ = false;
+  int socket_ = -1; // of the client, if it is known
+  Ports ports_;
   bool broken_ = false;
 };
 

@@ -1,7 +1,9 @@
 //! Where the outputs of a job land: names made safe, files moved into place when they are whole.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -122,8 +124,9 @@ fn failed(id: &JobId, path: &Path, message: String, source: Option<io::Error>) -
 }
 
 /// The path of a file of the session directory below `directory`, or `None` when it would be outside.
-fn inside(directory: &Path, name: &str) -> Option<PathBuf> {
+fn inside(directory: &Path, name: &OsStr) -> Option<PathBuf> {
     let relative = Path::new(name);
     let plain = relative.components().all(|component| matches!(component, Component::Normal(_)));
-    (plain && !name.is_empty() && !name.ends_with('/') && !name.contains('\0')).then(|| directory.join(relative))
+    let bytes = name.as_bytes();
+    (plain && !bytes.is_empty() && !bytes.ends_with(b"/") && !bytes.contains(&0)).then(|| directory.join(relative))
 }

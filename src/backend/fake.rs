@@ -101,7 +101,7 @@ impl Backend for FakeBackend {
     fn files(&self, ids: &[JobId]) -> Result<Vec<Result<Vec<SessionFile>>>> {
         self.each(ids, |job| {
             let file = |(path, _, size): &(String, Vec<u8>, Option<u64>)| SessionFile {
-                path: path.clone(),
+                path: path.clone().into(),
                 url: path.clone(),
                 size: *size,
             };

@@ -1,5 +1,6 @@
 //! What an ARC-CE can be asked, whatever protocol it is asked by.
 
+use std::ffi::OsString;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
@@ -48,8 +49,8 @@ pub(crate) trait Backend: Send + Sync + Debug {
 /// A file in a session directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionFile {
-    /// Relative to the session directory, with `/`.
-    pub(crate) path: String,
+    /// Relative to the session directory, with `/`. Jobs give files whatever names they like.
+    pub(crate) path: OsString,
     /// Where the backend finds it.
     pub(crate) url: String,
     /// In bytes, when it was listed.

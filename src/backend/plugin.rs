@@ -203,7 +203,7 @@ impl Backend for PluginBackend {
             })?;
             Ok(files
                 .into_iter()
-                .map(|file| SessionFile { path: file.path, url: file.url, size: u64::try_from(file.size).ok() })
+                .map(|file| SessionFile { path: file.path.into(), url: file.url, size: u64::try_from(file.size).ok() })
                 .collect())
         };
         Ok(ids.iter().zip(records).map(|(id, record)| list(id, record)).collect())

@@ -11,7 +11,7 @@ mod states;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
 use crate::config::Endpoint;
@@ -34,6 +34,9 @@ const SUBMIT_BYTES: usize = 32 << 20;
 
 /// How many requests are under way at once. On one CE more of them only wait for each other.
 const AT_ONCE: usize = CONNECTIONS / 2;
+
+/// After so many requests in a row without an answer a CE is taken for dead.
+const SILENT: usize = 2 * AT_ONCE;
 
 /// A CE with a REST interface.
 #[derive(Debug)]
@@ -137,7 +140,11 @@ impl RestBackend {
             Err(error) => return Some(all(format!("{error}; the jobs may exist"))),
         };
         if answers.len() != jobs.len() {
-            return Some(all(format!("{} answers for {} jobs; some may exist", answers.len(), jobs.len())));
+            // Which is which is unknown, but what exists is named.
+            let ids: Vec<&str> = answers.iter().map(|answer| answer.id.as_str()).filter(|id| !id.is_empty()).collect();
+            let message = format!("{} answers for {} jobs; there exist {}", answers.len(), jobs.len(), ids.join(" "));
+            logging::say(LogLevel::Error, &message);
+            return Some(all(message));
         }
         let place = |(job, answer): (&Description, Answer)| match answer.code {
             201 if self.pool.endpoint().job_local_id(&answer.id) == Some(&answer.id) => Ok(self.place(job, answer.id)),
@@ -319,8 +326,9 @@ impl Backend for RestBackend {
     }
 
     fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<()>> {
-        in_parallel(wanted, |fetch| {
-            files::download(&self.pool, fetch.file, &fetch.to).map_err(|error| match error {
+        let fetched = in_parallel(wanted, |fetch| files::download(&self.pool, fetch.file, &fetch.to));
+        let named = |(fetch, result): (&Fetch<'_>, Result<()>)| {
+            result.map_err(|error| match error {
                 Error::Exiting => Error::Exiting,
                 error => Error::OutputFile {
                     job_id: fetch.id.clone(),
@@ -329,7 +337,8 @@ impl Backend for RestBackend {
                     source: None,
                 },
             })
-        })
+        };
+        wanted.iter().zip(fetched).map(named).collect()
     }
 }
 
@@ -342,26 +351,41 @@ fn without_declaration(xml: String) -> String {
 }
 
 /// Does the same with each item, several at a time; the results are in the order of the items.
-fn in_parallel<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> T + Sync) -> Vec<T> {
-    let threads = items.len().min(AT_ONCE);
-    if threads <= 1 {
-        return items.iter().map(work).collect();
-    }
+///
+/// A CE that does not answer is not asked for each of them: after some failures in a row the rest are not tried.
+fn in_parallel<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> Result<T> + Sync) -> Vec<Result<T>> {
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<(usize, T)>> = Mutex::new(Vec::with_capacity(items.len()));
+    let silent = AtomicUsize::new(0);
+    let last: Mutex<Option<(String, String)>> = Mutex::new(None);
+    let done: Mutex<Vec<(usize, Result<T>)>> = Mutex::new(Vec::with_capacity(items.len()));
     let log = logging::current();
+    let try_one = |item: &I| {
+        if silent.load(Ordering::Relaxed) >= SILENT {
+            let (endpoint, message) = lock(&last).clone().unwrap_or_default();
+            return Err(Error::Connection { endpoint, message: format!("not tried after {message}") });
+        }
+        let result = work(item);
+        match &result {
+            Err(Error::Connection { endpoint, message }) => {
+                *lock(&last) = Some((endpoint.clone(), message.clone()));
+                silent.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => silent.store(0, Ordering::Relaxed),
+        }
+        result
+    };
     let share = || {
         let _entered = log.as_ref().map(|log| log.enter());
         while let Some((index, item)) = {
             let index = next.fetch_add(1, Ordering::Relaxed);
             items.get(index).map(|item| (index, item))
         } {
-            let result = work(item);
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
+            let result = try_one(item);
+            lock(&done).push((index, result));
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..threads {
+        for _ in 1..items.len().min(AT_ONCE) {
             // A process that may have no more threads does it with fewer: this one works too.
             if std::thread::Builder::new().spawn_scoped(scope, share).is_err() {
                 break;
@@ -372,4 +396,8 @@ fn in_parallel<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> T + Sync) -> 
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_unstable_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

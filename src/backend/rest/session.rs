@@ -158,11 +158,7 @@ impl Pool {
 
     /// Makes sure that there is a connection that works, so that what fails after that fails for other reasons.
     pub(super) fn reach(&self) -> Result<()> {
-        let lease = self.lease(false)?;
-        if lease.reused {
-            return Ok(());
-        }
-        drop(lease);
+        // Asked for even on a connection that seems to work: what comes next must not be sent twice.
         self.versions().map(drop)
     }
 

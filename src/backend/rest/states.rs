@@ -155,7 +155,7 @@ fn look_up<'a>(
     }
     let begun = Instant::now();
     if costs.list_is_cheaper(pending.len()) {
-        let reply = pool.request(Repeat::Once, "GET", &format!("jobs?state={ALL_STATES}"), b"");
+        let reply = pool.request(Repeat::Never, "GET", &format!("jobs?state={ALL_STATES}"), b"");
         costs.update(|measured| measured.list = Some((begun.elapsed(), Instant::now())));
         match reply {
             Ok(reply) if reply.code == 200 => {
