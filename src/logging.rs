@@ -257,22 +257,28 @@ struct Captured {
 pub(crate) struct Reasons(Vec<Captured>);
 
 impl Reasons {
-    /// ARC's messages that tell why something failed: those of the gravest level there is, and what led to them.
+    /// ARC's messages that tell why something failed; if there is none, what it said of its work.
     pub(crate) fn text(&self) -> String {
-        let telling = |level: LogLevel| {
-            let mut texts: Vec<&str> = Vec::new();
-            for message in self.0.iter().filter(|message| message.level <= level) {
-                if !texts.contains(&message.text.as_str()) {
-                    texts.push(&message.text);
-                }
-            }
-            texts.join("; ")
-        };
         [LogLevel::Info, LogLevel::Verbose]
             .into_iter()
-            .map(telling)
+            .map(|level| self.up_to(level))
             .find(|text| !text.is_empty())
             .unwrap_or_else(|| "ARC gave no reason".into())
+    }
+
+    /// ARC's messages that tell why something failed; empty if there is none.
+    pub(crate) fn complaints(&self) -> String {
+        self.up_to(LogLevel::Info)
+    }
+
+    fn up_to(&self, level: LogLevel) -> String {
+        let mut texts: Vec<&str> = Vec::new();
+        for message in self.0.iter().filter(|message| message.level <= level) {
+            if !texts.contains(&message.text.as_str()) {
+                texts.push(&message.text);
+            }
+        }
+        texts.join("; ")
     }
 
     /// All that ARC said, for those who look for something in it.

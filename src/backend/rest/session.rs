@@ -185,8 +185,11 @@ impl Pool {
     fn explain(&self, error: Error, reasons: &Reasons) -> Error {
         match error {
             Error::Arc { message } => {
-                let reasons = reasons.text();
-                let message = if reasons.contains(&message) { reasons } else { format!("{message}: {reasons}") };
+                let message = match reasons.complaints() {
+                    complaints if complaints.contains(&message) => complaints,
+                    complaints if complaints.is_empty() => message,
+                    complaints => format!("{message}: {complaints}"),
+                };
                 Error::Connection { endpoint: self.endpoint.url(), message }
             }
             other => other,
