@@ -12,17 +12,21 @@
 #include <stdexcept>
 #include <string>
 
+#include <dlfcn.h>
 #include <link.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <glibmm.h>
+#include <openssl/crypto.h>
 
-#include <arc/ArcConfig.h>
 #include <arc/ArcLocation.h>
 #include <arc/DateTime.h>
 #include <arc/HostnameResolver.h>
+#include <arc/Logger.h>
 #include <arc/Run.h>
-#include <arc/loader/Plugin.h>
+#include <arc/credential/Credential.h>
+#include <arc/credential/VOMSUtil.h>
 
 #include "logging.h"
 
@@ -80,6 +84,27 @@ void drain_resolver_pool() {
 // Set when a thread did not leave ARC in time: ARC's static objects cannot be destroyed under it.
 std::atomic<bool> stuck{false};
 
+// The process that ARC was initialised in. In one forked from it ARC's threads are missing, with locks that they hold.
+std::atomic<pid_t> owner{0};
+
+// Refuses calls from now on, and waits for those in flight.
+void close_gate() {
+  const pid_t in = owner;
+  if (in != 0 && in != getpid()) return;
+  Gate& g = gate();
+  std::unique_lock<std::mutex> lock(g.mutex);
+  if (g.closing) return;
+  g.closing = true;
+  closing_flag = true;
+  stuck = !g.left.wait_for(lock, exit_patience, [&g] { return g.inside == 0; });
+}
+
+// exit() destroys the objects of its own thread before it runs any handler. So when it is the main thread that exits,
+// calls in flight are over before anything that they use can be destroyed, even what they have only just made.
+struct MainThread {
+  ~MainThread() { close_gate(); }
+};
+
 // Runs after the exit handlers of the program and before the destructors of the libraries it was linked with.
 void last_resort(int status, void*) {
   if (!stuck) return;
@@ -88,29 +113,32 @@ void last_resort(int status, void*) {
 }
 
 // Before main, so before any exit handler of the program, but after the libraries' own initialisation.
-__attribute__((constructor)) void register_last_resort() { on_exit(&last_resort, nullptr); }
+__attribute__((constructor)) void watch_main_thread() {
+  on_exit(&last_resort, nullptr);
+  if (syscall(SYS_gettid) != getpid()) return; // part of a library that another thread has loaded
+  static thread_local MainThread watched;
+  static_cast<void>(&watched);
+}
 
 void at_exit(int, void*) {
   static std::atomic<bool> done{false};
-  if (done.exchange(true)) return; // registered more than once, see runtime_after_call
-  Gate& g = gate();
-  bool all_left;
-  {
-    std::unique_lock<std::mutex> lock(g.mutex);
-    g.closing = true;
-    closing_flag = true;
-    all_left = g.left.wait_for(lock, exit_patience, [&g] { return g.inside == 0; });
-  }
-  logging_stop();
-  if (!all_left) {
-    stuck = true; // see last_resort
+  if (done.exchange(true)) return; // registered more than once
+  if (owner != getpid()) {
+    stuck = true;
     return;
   }
+  close_gate(); // for exit from another thread than main
+  logging_stop();
+  if (stuck) return; // see last_resort
   try {
     drain_resolver_pool();
   } catch (...) {
   }
 }
+
+// Exit handlers and destructors of libraries run in the reverse order of their registration, so this is called again
+// whenever there is something new that must outlive the handler.
+std::atomic<unsigned long long> libraries_seen{0};
 
 unsigned long long libraries_loaded() {
   unsigned long long adds = 0;
@@ -122,6 +150,24 @@ unsigned long long libraries_loaded() {
       },
       &adds);
   return adds;
+}
+
+void register_at_exit() {
+  libraries_seen = libraries_loaded();
+  on_exit(&at_exit, nullptr);
+}
+
+// All of ARC's plugins that calls use are loaded at the beginning, and stay. ARC itself loads some of them for each
+// connection and unloads them again, and the static objects of a library that came in the middle of a call would be
+// destroyed before the exit handler had waited for that call.
+void load_plugins() {
+  for (const std::string& directory : Arc::ArcLocation::GetPlugins()) {
+    for (const char* name : {"mcctcp", "mcctls", "mcchttp", "mccsoap", "mccmsgvalidator", "modcrypto", "modcredential",
+                             "accARCREST", "accEMIES", "accINTERNAL", "accARCHERY", "accLDAP",
+                             "accJobDescriptionParser", "accBroker", "dmcfile", "dmchttp"}) {
+      dlopen((directory + "/lib" + name + ".so").c_str(), RTLD_NOW | RTLD_GLOBAL | RTLD_NODELETE);
+    }
+  }
 }
 
 // --- SIGCHLD -----------------------------------------------------------------------------------------------------
@@ -155,7 +201,7 @@ void share_sigchld() {
   std::memset(&both, 0, sizeof(both));
   both.sa_sigaction = &on_sigchld;
   both.sa_mask = program_action.sa_mask;
-  both.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK | (program_action.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT));
+  both.sa_flags = SA_SIGINFO | SA_RESTART | (program_action.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT | SA_ONSTACK));
   if (!(program_action.sa_flags & SA_SIGINFO) && program_action.sa_handler == SIG_IGN) {
     both.sa_flags |= SA_NOCLDWAIT; // the program wants its children reaped by the kernel
   }
@@ -205,25 +251,30 @@ Call::~Call() {
 bool exiting() noexcept { return closing_flag; }
 
 void runtime_after_call() noexcept {
-  // Exit handlers and destructors of libraries run in the reverse order of their registration, and ARC loads plugins
-  // as it goes: whenever there are new libraries, the handler must be put in front of them.
-  static std::atomic<unsigned long long> seen{0};
-  const unsigned long long now = libraries_loaded();
-  if (seen.exchange(now) != now) on_exit(&at_exit, nullptr);
+  if (libraries_seen != libraries_loaded()) register_at_exit();
 }
 
 void runtime_start(rust::Str location) {
   static std::once_flag once;
   std::call_once(once, [&] {
-    runtime_after_call();
     logging_start(); // first, or ARC's complaints go nowhere
     // ARC takes the path of a program and cuts off the last two components.
     Arc::ArcLocation::Init(std::string(location) + "/bin/arcproxy");
+    // ARC would find out only when it starts it, and print that on the program's stderr.
+    const std::string helper = Arc::ArcLocation::GetLibDir() + "/arc-hostname-resolver";
+    if (access(helper.c_str(), X_OK) != 0) throw std::runtime_error("ARC is not installed here: there is no " + helper);
+    owner = getpid();
+    // What logging makes at its first use is in use as long as there are threads of ARC.
+    Arc::Logger::getRootLogger().msg(Arc::DEBUG, "ARC is initialised");
+    register_at_exit(); // from here on exit waits for us
+    load_plugins();
+    // OpenSSL would clean up at exit, whoever is using it.
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
+    // These too make objects at their first use that exit destroys.
+    Arc::Credential();
+    Arc::InitVOMSAttribute();
     share_sigchld();
-    // The plugins for HTTP are loaded now and for good, so that exit during the very first request is covered too.
-    static auto* const plugins = new Arc::PluginsFactory(Arc::BaseConfig().MakeConfig(Arc::Config()).Parent());
-    for (const char* name : {"mcctcp", "mcctls", "mcchttp"}) plugins->load(name);
-    runtime_after_call();
+    register_at_exit();
   });
 }
 

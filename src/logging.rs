@@ -192,7 +192,8 @@ impl Log {
 
     /// Makes this the log of what the current thread does, until the guard is dropped.
     pub(crate) fn enter(self: &Arc<Log>) -> Entered {
-        Entered(CURRENT.with(|current| current.borrow_mut().replace(Arc::clone(self))))
+        // An exit handler of the program's may come here when the main thread's locals are gone.
+        Entered(CURRENT.try_with(|current| current.borrow_mut().replace(Arc::clone(self))).ok().flatten())
     }
 }
 
@@ -315,7 +316,8 @@ pub(crate) fn capture<T>(call: impl FnOnce() -> T) -> (T, Reasons) {
         captures.push(Arc::downgrade(&mine));
     }
     let result = {
-        let _restore = Restore(CAPTURE.with(|capture| capture.borrow_mut().replace(Arc::clone(&mine))));
+        let _restore =
+            Restore(CAPTURE.try_with(|capture| capture.borrow_mut().replace(Arc::clone(&mine))).ok().flatten());
         call()
     };
     let reasons = Reasons(std::mem::take(&mut *lock(&mine)));

@@ -232,6 +232,8 @@ impl Proxy {
     }
 
     /// What is at `PROXY_FILE`, if anything is. An error if it is not ours to use and to replace.
+    ///
+    /// A file with an encrypted key is somebody's own, no proxy, and ARC would ask for the password on the terminal.
     fn occupant(&self) -> Result<Option<Metadata>> {
         let metadata = match fs::symlink_metadata(self.path()) {
             Ok(metadata) => metadata,
@@ -240,6 +242,9 @@ impl Proxy {
         };
         match foreign(&metadata) {
             Some(why) => Err(self.error(format!("PROXY_FILE {why}"))),
+            None if has_encrypted_key(self.path()).unwrap_or(false) => {
+                Err(self.error("PROXY_FILE has an encrypted key in it, so it is no proxy"))
+            }
             None => Ok(Some(metadata)),
         }
     }
@@ -265,14 +270,7 @@ impl Proxy {
         if !fs::metadata(path).map_err(|e| self.io_error(&what, e))?.is_file() {
             return Err(self.error(format!("{what}: not a regular file")));
         }
-        let mut text = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(1 << 20).read_to_end(&mut text))
-            .map_err(|e| self.io_error(&what, e))?;
-        let encrypted = String::from_utf8_lossy(&text)
-            .lines()
-            .any(|line| line.starts_with("-----BEGIN ENCRYPTED") || line.starts_with("Proc-Type: 4,ENCRYPTED"));
-        if encrypted {
+        if has_encrypted_key(path).map_err(|e| self.io_error(&what, e))? {
             return Err(self.error(format!(
                 "{what}: the key is encrypted, and there is nobody to ask for its password: name one without"
             )));
@@ -438,6 +436,14 @@ fn read(
     let info = Arc::new(reader.read(path)?);
     *seen = Some(Seen { stamp, info: Arc::clone(&info) });
     Ok(info)
+}
+
+/// Whether there is a private key in the file that only somebody who knows its password can read.
+fn has_encrypted_key(path: &Path) -> io::Result<bool> {
+    let mut text = Vec::new();
+    File::open(path)?.take(1 << 20).read_to_end(&mut text)?;
+    let encrypted = |line: &str| line.starts_with("-----BEGIN ENCRYPTED") || line.starts_with("Proc-Type: 4,ENCRYPTED");
+    Ok(String::from_utf8_lossy(&text).lines().any(encrypted))
 }
 
 /// How long it is until `credential` ends.

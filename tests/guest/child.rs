@@ -1,0 +1,792 @@
+//! The children: programs that use the crate, and what becomes of them.
+#![allow(unsafe_code)] // exit handlers and signal actions are libc's
+
+use std::cell::Cell;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Once, OnceLock};
+use std::time::{Duration, Instant};
+use std::{env, fs, mem, process, ptr, thread};
+
+use jasmin_arc::{ArcInterface, ConnectionConfig, Error, JobId, LogLevel};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::run;
+
+/// The first argument of a child: `CHILD SCENARIO RUN CONFIG DIRECTORY`.
+pub(crate) const CHILD: &str = "--child";
+
+/// A program, and how it is to end.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// It returns from main with what this returns, if it comes so far.
+    main: fn() -> u8,
+    pub(crate) code: i32,
+    /// What it writes itself, and nobody else.
+    pub(crate) stderr: &'static str,
+    pub(crate) terminal: &'static str,
+    /// How long it may take to end.
+    pub(crate) within: Duration,
+    /// Whether it is run where nobody listens.
+    pub(crate) without_ce: bool,
+    /// Whether it is run with a CE that answers.
+    pub(crate) with_ce: bool,
+}
+
+const fn scenario(name: &'static str, main: fn() -> u8, code: i32) -> Scenario {
+    let within = Duration::from_secs(1);
+    Scenario { name, main, code, stderr: "", terminal: "", within, without_ce: true, with_ce: true }
+}
+
+/// One that has nothing to do with a CE that answers.
+const fn alone(name: &'static str, main: fn() -> u8, code: i32) -> Scenario {
+    Scenario { with_ce: false, ..scenario(name, main, code) }
+}
+
+/// One with a call in flight to a CE that does not answer.
+const fn in_flight(name: &'static str, main: fn() -> u8, code: i32) -> Scenario {
+    Scenario { within: Duration::from_secs(6), ..alone(name, main, code) }
+}
+
+macro_rules! named {
+    ($kind:ident, $main:ident, $code:expr) => {
+        $kind(stringify!($main), $main, $code)
+    };
+}
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario { terminal: "Password: ", ..named!(alone, a_prompt_would_be_seen, 0) },
+    // The ways to end.
+    named!(alone, no_call_at_all, 0),
+    named!(scenario, returns_from_main, 3),
+    named!(scenario, exits, 7),
+    Scenario { stderr: "panicked at", ..named!(scenario, panics, 101) },
+    named!(scenario, returns_with_threads_busy, 7),
+    named!(scenario, exits_with_threads_busy, 7),
+    named!(scenario, exits_during_initialisation, 7),
+    named!(scenario, exits_during_the_first_call, 7),
+    named!(scenario, exits_from_another_thread, 7),
+    named!(scenario, several_interfaces, 0),
+    named!(scenario, calls_in_exit_handlers, 0),
+    named!(alone, a_forked_process_exits, 0),
+    Scenario { without_ce: false, ..named!(scenario, submits, 0) },
+    named!(alone, exits_while_a_proxy_is_made, 7),
+    named!(in_flight, returns_with_a_call_in_flight, 7),
+    named!(in_flight, exits_with_calls_in_flight, 7),
+    Scenario { stderr: "panicked at", ..named!(in_flight, panics_with_a_call_in_flight, 101) },
+    // Signals and child processes.
+    named!(alone, sigchld_handler_set_before, 0),
+    named!(alone, sigchld_handler_with_siginfo_set_before, 0),
+    named!(alone, sigchld_handler_set_after, 0),
+    named!(alone, sigchld_ignored_before, 0),
+    named!(alone, sigchld_ignored_after, 0),
+    named!(alone, child_processes, 0),
+    named!(scenario, tokio_child_processes, 0),
+    named!(alone, tokio_signals, 0),
+    named!(alone, the_process_is_as_before, 0),
+    named!(alone, its_helper_is_killed, 0),
+    named!(alone, sigpipe_is_not_ignored, 0),
+    // Whatever goes wrong, nothing is printed and nobody is asked.
+    named!(alone, answers_that_make_no_sense, 0),
+    named!(alone, an_unknown_ca, 0),
+    named!(alone, an_encrypted_key, 0),
+    named!(alone, an_encrypted_key_in_the_proxy, 0),
+    named!(alone, files_of_garbage, 0),
+    named!(alone, no_arc_where_it_should_be, 0),
+    Scenario { without_ce: false, ..named!(scenario, submits_with_a_job_list_of_garbage, 0) },
+    // Loggers.
+    named!(alone, a_slow_logger, 0),
+    named!(alone, a_logger_that_logs, 0),
+    named!(alone, a_logger_that_calls, 0),
+    named!(alone, a_logger_that_panics, 0),
+    named!(alone, a_logger_that_never_returns, 0),
+    named!(alone, a_logger_that_exits, 7),
+];
+
+struct Guest {
+    /// Which run it is, counted from 0.
+    run: u64,
+    config: PathBuf,
+    dir: PathBuf,
+}
+
+static GUEST: OnceLock<Guest> = OnceLock::new();
+
+fn guest() -> &'static Guest {
+    GUEST.get().unwrap()
+}
+
+pub(crate) fn main(mut args: impl Iterator<Item = String>) -> ExitCode {
+    let mut next = || args.next().unwrap();
+    let name = next();
+    let scenario = SCENARIOS.iter().find(|scenario| scenario.name == name).unwrap();
+    let guest = Guest { run: next().parse().unwrap(), config: next().into(), dir: next().into() };
+    let guest = GUEST.get_or_init(|| guest);
+    run::take_terminal();
+    // SAFETY: the handler is an ordinary function.
+    assert_eq!(unsafe { libc::atexit(before) }, 0);
+    let code = (scenario.main)();
+    run::set_out(&guest.dir);
+    ExitCode::from(code)
+}
+
+// --- exit handlers of the program ---
+
+/// The one that was registered before the crate was used.
+extern "C" fn before() {
+    if let Some(arc) = KEPT.get() {
+        arc.job_status(&job()).unwrap_err();
+    }
+    note("before ");
+}
+
+/// The one that was registered after.
+extern "C" fn after() {
+    if let Some(arc) = KEPT.get() {
+        arc.job_status(&job()).unwrap_err();
+    }
+    note("after ");
+}
+
+fn note(what: &str) {
+    let file = fs::File::options().create(true).append(true).open(guest().dir.join("handlers"));
+    file.and_then(|mut file| file.write_all(what.as_bytes())).unwrap();
+}
+
+// --- what the programs are made of ---
+
+fn register_after() {
+    static ONCE: Once = Once::new();
+    // SAFETY: the handler is an ordinary function.
+    ONCE.call_once(|| assert_eq!(unsafe { libc::atexit(after) }, 0));
+}
+
+fn arc() -> ArcInterface {
+    let arc = ArcInterface::new(Some(&guest().config)).unwrap();
+    register_after();
+    arc
+}
+
+fn interface(config: ConnectionConfig) -> ArcInterface {
+    let arc = ArcInterface::builder().config(config).log_level(LogLevel::Debug).build().unwrap();
+    register_after();
+    arc
+}
+
+/// An id that no CE knows.
+fn job() -> JobId {
+    JobId::from("0123456789abcdef0123456789abcdef")
+}
+
+/// A call that fails as it should.
+fn call(arc: &ArcInterface) {
+    match arc.job_status(&job()) {
+        Err(Error::Connection { .. }) if arc.config().arc_server() == "127.0.0.1:1" => {}
+        Err(Error::JobNotFound { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Threads that call until the process ends.
+fn busy_threads(arc: &ArcInterface, number: usize) {
+    for _ in 0..number {
+        let arc = arc.clone();
+        thread::spawn(move || while !matches!(arc.job_status(&job()), Err(Error::Exiting)) {});
+    }
+}
+
+fn exit(code: i32) -> ! {
+    run::set_out(&guest().dir);
+    process::exit(code)
+}
+
+fn delay(milliseconds: u64) {
+    thread::sleep(Duration::from_millis(milliseconds));
+}
+
+/// A CE that takes a connection and says nothing, and a call to it that is in flight.
+fn call_in_flight(threads: usize) -> (TcpListener, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = listener.local_addr().unwrap().to_string();
+    let config = ConnectionConfig::from_file(&guest().config).unwrap().with_arc_server(server);
+    busy_threads(&interface(config), threads);
+    let (connection, _) = listener.accept().unwrap();
+    (listener, connection)
+}
+
+// --- the programs ---
+
+fn a_prompt_would_be_seen() -> u8 {
+    let _arc = arc();
+    let mut terminal = fs::File::options().write(true).open("/dev/tty").unwrap();
+    terminal.write_all(b"Password: ").unwrap();
+    0
+}
+
+fn no_call_at_all() -> u8 {
+    arc();
+    0
+}
+
+fn returns_from_main() -> u8 {
+    call(&arc());
+    3
+}
+
+fn exits() -> u8 {
+    let arc = arc();
+    call(&arc);
+    exit(7)
+}
+
+fn panics() -> u8 {
+    let arc = arc();
+    call(&arc);
+    run::set_out(&guest().dir);
+    panic!("a program's own")
+}
+
+fn returns_with_threads_busy() -> u8 {
+    busy_threads(&arc(), 4);
+    delay(100);
+    7
+}
+
+fn exits_with_threads_busy() -> u8 {
+    busy_threads(&arc(), 4);
+    delay(100);
+    exit(7)
+}
+
+fn exits_during_initialisation() -> u8 {
+    register_after();
+    thread::spawn(|| ArcInterface::new(Some(&guest().config)).map(|arc| arc.job_status(&job())));
+    delay(2 * guest().run);
+    exit(7)
+}
+
+fn exits_during_the_first_call() -> u8 {
+    busy_threads(&arc(), 1);
+    delay(5 * guest().run);
+    exit(7)
+}
+
+fn exits_from_another_thread() -> u8 {
+    let arc = arc();
+    call(&arc);
+    thread::spawn(|| {
+        delay(30);
+        exit(7)
+    });
+    while !matches!(arc.job_status(&job()), Err(Error::Exiting)) {}
+    loop {
+        thread::park();
+    }
+}
+
+fn several_interfaces() -> u8 {
+    thread_local!(static LOCAL: OnceLock<ArcInterface> = const { OnceLock::new() });
+    static STATIC: OnceLock<ArcInterface> = OnceLock::new();
+    let first = arc();
+    let make = |timeout: u64| {
+        let config = first.config().clone().with_proxy_renewal_threshold(Duration::from_secs(timeout));
+        ArcInterface::builder().config(config).no_log().build().unwrap()
+    };
+    call(&first);
+    call(STATIC.get_or_init(|| make(60)));
+    LOCAL.with(|local| call(local.get_or_init(|| make(61))));
+    let dropped = thread::spawn({
+        let arc = make(62);
+        move || call(&arc)
+    });
+    dropped.join().unwrap();
+    0
+}
+
+/// The interface that the exit handlers call.
+static KEPT: OnceLock<ArcInterface> = OnceLock::new();
+
+fn calls_in_exit_handlers() -> u8 {
+    call(KEPT.get_or_init(arc));
+    0
+}
+
+fn returns_with_a_call_in_flight() -> u8 {
+    mem::forget(call_in_flight(1));
+    7
+}
+
+fn exits_with_calls_in_flight() -> u8 {
+    mem::forget(call_in_flight(4));
+    exit(7)
+}
+
+fn panics_with_a_call_in_flight() -> u8 {
+    mem::forget(call_in_flight(1));
+    run::set_out(&guest().dir);
+    panic!("a program's own")
+}
+
+fn a_forked_process_exits() -> u8 {
+    let arc = arc();
+    call(&arc);
+    // SAFETY: there are other threads, so the new process may do little: it exits.
+    match unsafe { libc::fork() } {
+        0 => {
+            fs::rename(guest().dir.join("handlers"), guest().dir.join("handlers of nobody")).unwrap_or_default();
+            process::exit(5)
+        }
+        forked => {
+            let begun = Instant::now();
+            let mut status = 0;
+            // SAFETY: the status is written to a local.
+            assert_eq!(unsafe { libc::waitpid(forked, &mut status, 0) }, forked);
+            assert_eq!(process::ExitStatus::from_raw(status).code(), Some(5));
+            assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        }
+    }
+    assert_eq!(fs::read_to_string(guest().dir.join("handlers")).unwrap(), "after before ");
+    fs::remove_file(guest().dir.join("handlers")).unwrap();
+    call(&arc);
+    0
+}
+
+fn submits() -> u8 {
+    let arc = arc();
+    let job = arc.submit_job("/bin/true", &[], &[]).unwrap();
+    arc.job_status(&job).unwrap();
+    0
+}
+
+fn own_proxy() -> ArcInterface {
+    let config = ConnectionConfig::from_file(&guest().config).unwrap();
+    interface(config.with_proxy_file(guest().dir.join("proxy.pem")))
+}
+
+fn exits_while_a_proxy_is_made() -> u8 {
+    let arc = own_proxy();
+    thread::spawn(move || arc.create_proxy());
+    delay(10 * guest().run);
+    exit(7)
+}
+
+// --- signals and child processes ---
+
+static SIGCHLDS: AtomicUsize = AtomicUsize::new(0);
+static LAST_CHILD: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn count(_: libc::c_int) {
+    SIGCHLDS.fetch_add(1, Ordering::SeqCst);
+}
+
+extern "C" fn note_child(_: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
+    // SAFETY: that of a SIGCHLD has a process id.
+    LAST_CHILD.store(unsafe { (*info).si_pid() }, Ordering::SeqCst);
+}
+
+fn set_sigchld(handler: libc::sighandler_t, flags: libc::c_int) {
+    // SAFETY: the handlers touch atomics only.
+    unsafe {
+        let mut action: libc::sigaction = mem::zeroed();
+        action.sa_sigaction = handler;
+        action.sa_flags = flags | libc::SA_RESTART;
+        assert_eq!(libc::sigaction(libc::SIGCHLD, &action, ptr::null_mut()), 0);
+    }
+}
+
+fn eventually(what: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while !what() {
+        assert!(Instant::now() < deadline, "it never happened");
+        delay(1);
+    }
+}
+
+fn run_a_child_and_see_the_signal() {
+    let before = SIGCHLDS.load(Ordering::SeqCst);
+    assert!(Command::new("true").status().unwrap().success());
+    eventually(|| SIGCHLDS.load(Ordering::SeqCst) > before);
+}
+
+fn sigchld_handler_set_before() -> u8 {
+    set_sigchld(count as *const () as usize, 0);
+    let arc = arc();
+    run_a_child_and_see_the_signal();
+    call(&arc);
+    run_a_child_and_see_the_signal();
+    0
+}
+
+fn sigchld_handler_with_siginfo_set_before() -> u8 {
+    set_sigchld(note_child as *const () as usize, libc::SA_SIGINFO);
+    call(&arc());
+    let mut child = Command::new("true").spawn().unwrap();
+    assert!(child.wait().unwrap().success());
+    eventually(|| LAST_CHILD.load(Ordering::SeqCst) == child.id() as i32);
+    0
+}
+
+fn sigchld_handler_set_after() -> u8 {
+    let arc = arc();
+    call(&arc);
+    set_sigchld(count as *const () as usize, 0);
+    run_a_child_and_see_the_signal();
+    call(&arc);
+    run_a_child_and_see_the_signal();
+    0
+}
+
+/// The kernel reaps children: there is nothing to wait for.
+fn run_a_child_that_is_reaped() {
+    let mut child = Command::new("true").spawn().unwrap();
+    let process = format!("/proc/{}", child.id());
+    eventually(|| !Path::new(&process).exists());
+    assert_eq!(child.wait().unwrap_err().raw_os_error(), Some(libc::ECHILD));
+}
+
+fn sigchld_ignored_before() -> u8 {
+    set_sigchld(libc::SIG_IGN, 0);
+    let arc = own_proxy();
+    run_a_child_that_is_reaped();
+    call(&arc);
+    run_a_child_that_is_reaped();
+    0
+}
+
+fn sigchld_ignored_after() -> u8 {
+    let arc = own_proxy();
+    set_sigchld(libc::SIG_IGN, 0);
+    run_a_child_that_is_reaped();
+    call(&arc);
+    run_a_child_that_is_reaped();
+    0
+}
+
+fn child_processes() -> u8 {
+    busy_threads(&arc(), 2);
+    for n in 0..100 {
+        let status = Command::new("sh").args(["-c", &format!("exit {n}")]).status().unwrap();
+        assert_eq!(status.code(), Some(n));
+    }
+    0
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn tokio_child_processes() -> u8 {
+    runtime().block_on(async {
+        busy_threads(&arc(), 2);
+        for n in 0..100 {
+            let status = tokio::process::Command::new("sh").args(["-c", &format!("exit {n}")]).status().await.unwrap();
+            assert_eq!(status.code(), Some(n));
+        }
+    });
+    0
+}
+
+fn tokio_signals() -> u8 {
+    async fn seen(stream: &mut tokio::signal::unix::Signal) {
+        tokio::time::timeout(Duration::from_secs(5), stream.recv()).await.unwrap().unwrap();
+    }
+    fn raise(number: libc::c_int) {
+        // SAFETY: it has no conditions.
+        assert_eq!(unsafe { libc::raise(number) }, 0);
+    }
+    runtime().block_on(async {
+        let mut child_before = signal(SignalKind::child()).unwrap();
+        let mut interrupt = signal(SignalKind::interrupt()).unwrap();
+        let arc = tokio::task::spawn_blocking(|| {
+            let arc = arc();
+            call(&arc);
+            arc
+        })
+        .await
+        .unwrap();
+        let mut child_after = signal(SignalKind::child()).unwrap();
+        let mut terminate = signal(SignalKind::terminate()).unwrap();
+        assert!(tokio::process::Command::new("true").status().await.unwrap().success());
+        seen(&mut child_before).await;
+        seen(&mut child_after).await;
+        raise(libc::SIGINT);
+        seen(&mut interrupt).await;
+        raise(libc::SIGTERM);
+        seen(&mut terminate).await;
+        tokio::task::spawn_blocking(move || call(&arc)).await.unwrap();
+    });
+    0
+}
+
+/// What belongs to the whole process: signal actions but for SIGCHLD, the signal mask, umask, environment, directory.
+fn of_the_process() -> (Vec<String>, Vec<(std::ffi::OsString, std::ffi::OsString)>, PathBuf) {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let lines = status.lines().filter_map(|line| {
+        let (name, value) = line.split_once(":\t")?;
+        match name {
+            "SigBlk" | "SigIgn" | "Umask" => Some(line.to_owned()),
+            "SigCgt" => {
+                let mask = u64::from_str_radix(value, 16).unwrap() & !(1 << (libc::SIGCHLD - 1));
+                Some(format!("SigCgt {mask:x}"))
+            }
+            _ => None,
+        }
+    });
+    (lines.collect(), env::vars_os().collect(), env::current_dir().unwrap())
+}
+
+fn the_process_is_as_before() -> u8 {
+    thread::spawn(|| ()).join().unwrap(); // the first thread makes the C library catch a signal of its own
+    let before = of_the_process();
+    let arc = own_proxy();
+    call(&arc);
+    assert_eq!(of_the_process(), before);
+    0
+}
+
+// --- loggers ---
+
+struct Logger(fn(&log::Record));
+
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata) -> bool {
+        true
+    }
+    fn log(&self, record: &log::Record) {
+        self.0(record);
+    }
+    fn flush(&self) {}
+}
+
+static LOGGED: AtomicUsize = AtomicUsize::new(0);
+static LOGGING: OnceLock<ArcInterface> = OnceLock::new();
+
+fn set_logger(log: fn(&log::Record)) {
+    log::set_boxed_logger(Box::new(Logger(log))).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+}
+
+/// Makes this the program's logger, and has something logged.
+fn with_logger(log: fn(&log::Record)) {
+    set_logger(log);
+    let arc = LOGGING.get_or_init(own_proxy);
+    call(arc);
+    call(arc);
+}
+
+fn in_log_thread() -> bool {
+    thread::current().name() == Some("jasmin-arc-log")
+}
+
+fn a_slow_logger() -> u8 {
+    with_logger(|_| delay(50));
+    0
+}
+
+fn a_logger_that_logs() -> u8 {
+    thread_local!(static INSIDE: Cell<bool> = const { Cell::new(false) });
+    with_logger(|record| {
+        if !INSIDE.replace(true) {
+            log::warn!("logging {}", record.args());
+            INSIDE.set(false);
+        }
+        LOGGED.fetch_add(1, Ordering::SeqCst);
+    });
+    eventually(|| LOGGED.load(Ordering::SeqCst) > 10);
+    0
+}
+
+fn a_logger_that_calls() -> u8 {
+    with_logger(|_| {
+        if LOGGED.fetch_add(1, Ordering::SeqCst) < 20
+            && let Some(arc) = LOGGING.get()
+        {
+            arc.job_status(&job()).unwrap_err();
+        }
+    });
+    0
+}
+
+fn a_logger_that_panics() -> u8 {
+    panic::set_hook(Box::new(|_| {}));
+    let arc = arc();
+    set_logger(|_| panic!("a logger's own"));
+    for _ in 0..2 {
+        let _ = panic::catch_unwind(own_proxy);
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| call(&arc)));
+    }
+    call(&arc);
+    0
+}
+
+fn a_logger_that_never_returns() -> u8 {
+    with_logger(|_| {
+        while in_log_thread() {
+            thread::park();
+        }
+    });
+    0
+}
+
+fn a_logger_that_exits() -> u8 {
+    set_logger(|_| exit(7));
+    let arc = own_proxy();
+    loop {
+        let _ = arc.job_status(&job());
+    }
+}
+
+fn its_helper_is_killed() -> u8 {
+    let arc = arc();
+    call(&arc);
+    let children = fs::read_to_string(format!("/proc/self/task/{}/children", process::id())).unwrap();
+    for child in children.split_whitespace() {
+        // SAFETY: it has no conditions.
+        assert_eq!(unsafe { libc::kill(child.parse().unwrap(), libc::SIGINT) }, 0);
+    }
+    assert!(!children.is_empty());
+    delay(20);
+    call(&arc);
+    0
+}
+
+fn sigpipe_is_not_ignored() -> u8 {
+    // SAFETY: it has no conditions.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    its_helper_is_killed()
+}
+
+/// A server with TLS that says this to whoever connects, and whose certificate is its own CA's.
+struct Server {
+    process: process::Child,
+    config: ConnectionConfig,
+}
+
+impl Server {
+    fn new(answer: &'static [u8]) -> Server {
+        let config = ConnectionConfig::from_file(&guest().config).unwrap();
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let mut process = Command::new("openssl")
+            .args(["s_server", "-quiet", "-accept", &address])
+            .arg("-cert")
+            .arg(config.client_cert())
+            .arg("-key")
+            .arg(config.client_key())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        eventually(|| TcpStream::connect(&address).is_ok());
+        let mut input = process.stdin.take().unwrap();
+        // It sends what comes at its standard input while somebody is connected.
+        thread::spawn(move || {
+            while input.write_all(answer).is_ok() {
+                delay(50);
+            }
+        });
+        Server { process, config: config.with_arc_server(address) }
+    }
+
+    fn arc(&self) -> ArcInterface {
+        interface(self.config.clone())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+fn answers_that_make_no_sense() -> u8 {
+    let answers: [&[u8]; 4] = [
+        b"\0\xff garbage\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<jobs><a>",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 500 \xff\r\nContent-Type: application/json\r\nContent-Length: 6\r\n\r\n{\"a\":[",
+    ];
+    let server = Server::new(answers[guest().run as usize % answers.len()]);
+    let arc = server.arc();
+    arc.job_status(&job()).unwrap_err();
+    arc.submit_job("/bin/true", &[], &[]).unwrap_err();
+    0
+}
+
+fn an_unknown_ca() -> u8 {
+    let server = Server::new(b"");
+    for directory in [guest().dir.as_path(), Path::new("/nonexistent")] {
+        let arc = interface(server.config.clone().with_certs_dir(directory));
+        assert!(matches!(arc.job_status(&job()), Err(Error::Connection { .. })));
+    }
+    0
+}
+
+fn openssl(args: &str, files: &[&Path]) {
+    let made = Command::new("openssl").args(args.split(' ')).args(files).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+}
+
+fn an_encrypted_key() -> u8 {
+    let arc = own_proxy();
+    let key = arc.config().client_key();
+    let encrypted = guest().dir.join("key.pem");
+    match guest().run % 2 {
+        0 => openssl("pkcs8 -topk8 -passout pass:secret -out", &[&encrypted, Path::new("-in"), &key]),
+        _ => openssl("rsa -aes128 -traditional -passout pass:secret -out", &[&encrypted, Path::new("-in"), &key]),
+    }
+    let arc = interface(arc.config().clone().with_client_key(encrypted));
+    assert!(matches!(arc.create_proxy(), Err(Error::ProxyGeneration { .. })));
+    assert!(matches!(arc.job_status(&job()), Err(Error::ProxyGeneration { .. })));
+    0
+}
+
+fn an_encrypted_key_in_the_proxy() -> u8 {
+    let server = Server::new(b"");
+    let proxy = guest().dir.join("proxy.pem");
+    openssl("pkcs8 -topk8 -passout pass:secret -out", &[&proxy, Path::new("-in"), &server.config.client_key()]);
+    let certificate = fs::read(server.config.client_cert()).unwrap();
+    let key = fs::read(&proxy).unwrap();
+    fs::write(&proxy, [certificate, key].concat()).unwrap();
+    fs::set_permissions(&proxy, fs::Permissions::from_mode(0o600)).unwrap();
+    let arc = interface(server.config.clone().with_proxy_file(proxy));
+    assert!(matches!(arc.job_status(&job()), Err(Error::ProxyGeneration { .. })));
+    assert!(matches!(arc.create_proxy(), Err(Error::ProxyGeneration { .. })));
+    0
+}
+
+fn files_of_garbage() -> u8 {
+    let file = guest().dir.join("garbage");
+    fs::write(&file, "-----BEGIN CERTIFICATE-----\ngarbage\n-----END CERTIFICATE-----\n").unwrap();
+    let config = ConnectionConfig::from_file(&guest().config).unwrap();
+    call(&interface(config.clone().with_proxy_file(&file)));
+    for config in [config.clone().with_client_cert(&file), config.clone().with_client_key(&file)] {
+        let arc = interface(config);
+        assert!(matches!(arc.create_proxy(), Err(Error::ProxyGeneration { .. })));
+    }
+    call(&interface(config.with_certs_dir("/nonexistent")));
+    0
+}
+
+fn no_arc_where_it_should_be() -> u8 {
+    // SAFETY: there is no other thread yet.
+    unsafe { env::set_var("ARC_LOCATION", "/nonexistent") };
+    register_after();
+    assert!(matches!(ArcInterface::new(Some(&guest().config)), Err(Error::Arc { .. })));
+    0
+}
+
+fn submits_with_a_job_list_of_garbage() -> u8 {
+    let list = guest().dir.join("jobs.dat");
+    fs::write(&list, "garbage".repeat(1000)).unwrap();
+    let config = ConnectionConfig::from_file(&guest().config).unwrap().with_jobs_info_file(list);
+    interface(config).submit_job("/bin/true", &[], &[]).unwrap();
+    0
+}

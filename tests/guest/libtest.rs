@@ -1,0 +1,73 @@
+//! The crate is a well-behaved guest in a program with Rust's own test harness too: `cargo test` ends, with the right
+//! exit code. Each test here is run by another as a program of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use std::{env, thread};
+
+use jasmin_arc::{ArcInterface, Error};
+
+#[path = "run.rs"]
+mod run;
+
+/// Set for a child: where it keeps its notes, and its configuration.
+const DIR: &str = "JASMIN_ARC_GUEST_DIR";
+const CONFIG: &str = "JASMIN_ARC_GUEST_CONFIG";
+
+/// Runs a test of this file as often as promised.
+fn run_test(name: &str, code: i32, config: &Path) {
+    let mut took = Vec::new();
+    for _ in 0..run::RUNS {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args([name, "--exact"]).env(DIR, dir.path()).env(CONFIG, config);
+        let ended = run::run(command, dir.path());
+        let silent = [&ended.stderr, &ended.terminal, &ended.handlers].iter().all(|text| text.is_empty());
+        assert!(ended.code == Some(code) && ended.stdout.contains("test result: ") && silent, "{ended:#?}");
+        took.push(ended.took.unwrap());
+    }
+    println!("{}", run::in_time(took, Duration::from_secs(1)).unwrap());
+}
+
+/// Has threads call for as long as the process lives. `None` when this is no child.
+fn busy_child() -> Option<PathBuf> {
+    let dir = PathBuf::from(env::var_os(DIR)?);
+    run::take_terminal();
+    let arc = ArcInterface::new(env::var_os(CONFIG).as_deref().map(Path::new)).unwrap();
+    let call = move || arc.job_status(&"0123456789abcdef".into()).unwrap_err();
+    call();
+    for _ in 0..2 {
+        let call = call.clone();
+        thread::spawn(move || while !matches!(call(), Error::Exiting) {});
+    }
+    run::set_out(&dir);
+    Some(dir)
+}
+
+#[test]
+fn a_test_that_passes() {
+    busy_child();
+}
+
+#[test]
+fn a_test_that_fails() {
+    assert_eq!(busy_child(), None);
+}
+
+fn run_tests(config: &Path) {
+    run_test("a_test_that_passes", 0, config);
+    run_test("a_test_that_fails", 101, config);
+}
+
+#[test]
+fn test_runs_end() {
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    run_tests(&run::config_without_ce(home.path()));
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn test_runs_with_a_ce_end() {
+    run_tests(Path::new(&env::var_os("JASMIN_ARC_CONFIG").expect("JASMIN_ARC_CONFIG names a configuration")));
+}

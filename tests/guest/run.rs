@@ -1,0 +1,136 @@
+//! Runs a child to its end, on a terminal of its own, and measures how long it takes to end.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::OFlags;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+/// How often each scenario is run.
+pub(crate) const RUNS: usize = 20;
+
+/// The machine may be busy with something else: what is promised is for the median, and a single run has this much more.
+const TOLERANCE: Duration = Duration::from_millis(1500);
+
+/// How long a child may take in all before it is killed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What became of a child, and what it left.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// The exit code; `None` if a signal ended it.
+    pub(crate) code: Option<i32>,
+    /// From the moment when it set out to end until it had ended; `None` if it never did set out.
+    pub(crate) took: Option<Duration>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    /// What was written to its terminal.
+    pub(crate) terminal: String,
+    /// The exit handlers of the program that were run, in their order.
+    pub(crate) handlers: String,
+}
+
+/// Runs a child that keeps its notes in `dir`, see [`set_out`] and [`take_terminal`].
+pub(crate) fn run(mut command: Command, dir: &Path) -> Ended {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap();
+    let flags = OFlags::NOCTTY.bits() as i32;
+    let terminal = File::options().read(true).write(true).custom_flags(flags).open(name.to_str().unwrap()).unwrap();
+    command
+        .stdin(terminal)
+        .stdout(File::create(dir.join("stdout")).unwrap())
+        .stderr(File::create(dir.join("stderr")).unwrap());
+
+    let mut child = command.spawn().unwrap();
+    drop(command); // and with it our end of the child's terminal
+    let deadline = Instant::now() + PATIENCE;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            break child.wait().unwrap();
+        }
+        sleep(Duration::from_millis(2));
+    };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+
+    let text = |name: &str| String::from_utf8_lossy(&fs::read(dir.join(name)).unwrap_or_default()).into_owned();
+    let set_out = text("set_out").parse().ok().map(Duration::from_nanos);
+    Ended {
+        code: status.code(),
+        took: set_out.map(|then| now.saturating_sub(then)),
+        stdout: text("stdout"),
+        stderr: text("stderr"),
+        terminal: read_all(master.into()),
+        handlers: text("handlers"),
+    }
+}
+
+/// Whether children took no longer to end than promised; in words.
+pub(crate) fn in_time(mut took: Vec<Duration>, within: Duration) -> Result<String, String> {
+    took.sort();
+    let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
+    if median > within || longest > within + TOLERANCE {
+        return Err(format!("not within {within:?}: {took:?}"));
+    }
+    Ok(format!("ended in {median:.3?}, at most {longest:.3?}"))
+}
+
+/// A configuration for a port where nobody listens, with a certificate that no CE would take.
+pub(crate) fn config_without_ce(home: &Path) -> PathBuf {
+    static MADE: Mutex<()> = Mutex::new(());
+    let _lock = MADE.lock().unwrap();
+    let openssl = |args: &str| {
+        let output = Command::new("openssl").args(args.split(' ')).current_dir(home).output().expect("openssl runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let config = home.join("config.json");
+    if !config.exists() {
+        openssl("req -x509 -newkey rsa:2048 -nodes -days 90 -subj /O=Guest/CN=guest -keyout key.pem -out cert.pem");
+        let hash = openssl("x509 -hash -noout -in cert.pem");
+        fs::copy(home.join("cert.pem"), home.join(format!("{}.0", hash.trim()))).unwrap();
+        let text = serde_json::json!({
+            "ARC_SERVER": "127.0.0.1:1",
+            "CLIENT_CERT": home.join("cert.pem"),
+            "CLIENT_KEY": home.join("key.pem"),
+            "CERTS_DIR": home,
+            "PROXY_FILE": home.join("proxy.pem"),
+            "JOBS_INFO_FILE": home.join("jobs.dat"),
+        });
+        fs::write(&config, text.to_string()).unwrap();
+    }
+    config
+}
+
+/// For the child: makes its standard input its controlling terminal, the one that /dev/tty is and that whoever asks for a
+/// password asks on.
+pub(crate) fn take_terminal() {
+    rustix::process::setsid().unwrap();
+    rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).unwrap();
+}
+
+/// For the child: notes that it ends now.
+pub(crate) fn set_out(dir: &Path) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    fs::write(dir.join("set_out"), now.as_nanos().to_string()).unwrap();
+}
+
+/// What is in a terminal that nobody has open any more.
+fn read_all(mut master: File) -> String {
+    rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK).unwrap();
+    let mut text = Vec::new();
+    // It ends with an error: EIO, or EAGAIN if something of the child's is still there.
+    let _ = master.read_to_end(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}

@@ -1,0 +1,184 @@
+//! The proxy certificate: made at the first use, shared, renewed, and never put where it does not belong.
+
+mod common;
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::{self, sleep};
+use std::time::Duration;
+
+use common::{Site, child, is_child};
+use jasmin_arc::{ArcInterface, Error, JobId};
+use serde_json::{Value, json};
+
+/// An interface with a `PROXY_FILE` of its own, which is not there yet.
+fn own_proxy(site: &Site, mut overrides: Value) -> (ArcInterface, PathBuf) {
+    let proxy = site.path().join("proxy.pem");
+    overrides["PROXY_FILE"] = json!(proxy);
+    (site.another(overrides), proxy)
+}
+
+/// Does something that needs a proxy.
+fn use_proxy(arc: &ArcInterface) -> Result<(), Error> {
+    match arc.job_status(&JobId::from("none")) {
+        Err(Error::JobNotFound { .. }) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+#[track_caller]
+fn assert_refused(result: Result<(), Error>, named: &Path) {
+    let error = result.unwrap_err();
+    let tells = matches!(error, Error::ProxyGeneration { .. }) && error.to_string().contains(named.to_str().unwrap());
+    assert!(tells, "{error:?}");
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn it_is_made_at_the_first_use_and_then_reused() {
+    let site = Site::new();
+    let (arc, proxy) = own_proxy(&site, json!({}));
+    assert!(!proxy.exists());
+    use_proxy(&arc).unwrap();
+    let metadata = fs::metadata(&proxy).unwrap();
+    assert_eq!(metadata.mode() & 0o7777, 0o600);
+
+    let first = fs::read(&proxy).unwrap();
+    use_proxy(&arc).unwrap();
+    let (another, _) = own_proxy(&site, json!({}));
+    use_proxy(&another).unwrap();
+    assert!(fs::read(&proxy).unwrap() == first && fs::metadata(&proxy).unwrap().ino() == metadata.ino());
+
+    arc.create_proxy().unwrap();
+    assert!(fs::read(&proxy).unwrap() != first);
+    use_proxy(&arc).unwrap();
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn it_is_renewed_when_it_is_about_to_expire() {
+    let site = Site::new();
+    let period = 60;
+    let periods = json!({ "PROXY_VALIDITY_PERIOD": period, "PROXY_RENEWAL_THRESHOLD": period - 3 });
+    let (arc, proxy) = own_proxy(&site, periods);
+    let modified = || fs::metadata(&proxy).unwrap().modified().unwrap();
+    use_proxy(&arc).unwrap();
+    let first = modified();
+    sleep(Duration::from_secs(5));
+    use_proxy(&arc).unwrap();
+    assert!(modified() > first);
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn what_is_no_good_proxy_is_replaced() {
+    let site = Site::new();
+    let (arc, proxy) = own_proxy(&site, json!({}));
+    for garbage in ["", "garbage\n", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        fs::write(&proxy, garbage).unwrap();
+        fs::set_permissions(&proxy, Permissions::from_mode(0o600)).unwrap();
+        use_proxy(&arc).unwrap();
+        assert_ne!(fs::read(&proxy).unwrap(), garbage.as_bytes());
+    }
+    let first = fs::read(&proxy).unwrap();
+    fs::set_permissions(&proxy, Permissions::from_mode(0o644)).unwrap();
+    use_proxy(&arc).unwrap();
+    assert!(fs::read(&proxy).unwrap() != first, "others may have used it, and it is still in use");
+    assert_eq!(fs::metadata(&proxy).unwrap().mode() & 0o7777, 0o600);
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn a_proxy_of_another_certificate_is_replaced() {
+    let site = Site::new();
+    let (cert, key) = (site.path().join("other-cert.pem"), site.path().join("other-key.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/O=other/CN=other", "-out"])
+        .arg(&cert)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let (other, proxy) = own_proxy(&site, json!({ "CLIENT_CERT": cert, "CLIENT_KEY": key }));
+    other.create_proxy().unwrap();
+    let of_other = fs::read(&proxy).unwrap();
+
+    let (arc, _) = own_proxy(&site, json!({}));
+    use_proxy(&arc).unwrap();
+    assert!(fs::read(&proxy).unwrap() != of_other);
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn it_is_not_made_through_a_link_or_over_a_directory() {
+    let site = Site::new();
+    let (arc, proxy) = own_proxy(&site, json!({}));
+    let target = site.file("target", "precious");
+    symlink(&target, &proxy).unwrap();
+    assert_refused(use_proxy(&arc), &proxy);
+    assert_refused(arc.create_proxy(), &proxy);
+    assert_eq!(fs::read(&target).unwrap(), b"precious");
+    assert!(fs::symlink_metadata(&proxy).unwrap().is_symlink());
+
+    fs::remove_file(&proxy).unwrap();
+    fs::create_dir(&proxy).unwrap();
+    assert_refused(use_proxy(&arc), &proxy);
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn what_it_is_made_of_must_be_there() {
+    let site = Site::new();
+    let nowhere = Path::new("/tmp/nonexistentfile");
+    for key in ["CLIENT_KEY", "CLIENT_CERT", "ARCPROXY_PATH"] {
+        let (arc, proxy) = own_proxy(&site, json!({ key: nowhere }));
+        assert_refused(arc.submit_job("/bin/echo", &[], &[]).map(drop), nowhere);
+        assert!(!proxy.exists());
+    }
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn threads_make_one_between_them() {
+    let site = Site::new();
+    let (arc, proxy) = own_proxy(&site, json!({}));
+    let seen: Vec<u64> = thread::scope(|scope| {
+        let one = || {
+            use_proxy(&arc).unwrap();
+            fs::metadata(&proxy).unwrap().ino()
+        };
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(seen.iter().all(|inode| *inode == seen[0]), "{seen:?}");
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn processes_make_one_between_them() {
+    if is_child() {
+        let config = std::env::var_os("JASMIN_ARC_TEST_PROXY_CONFIG").unwrap();
+        let arc = ArcInterface::new(Some(Path::new(&config))).unwrap();
+        use_proxy(&arc).unwrap();
+        println!("inode {}", fs::metadata(arc.config().proxy_file()).unwrap().ino());
+        return;
+    }
+    let site = Site::new();
+    own_proxy(&site, json!({}));
+    let config = site.path().join("config.json");
+    let one = || {
+        let output = child("processes_make_one_between_them").env("JASMIN_ARC_TEST_PROXY_CONFIG", &config).output();
+        let output = output.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{text}");
+        text.lines().find(|line| line.starts_with("inode")).unwrap().to_owned()
+    };
+    let seen: Vec<String> = thread::scope(|scope| {
+        let processes: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
+        processes.into_iter().map(|process| process.join().unwrap()).collect()
+    });
+    assert!(seen.iter().all(|inode| *inode == seen[0]), "{seen:?}");
+}
