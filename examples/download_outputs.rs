@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use jasmin_arc::{ArcInterface, ConnectionConfig, JobStatus};
 
-/// On one line: A-REX drops the line feeds in an argument.
-const SCRIPT: &str = "echo 'This will be deleted' > myfile.txt; \
-                      echo 'This will be downloaded' > output.txt; \
-                      ls -l";
+const SCRIPT: &str = "\
+echo 'This will be deleted' > myfile.txt
+echo 'This will be downloaded' > output.txt
+ls -l
+";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let config = match std::env::args_os().nth(1).or_else(|| std::env::var_os("JASMIN_ARC_CONFIG")) {
