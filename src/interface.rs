@@ -632,11 +632,18 @@ fn only<T>(answers: Vec<T>, endpoint: &Endpoint) -> Result<T> {
 fn prepare(job: &JobDescription) -> Result<Description> {
     job.validate()?;
     let inputs = job.resolve_inputs()?;
+    // The CE puts `./` there again, and ARC does not know an input file by it.
+    let executable = job.executable();
+    let executable = executable.strip_prefix("./").filter(|rest| !rest.starts_with('/')).unwrap_or(executable);
+    // The CE would look for it in the session directory; ARC's client would upload what has this name here.
+    if !executable.starts_with('/') && !inputs.iter().any(|input| input.name == executable) {
+        let message = format!("the executable {executable:?} is neither an absolute path nor an input file");
+        return Err(Error::InvalidJobDescription { message });
+    }
     let (arguments, environment) = arguments::escape(job.args());
     Ok(Description {
         name: job.name().into(),
-        // The CE puts it there again, and ARC does not know an input file by it.
-        executable: job.executable().trim_start_matches("./").into(),
+        executable: executable.into(),
         arguments,
         environment,
         inputs: inputs

@@ -217,7 +217,21 @@ fn what_cannot_be_sent_is_refused_before_anything_is() {
     // It would be a list of files.
     invalid(job().with_input_file_as(&good, "@list"));
     // A-REX writes the executable into a shell script: some characters stay alive there, and others break it.
-    for executable in ["", "/bin/\0", "it's", "$HOME/x", "`id`", "say \"x\"", "a\\b", " blank", "blank ", "a\nb"] {
+    for executable in [
+        "",
+        "echo",
+        "./good",
+        ".//bin/sh",
+        "/bin/\0",
+        "it's",
+        "$HOME/x",
+        "`id`",
+        "say \"x\"",
+        "a\\b",
+        " blank",
+        "blank ",
+        "a\nb",
+    ] {
         invalid(JobDescription::new(executable));
     }
     assert!(!site.path().join("jobs.dat").exists(), "a job has been submitted");
