@@ -108,12 +108,12 @@ pub(super) fn records(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Re
         let state = ArcState::from_rest(&record.native_state);
         record.state = state.to_string();
         if state.is_final() && !was_final {
-            ended.push(answer.id);
+            ended.push((answer.id, state == ArcState::Finished));
         }
     }
     // What the information provider will tell in a minute of a job that has just ended.
-    let endings = in_parallel(&ended, |id| ending(pool, id));
-    for (id, ending) in ended.iter().zip(endings) {
+    let endings = in_parallel(&ended, |(id, well)| ending(pool, id, *well));
+    for ((id, _), ending) in ended.iter().zip(endings) {
         if let (Some(record), Ok((exit_code, failure))) = (records.get_mut(id), ending) {
             record.exit_code = exit_code.unwrap_or(record.exit_code);
             for line in failure.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -218,11 +218,12 @@ fn recorded(pool: &Pool, id: &str) -> Result<Option<String>> {
     Ok(Some(state.into()))
 }
 
-/// The exit code of a job that has ended, and why it failed.
-fn ending(pool: &Pool, id: &str) -> Result<(Option<i32>, String)> {
+/// The exit code of a job that has ended, and why it failed unless it ended well.
+fn ending(pool: &Pool, id: &str, well: bool) -> Result<(Option<i32>, String)> {
     let diag = diagnose(pool, id, "diag")?.unwrap_or_default();
     let exit_code = diag.lines().rev().find_map(|line| line.strip_prefix("exitcode=")?.trim().parse().ok());
-    Ok((exit_code, diagnose(pool, id, "failed")?.unwrap_or_default()))
+    let failure = if well { None } else { diagnose(pool, id, "failed")? };
+    Ok((exit_code, failure.unwrap_or_default()))
 }
 
 /// The newer of two states: `recorded` is, but of a job in the batch system only `published` tells more than that.

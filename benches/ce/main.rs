@@ -1,0 +1,312 @@
+//! What operations on a CE cost: with this crate, with the bare protocol and with ARC's command-line tools, side by side
+//! in one table.
+//!
+//! `tests/testbed/run bench` runs it against a CE of its own; `cargo bench --bench ce` takes the CE that
+//! `JASMIN_ARC_CONFIG` names, on which it leaves nothing. `-- fetch` or the like measures
+//! a part only. `-- soak` runs for long instead, and looks for leaks and crashes.
+
+mod ce;
+mod raw;
+mod soak;
+mod tools;
+mod transfer;
+
+use std::error::Error;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use jasmin_arc::{JobDescription, JobId};
+
+use ce::Ce;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const COUNTS: [usize; 4] = [1, 50, 200, 1000];
+
+/// A row of the table; times are medians.
+struct Row {
+    operation: &'static str,
+    count: usize,
+    ours: Duration,
+    raw: Option<Duration>,
+    /// For all of the jobs, and how many it was measured with.
+    tools: Option<(Duration, usize)>,
+    /// Of a process that does nothing else, in KiB.
+    memory: Option<u64>,
+    runs: usize,
+}
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["soak"] => soak::run(),
+        ["upload", file] => transfer::upload_here(file),
+        ["download", job, directory] => transfer::download_here(job, directory),
+        ref chosen => table(chosen),
+    }
+}
+
+/// Prints the table, or what is chosen of it.
+fn table(chosen: &[&str]) -> Outcome<()> {
+    type Part = fn(&mut Ce, &mut Vec<Row>) -> Outcome<()>;
+    let parts: [(&str, Part); 6] = [
+        ("submit", submit),
+        ("status", status),
+        ("cancel", cancel),
+        ("fetch", fetch),
+        ("transfer", transfer::measure),
+        ("end", end_seen),
+    ];
+    if let Some(other) = chosen.iter().find(|name| parts.iter().all(|(part, _)| part != *name)) {
+        return Err(format!("{other} is none of {:?}, nor soak", parts.map(|(name, _)| name)).into());
+    }
+    let mut ce = Ce::new()?;
+    let mut rows = Vec::new();
+    for (name, part) in parts {
+        if chosen.is_empty() || chosen.contains(&name) {
+            part(&mut ce, &mut rows)?;
+        }
+    }
+    print(&mut ce, &rows)
+}
+
+fn submit(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
+    for (count, runs) in COUNTS.into_iter().zip([11, 7, 7, 3]) {
+        progress(&format!("submit {count}"));
+        let jobs = vec![ce::job(); count];
+        let [ours, raw] = compare(
+            ce,
+            runs,
+            |ce| {
+                let begun = Instant::now();
+                let ids = ce::all(ce.arc.submit_jobs(&jobs)?)?;
+                let time = begun.elapsed();
+                ce.remove(&ids)?;
+                Ok(time)
+            },
+            |ce| {
+                let begun = Instant::now();
+                let ids = ce.submit_raw(&ce.adl.repeat(count))?;
+                let time = begun.elapsed();
+                ce.remove(&ids)?;
+                Ok(time)
+            },
+        )?;
+        let tools = tools::submit(ce, count.min(5))?;
+        rows.push(Row {
+            operation: "submit",
+            count,
+            ours,
+            raw: Some(raw),
+            tools: Some((tools * u32::try_from(count.div_ceil(5))?, count.min(5))),
+            memory: None,
+            runs,
+        });
+    }
+    Ok(())
+}
+
+fn status(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
+    progress("status: waiting until the CE itself says that all have ended");
+    let ids = ce::all(ce.arc.submit_jobs(&vec![ce::job(); 1000])?)?;
+    ce.action("kill", &ids)?;
+    ce.settle()?;
+    ce.wait_until_published(&ids)?;
+    for count in COUNTS {
+        let ids = &ids[..count];
+        let tools = tools::status(ce, ids)?;
+        status_of(ce, rows, "status, all have ended", ids, Some((tools, count)))?;
+    }
+    ce.remove(&ids)?;
+    // The CE holds no others: how many those are has a part in the cost.
+    for count in COUNTS {
+        let ids = ce.submit_waiting(count)?;
+        status_of(ce, rows, "status, none has ended", &ids, None)?;
+        ce.remove(&ids)?;
+    }
+    Ok(())
+}
+
+fn status_of(
+    ce: &mut Ce,
+    rows: &mut Vec<Row>,
+    operation: &'static str,
+    ids: &[JobId],
+    tools: Option<(Duration, usize)>,
+) -> Outcome<()> {
+    progress(&format!("{operation}: {}", ids.len()));
+    let runs = 15;
+    let [ours, raw] = compare(
+        ce,
+        runs,
+        |ce| {
+            let begun = Instant::now();
+            ce::all(ce.arc.job_statuses(ids)?)?;
+            Ok(begun.elapsed())
+        },
+        |ce| {
+            let begun = Instant::now();
+            ce.action("status", ids)?;
+            Ok(begun.elapsed())
+        },
+    )?;
+    rows.push(Row { operation, count: ids.len(), ours, raw: Some(raw), tools, memory: None, runs });
+    Ok(())
+}
+
+fn cancel(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
+    progress("cancel");
+    let (count, runs) = (50, 7);
+    let [ours, raw] = compare(
+        ce,
+        runs,
+        |ce| {
+            let ids = ce.submit_waiting(count)?;
+            let begun = Instant::now();
+            ce::all(ce.arc.cancel_jobs(&ids)?)?;
+            let time = begun.elapsed();
+            ce.remove(&ids)?;
+            Ok(time)
+        },
+        |ce| {
+            let ids = ce.submit_waiting(count)?;
+            let begun = Instant::now();
+            ce.action("kill", &ids)?;
+            let time = begun.elapsed();
+            ce.remove(&ids)?;
+            Ok(time)
+        },
+    )?;
+    let tools = tools::cancel(ce, 5)? * 10;
+    rows.push(Row { operation: "cancel", count, ours, raw: Some(raw), tools: Some((tools, 5)), memory: None, runs });
+    Ok(())
+}
+
+fn fetch(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
+    progress("fetch the files of 20 jobs, 12 each");
+    let (count, runs) = (20, 7);
+    // With standard output and error that is twelve.
+    let script = "mkdir out && cd out && head -c 10240 /dev/zero | split -b 1024";
+    let job = JobDescription::new("/bin/sh").with_args(["-c", script]).with_output_file("out");
+    let ids = ce::all(ce.arc.submit_jobs(&vec![job; count])?)?;
+    ce.settle()?;
+    let [ours, raw] = compare(
+        ce,
+        runs,
+        |ce| {
+            let directory = tempfile::tempdir_in(ce.files.path())?;
+            let begun = Instant::now();
+            ce::all(ce.arc.save_jobs_outputs(&ids, directory.path())?)?;
+            Ok(begun.elapsed())
+        },
+        |ce| {
+            let directory = tempfile::tempdir_in(ce.files.path())?;
+            let begun = Instant::now();
+            let files = ce.fetch_raw(&ids, directory.path())?;
+            let time = begun.elapsed();
+            assert_eq!(files, 12 * count, "the jobs did not do what they were to do");
+            Ok(time)
+        },
+    )?;
+    let tools = tools::fetch(ce, &ids, 12)?;
+    rows.push(Row {
+        operation: "fetch, 12 files of 1 KiB each",
+        count,
+        ours,
+        raw: Some(raw),
+        tools: Some((tools, count)),
+        memory: None,
+        runs,
+    });
+    ce.remove(&ids)
+}
+
+/// How long after A-REX has recorded the end of a job it is reported.
+fn end_seen(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
+    progress("how soon the end of a job is seen");
+    let runs = 5;
+    let mut times = Vec::new();
+    for run in 0..runs {
+        let id = ce.arc.submit(&ce::job())?;
+        while !ce.has_ended(&id) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let ended = Instant::now();
+        while !ce.arc.job_status(&id)?.is_final() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        times.push(ended.elapsed());
+        if run == runs - 1 {
+            progress("how soon arcstat sees it");
+            while !tools::has_ended(ce, &id)? {
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            rows.push(Row {
+                operation: "an end is seen, after A-REX's record of it",
+                count: 1,
+                ours: median(times.clone()),
+                raw: None,
+                tools: Some((ended.elapsed(), 1)),
+                memory: None,
+                runs,
+            });
+        }
+        ce.remove(&[id])?;
+    }
+    Ok(())
+}
+
+/// The medians of two ways to do the same.
+fn compare(
+    ce: &mut Ce,
+    runs: usize,
+    ours: impl Fn(&mut Ce) -> Outcome<Duration>,
+    raw: impl Fn(&mut Ce) -> Outcome<Duration>,
+) -> Outcome<[Duration; 2]> {
+    let mut times = [Vec::new(), Vec::new()];
+    for run in 0..runs {
+        // In turns, so that neither always comes after the other.
+        for way in [run % 2, (run + 1) % 2] {
+            times[way].push(if way == 0 { ours(ce)? } else { raw(ce)? });
+        }
+    }
+    for (way, times) in ["ours", "raw"].iter().zip(&times) {
+        let range = times.iter().min().zip(times.iter().max());
+        progress(&format!("    {way}: {range:?}"));
+    }
+    Ok(times.map(median))
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn print(ce: &mut Ce, rows: &[Row]) -> Outcome<()> {
+    println!("{}\n", ce.versions()?);
+    println!("| operation | N | ours | raw | ARC's tools | ours / raw | tools / ours | peak memory | runs |");
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
+    let seconds = |time: Duration| match time.as_secs_f64() {
+        short if short < 0.01 => format!("{:.1} ms", short * 1000.0),
+        short if short < 1.0 => format!("{:.0} ms", short * 1000.0),
+        long => format!("{long:.1} s"),
+    };
+    for Row { operation, count, ours, raw, tools, memory, runs } in rows {
+        let cells = [
+            raw.map(seconds),
+            tools.map(|(time, of)| if of == *count { seconds(time) } else { format!("{} (of {of})", seconds(time)) }),
+            raw.map(|raw| format!("{:.2}", ours.as_secs_f64() / raw.as_secs_f64())),
+            tools.map(|(tools, _)| format!("{:.0}", tools.as_secs_f64() / ours.as_secs_f64())),
+            memory.map(|memory| format!("{} MiB", memory / 1024)),
+        ];
+        let cells: Vec<String> = cells.into_iter().map(|cell| cell.unwrap_or_else(|| "-".into())).collect();
+        println!("| {operation} | {count} | {} | {} | {runs} |", seconds(*ours), cells.join(" | "));
+    }
+    Ok(())
+}
+
+fn progress(text: &str) {
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    eprintln!("bench, {:3} s: {text}", BEGUN.elapsed().as_secs());
+}
