@@ -857,6 +857,7 @@ impl Endpoint {
     ///
     /// The name is safe to put into a URL or a file name.
     pub(crate) fn job_local_id<'a>(&self, id: &'a str) -> Option<&'a str> {
+        let id = id.trim_end(); // a line of a file has its end
         let name = match id.split_once("://") {
             None => id,
             Some((scheme, rest)) => {
@@ -1408,7 +1409,7 @@ mod tests {
             "a.b",
             "..",
             "a\0",
-            "a\n",
+            "a\nb",
             "a%2f",
             "\u{e9}",
             "\u{1f980}",

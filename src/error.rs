@@ -99,8 +99,8 @@ pub enum Error {
         source: Option<io::Error>,
     },
 
-    /// An output of a job could not be fetched or stored. What had already been fetched is still in its place;
-    /// a file that did not arrive whole is not.
+    /// An output of a job could not be fetched or stored. A file that did not arrive whole is not shown; what had been
+    /// fetched before is there if the directory is the caller's, and gone if it was a temporary one.
     #[error("outputs of job {job_id}: {}: {message}", path.display())]
     OutputFile {
         /// The job.

@@ -94,9 +94,10 @@ impl ArcInterfaceBuilder {
         self
     }
 
-    /// Writes the log to `writer`, a line a message: `[seconds since 1970] [target] [LEVEL] text`.
+    /// Writes the log to `writer`, each message on a line: `[seconds since 1970] [target] [LEVEL] text`. At the level
+    /// DEBUG ARC's messages have whole requests and answers in them, which go on over more lines.
     ///
-    /// The default is the [`log`] facade, with the targets `jasmin_arc` and `arc::` and ARC's name for the part of it
+    /// The default is the [`log`](https://docs.rs/log) facade, with the targets `jasmin_arc` and `arc::` and ARC's name for the part of it
     /// that logged.
     ///
     /// ```
@@ -444,7 +445,7 @@ impl ArcInterface {
         self.backend()?.cancel(ids)
     }
 
-    /// Removes jobs that have ended from the CE, with all their files; the results are in the order of `ids`. Without this
+    /// Removes jobs that have ended from the CE, with all their files, and from the job list; the results are in the order of `ids`. Without this
     /// a CE keeps them for some days.
     ///
     /// # Errors
@@ -465,7 +466,9 @@ impl ArcInterface {
             return Ok(Vec::new());
         }
         let _entered = self.begin()?;
-        self.backend()?.clean(ids)
+        let cleaned = self.backend()?.clean(ids)?;
+        self.forget(ids.iter().zip(&cleaned).filter(|(_, result)| result.is_ok()).map(|(id, _)| id));
+        Ok(cleaned)
     }
 
     /// Fetches the files that the CE keeps of a job into a new temporary directory, and returns its path: what
@@ -497,6 +500,23 @@ impl ArcInterface {
             return Ok(None);
         }
         outputs::save_in_new_directory(&*backend, id, files).map(Some)
+    }
+
+    /// Removes a job that has ended from the CE: [`clean_jobs`](Self::clean_jobs) for one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`clean_jobs`](Self::clean_jobs).
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let job = jasmin_arc::JobId::from("");
+    /// arc.clean_job(&job)
+    /// # }
+    /// ```
+    pub fn clean_job(&self, id: &JobId) -> Result<()> {
+        only(self.clean_jobs(std::slice::from_ref(id))?, &self.0.endpoint)?
     }
 
     /// Fetches the files that the CE keeps of any number of jobs into `directory`, each job's into a sub-directory with the
@@ -553,9 +573,19 @@ impl ArcInterface {
                 source: None,
             })
         };
+        let certs_dir = self.0.config.certs_dir();
+        if !certs_dir.is_dir() {
+            return Err(Error::InvalidConfig {
+                path: None,
+                line: None,
+                key: Some("CERTS_DIR".into()),
+                message: format!("there is no directory {}", certs_dir.display()),
+                source: None,
+            });
+        }
         let settings = SessionSettings {
             proxy: text(self.0.proxy.path(), "PROXY_FILE")?,
-            ca_directory: text(&self.0.config.certs_dir(), "CERTS_DIR")?,
+            ca_directory: text(&certs_dir, "CERTS_DIR")?,
             timeout_seconds: TIMEOUT_SECONDS,
         };
         // Without the lock: threads would wait for a CE that does not answer one after the other. The first one's choice
@@ -580,6 +610,15 @@ impl ArcInterface {
             logging::say(LogLevel::Info, format!("{endpoint}: {message}: trying EMI-ES"));
         }
         Ok(Arc::new(PluginBackend::new(endpoint.clone(), interface, settings)?))
+    }
+
+    /// Takes jobs that the CE has no more from the job list of ARC's tools.
+    fn forget<'a>(&self, ids: impl Iterator<Item = &'a JobId>) {
+        let path = self.0.config.jobs_info_file();
+        let local = ids.filter_map(|id| self.0.endpoint.job_local_id(id.as_str()));
+        if let Err(message) = store::remove(&path, local) {
+            logging::say(LogLevel::Warning, format!("the job list {} keeps removed jobs: {message}", path.display()));
+        }
     }
 
     /// Writes jobs to the job list of ARC's tools. They are on the CE whether that succeeds or not.

@@ -10,8 +10,8 @@ use crate::status::{ArcState, JobStatus};
 
 /// The id of a job, as the CE gave it: a URL such as `https://ce.example.org:443/arex/rest/1.0/jobs/0a1b2c`.
 ///
-/// It is made from any string: whether the CE knows a job by it only the CE can tell, and says so with
-/// [`Error::JobNotFound`](crate::Error::JobNotFound). The two forms of one job's id on an ARC-CE
+/// It is made from any string. One that is not an id of the CE in use (another host or port, say, even if that is the same
+/// machine by another name) or that the CE does not know is [`Error::JobNotFound`](crate::Error::JobNotFound). The two forms of one job's id on an ARC-CE
 /// (`.../arex/rest/1.0/jobs/ID` and `.../arex/ID`) and the bare `ID` all name the same job.
 ///
 /// ```

@@ -32,7 +32,7 @@
 //!
 //! Credentials, TLS and proxies are the business of NorduGrid's C++ library, which is linked. It is kept from taking over
 //! the process: signal handlers, exit codes and exit handlers stay the program's, nothing is printed, nothing asks for a
-//! password. Log messages go to the [`log`] facade unless the
+//! password. Log messages go to the [`log`](https://docs.rs/log) facade unless the
 //! [builder](ArcInterfaceBuilder) is told otherwise.
 //!
 //! The repository has a guide, examples, and a throwaway ARC-CE to try all this on: `tests/testbed/run demo`.

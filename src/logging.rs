@@ -15,13 +15,13 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-/// The target of this crate's own messages in the [`log`] facade. ARC's have `arc::` and ARC's name for the part that
+/// The target of this crate's own messages in the [`log`](https://docs.rs/log) facade. ARC's have `arc::` and ARC's name for the part that
 /// logged, such as `arc::SubmitterPlugin.REST`.
 pub(crate) const TARGET: &str = "jasmin_arc";
 
 /// How much the log shows: ARC's six levels.
 ///
-/// | level | in the [`log`] facade |
+/// | level | in the [`log`](https://docs.rs/log) facade |
 /// |---|---|
 /// | `Fatal`, `Error` | `error` |
 /// | `Warning` | `warn` |

@@ -27,7 +27,7 @@ pub enum JobStatus {
     /// The job runs, is held, or its outputs are being collected.
     #[serde(rename = "in progress")]
     InProgress,
-    /// The job is over and its outputs can be fetched.
+    /// The job has ended well: its executable returned 0. Its outputs can be fetched, as those of a failed job can.
     #[serde(rename = "completed")]
     Completed,
     /// The job failed, was cancelled or deleted, or is in a state that has no meaning here.

@@ -31,20 +31,41 @@ pub(crate) fn add(path: &Path, jobs: &[JobPlace]) -> Result<(), String> {
     add_like(path, first, others).map_err(|error| error.to_string())
 }
 
+/// Removes jobs from the list, if there is one, by the ids that the CE has for them.
+pub(crate) fn remove<'a>(path: &Path, local_ids: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut local_ids = local_ids.peekable();
+    if local_ids.peek().is_none() || !path.exists() {
+        return Ok(());
+    }
+    let removed = || {
+        let mut list = open(path)?;
+        let transaction = list.transaction()?;
+        for id in local_ids {
+            transaction.execute("DELETE FROM jobs WHERE idfromendpoint = ?1", [escape(id)])?;
+        }
+        transaction.commit()
+    };
+    removed().map_err(|error: rusqlite::Error| error.to_string())
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let list = Connection::open_with_flags(path, flags)?;
+    list.busy_timeout(PATIENCE)?;
+    Ok(list)
+}
+
 /// ARC waits without end for a list that another process holds, so it is waited for here first.
 fn wait_until_free(path: &Path) -> rusqlite::Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let list = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    list.busy_timeout(PATIENCE)?;
+    let list = open(path)?;
     list.execute_batch("BEGIN EXCLUSIVE; ROLLBACK")
 }
 
 fn add_like(path: &Path, first: &JobPlace, others: &[JobPlace]) -> rusqlite::Result<()> {
-    let mut list =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    list.busy_timeout(PATIENCE)?;
+    let mut list = open(path)?;
     list.execute("CREATE TEMP TABLE job AS SELECT * FROM main.jobs WHERE id = ?1", [escape(&first.id)])?;
     let transaction = list.transaction()?;
     {
@@ -126,6 +147,10 @@ mod tests {
         assert_eq!(stored.len(), 1000);
         assert!(expected.iter().all(|row| stored.contains(row)), "{:?} is not in {:?}", expected, &stored[..20]);
         add(&path, &[]).unwrap();
+
+        remove(&path, jobs[10..].iter().map(|job| job.local_id.as_str())).unwrap();
+        assert_eq!(rows(&path).len(), 10);
+        remove(&directory.path().join("none"), ["id1"].into_iter()).unwrap();
     }
 
     #[test]
