@@ -2,8 +2,8 @@
 //! in one table.
 //!
 //! `tests/testbed/run bench` runs it against a CE of its own; `cargo bench --bench ce` takes the CE that
-//! `JASMIN_ARC_CONFIG` names, on which it leaves nothing. `-- fetch` or the like measures
-//! a part only. `-- soak` runs for long instead, and looks for leaks and crashes.
+//! `JASMIN_ARC_CONFIG` names, on which it leaves nothing. `-- fetch` or the like measures a part only; `-- soak` runs for
+//! minutes instead, and looks for leaks and errors.
 
 mod ce;
 mod raw;
