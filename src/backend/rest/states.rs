@@ -67,6 +67,33 @@ impl Costs {
 
 /// The arcrest states of jobs.
 pub(super) fn fresh(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<String>>> {
+    let mut states = asked(pool, costs, ids)?;
+    for _ in 0..MOVES {
+        let moving: Vec<usize> =
+            (0..ids.len()).filter(|index| matches!(&states[*index], Ok(state) if unsettled(state))).collect();
+        if moving.is_empty() {
+            break;
+        }
+        std::thread::sleep(MOVE);
+        let again: Vec<&str> = moving.iter().map(|index| ids[*index]).collect();
+        for (index, state) in moving.into_iter().zip(asked(pool, costs, &again)?) {
+            states[index] = state;
+        }
+    }
+    Ok(states)
+}
+
+/// Whether A-REX could not tell the state: it moves a job's status from one directory to another, and in between there is
+/// none. To call that a state would be to call a job failed that is not.
+fn unsettled(state: &str) -> bool {
+    matches!(state, "" | "None" | "UNDEFINED")
+}
+
+/// How long such a move takes at most, and how often it is waited for.
+const MOVE: Duration = Duration::from_millis(100);
+const MOVES: usize = 10;
+
+fn asked(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<String>>> {
     let answers = act(pool, "status", ids)?;
     let recorded = look_up(pool, costs, answers.iter().filter(|answer| answer.code == 200))?;
     let one = |answer: Answer| match answer.code {
@@ -105,6 +132,11 @@ pub(super) fn records(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Re
         let Some(record) = records.get_mut(&answer.id) else { continue };
         let was_final = ArcState::from_rest(&answer.state).is_final();
         record.native_state = newer(answer.state, recorded.get(&answer.id).cloned());
+        if unsettled(&record.native_state)
+            && let Some(Ok(settled)) = fresh(pool, costs, &[&answer.id])?.pop()
+        {
+            record.native_state = settled;
+        }
         let state = ArcState::from_rest(&record.native_state);
         record.state = state.to_string();
         if state.is_final() && !was_final {
@@ -229,7 +261,7 @@ fn ending(pool: &Pool, id: &str, well: bool) -> Result<(Option<i32>, String)> {
 /// The newer of two states: `recorded` is, but of a job in the batch system only `published` tells more than that.
 fn newer(published: String, recorded: Option<String>) -> String {
     const IN_BATCH_SYSTEM: [&str; 5] = ["QUEUING", "RUNNING", "HELD", "EXITINGLRMS", "OTHER"];
-    match recorded {
+    match recorded.filter(|recorded| !unsettled(recorded)) {
         None => published,
         Some(recorded) if recorded == "RUNNING" && IN_BATCH_SYSTEM.contains(&published.as_str()) => published,
         Some(recorded) => recorded,
@@ -249,6 +281,8 @@ mod tests {
         assert_eq!(newer("PREPARING", Some("RUNNING")), "RUNNING");
         assert_eq!(newer("RUNNING", Some("FINISHED")), "FINISHED");
         assert_eq!(newer("ACCEPTING", Some("KILLED")), "KILLED");
+        assert_eq!(newer("RUNNING", Some("None")), "RUNNING");
+        assert!(unsettled(&newer("None", None)) && unsettled(&newer("", Some("None"))));
     }
 
     #[test]
