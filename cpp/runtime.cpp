@@ -248,8 +248,6 @@ Call::~Call() {
   if (--g.inside == 0) g.left.notify_all();
 }
 
-bool exiting() noexcept { return closing_flag; }
-
 void runtime_after_call() noexcept {
   if (libraries_seen != libraries_loaded()) register_at_exit();
 }

@@ -10,9 +10,6 @@ namespace jasmin_arc {
 /// Initialises ARC once for the process. `location` is the prefix ARC is installed under (ARC_LOCATION overrides it).
 void runtime_start(rust::Str location);
 
-/// Whether the process has begun to exit: what belongs to ARC is leaked from then on, not destroyed.
-bool exiting() noexcept;
-
 /// Registers the exit handler again if ARC has loaded libraries (plugins) since: their destructors must run after it.
 void runtime_after_call() noexcept;
 

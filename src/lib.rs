@@ -51,6 +51,7 @@ mod outputs;
 mod proxy;
 mod status;
 mod store;
+mod sync;
 mod uri;
 
 pub use config::{ConnectionConfig, Delegation, Interface};

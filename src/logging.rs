@@ -10,10 +10,12 @@ use std::io::Write;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
+
+use crate::sync::lock;
 
 /// The target of this crate's own messages in the [`log`](https://docs.rs/log) facade. ARC's have `arc::` and ARC's name for the part that
 /// logged, such as `arc::SubmitterPlugin.REST`.
@@ -224,11 +226,6 @@ impl Drop for Entered {
 /// The log that the current thread has entered, for threads that work for it.
 pub(crate) fn current() -> Option<Arc<Log>> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
-}
-
-/// A panic while a lock was held cannot leave anything half done here.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Logs a message of this crate's own. It goes through the queue too: whoever logs may hold a lock, and a logger may

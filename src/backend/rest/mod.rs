@@ -11,7 +11,7 @@ mod states;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
 use crate::config::Endpoint;
@@ -20,6 +20,7 @@ use crate::ffi::{self, Description, JobPlace, JobRecord, SessionSettings};
 use crate::job::{JobId, JobInfo};
 use crate::logging::{self, LogLevel};
 use crate::status::ArcState;
+use crate::sync::lock;
 use jobs::{Answer, act};
 use session::{CONNECTIONS, Pool};
 
@@ -396,8 +397,4 @@ fn in_parallel<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> Result<T> + S
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_unstable_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -5,7 +5,7 @@
 //! tell queued from running in the batch system: only the information provider knows.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::in_parallel;
@@ -17,6 +17,7 @@ use crate::ffi;
 use crate::job::JobId;
 use crate::logging::{LogLevel, say};
 use crate::status::ArcState;
+use crate::sync::lock;
 
 /// All the states that A-REX can filter by.
 const ALL_STATES: &str = "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNING,EXECUTED,FINISHING,KILLING,FINISHED,\
@@ -40,11 +41,11 @@ struct Measured {
 
 impl Costs {
     fn measured(&self) -> Measured {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.0)
     }
 
     fn update(&self, change: impl FnOnce(&mut Measured)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.0));
     }
 
     /// Whether `count` jobs are cheaper to look up in the list of all of the user's jobs, however many those are.
