@@ -24,7 +24,7 @@ const ALL_STATES: &str = "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNI
                           FAILED,KILLED,WIPED";
 
 /// Up to so many jobs are looked up one by one, whatever that costs.
-const FEW: usize = 4;
+const FEW: usize = 4 * AT_ONCE;
 
 /// How long a measured cost is believed.
 const BELIEVED: Duration = Duration::from_secs(300);
@@ -35,35 +35,29 @@ pub(super) struct Costs(Mutex<Measured>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Measured {
-    one: Option<Duration>,
+    /// Of [`AT_ONCE`] jobs looked up one by one, at once.
+    round: Option<(Duration, Instant)>,
     list: Option<(Duration, Instant)>,
 }
 
 impl Costs {
-    fn measured(&self) -> Measured {
-        *lock(&self.0)
-    }
-
     fn update(&self, change: impl FnOnce(&mut Measured)) {
         change(&mut lock(&self.0));
     }
 
-    /// Whether `count` jobs are cheaper to look up in the list of all of the user's jobs, however many those are.
-    fn list_is_cheaper(&self, count: usize) -> bool {
-        if count <= FEW {
-            return false;
-        }
-        match self.measured() {
-            Measured { one: Some(one), list: Some((list, when)) } if when.elapsed() < BELIEVED => {
-                let rounds = u32::try_from(count.div_ceil(AT_ONCE)).unwrap_or(u32::MAX);
-                list < one.saturating_mul(rounds)
-            }
-            // Not known yet: the list has to be tried.
-            Measured { one: Some(_), .. } => true,
-            Measured { one: None, list: None } => count > 50,
-            Measured { one: None, .. } => false,
-        }
+    /// Whether `count` more jobs are cheaper to look up in the list of all of the user's jobs, however many those are;
+    /// `None`: that cannot be known before some have been looked up one by one.
+    fn list_is_cheaper(&self, count: usize) -> Option<bool> {
+        let believed = |cost: Option<(Duration, Instant)>| cost.filter(|(_, when)| when.elapsed() < BELIEVED);
+        let measured = *lock(&self.0);
+        let (round, _) = believed(measured.round)?;
+        // A list that was never asked for has to be tried.
+        Some(believed(measured.list).is_none_or(|(list, _)| list < round.saturating_mul(rounds(count))))
     }
+}
+
+fn rounds(count: usize) -> u32 {
+    u32::try_from(count.div_ceil(AT_ONCE)).unwrap_or(u32::MAX)
 }
 
 /// The arcrest states of jobs.
@@ -186,16 +180,21 @@ fn look_up<'a>(
     if pending.is_empty() {
         return Ok(HashMap::new());
     }
-    let begun = Instant::now();
-    if costs.list_is_cheaper(pending.len()) {
+    let mut found = HashMap::with_capacity(pending.len());
+    let mut rest = &pending[..];
+    if rest.len() > FEW && costs.list_is_cheaper(rest.len()).is_none() {
+        let (some, others) = rest.split_at(FEW);
+        one_by_one(pool, costs, some, &mut found)?;
+        rest = others;
+    }
+    if rest.len() > FEW && costs.list_is_cheaper(rest.len()) == Some(true) {
+        let begun = Instant::now();
         let reply = pool.request(Repeat::Never, "GET", &format!("jobs?state={ALL_STATES}"), b"");
         costs.update(|measured| measured.list = Some((begun.elapsed(), Instant::now())));
         match reply {
             Ok(reply) if reply.code == 200 => {
-                return Ok(jobs::parse(pool, &reply.body)?
-                    .into_iter()
-                    .map(|answer| (answer.id, answer.state))
-                    .collect());
+                found.extend(jobs::parse(pool, &reply.body)?.into_iter().map(|answer| (answer.id, answer.state)));
+                return Ok(found);
             }
             Ok(reply) => say(LogLevel::Verbose, pool.refused(&reply).to_string()),
             Err(Error::Exiting) => return Err(Error::Exiting),
@@ -203,17 +202,23 @@ fn look_up<'a>(
             Err(error) => say(LogLevel::Verbose, error.to_string()),
         }
     }
+    one_by_one(pool, costs, rest, &mut found)?;
+    Ok(found)
+}
+
+fn one_by_one(pool: &Pool, costs: &Costs, ids: &[&str], found: &mut HashMap<String, String>) -> Result<()> {
+    if ids.is_empty() {
+        return Ok(());
+    }
     let begun = Instant::now();
-    let states = in_parallel(&pending, |id| recorded(pool, id));
-    let rounds = u32::try_from(pending.len().div_ceil(AT_ONCE)).unwrap_or(u32::MAX);
-    costs.update(|measured| measured.one = Some(begun.elapsed() / rounds));
-    let mut found = HashMap::with_capacity(pending.len());
-    for (id, state) in pending.into_iter().zip(states) {
+    let states = in_parallel(ids, |id| recorded(pool, id));
+    costs.update(|measured| measured.round = Some((begun.elapsed() / rounds(ids.len()), Instant::now())));
+    for (id, state) in ids.iter().zip(states) {
         if let Some(state) = state? {
-            found.insert(id.to_owned(), state);
+            found.insert((*id).to_owned(), state);
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// What a file of A-REX's control directory holds, if there is one.
@@ -288,15 +293,18 @@ mod tests {
 
     #[test]
     fn the_cheaper_way_is_taken_once_both_are_known() {
+        let ago = |cost, age| Some((Duration::from_millis(cost), Instant::now().checked_sub(age).expect("a past")));
+        let now = |cost| ago(cost, Duration::ZERO);
         let costs = Costs::default();
-        assert!(!costs.list_is_cheaper(1) && !costs.list_is_cheaper(FEW), "few are never worth a list");
-        assert!(!costs.list_is_cheaper(20) && costs.list_is_cheaper(100), "a guess as long as nothing is known");
-        costs.update(|measured| measured.one = Some(Duration::from_millis(30)));
-        assert!(costs.list_is_cheaper(20), "the list is tried once");
-        costs.update(|measured| measured.list = Some((Duration::from_secs(10), Instant::now())));
-        assert!(!costs.list_is_cheaper(200), "a CE with many jobs");
-        assert!(costs.list_is_cheaper(2000));
-        costs.update(|measured| measured.list = Some((Duration::from_millis(50), Instant::now())));
-        assert!(costs.list_is_cheaper(20), "a CE with few");
+        assert_eq!(costs.list_is_cheaper(100), None, "nothing is known");
+        costs.update(|measured| measured.round = now(30));
+        assert_eq!(costs.list_is_cheaper(20), Some(true), "the list is tried once");
+        costs.update(|measured| measured.list = now(10_000));
+        assert_eq!(costs.list_is_cheaper(200), Some(false), "a CE with many jobs");
+        assert_eq!(costs.list_is_cheaper(2000), Some(true));
+        costs.update(|measured| measured.list = now(50));
+        assert_eq!(costs.list_is_cheaper(20), Some(true), "a CE with few");
+        costs.update(|measured| measured.round = ago(1, BELIEVED));
+        assert_eq!(costs.list_is_cheaper(20), None, "it may have been a slow minute");
     }
 }
