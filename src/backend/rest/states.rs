@@ -63,9 +63,10 @@ fn rounds(count: usize) -> u32 {
 /// The arcrest states of jobs.
 pub(super) fn fresh(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<String>>> {
     let mut states = asked(pool, costs, ids)?;
-    for _ in 0..MOVES {
+    for attempt in 0..MOVES {
+        let is_moving = |state: &str| unsettled(state) && (state != WIPED || attempt < WIPED_MOVES);
         let moving: Vec<usize> =
-            (0..ids.len()).filter(|index| matches!(&states[*index], Ok(state) if unsettled(state))).collect();
+            (0..ids.len()).filter(|index| matches!(&states[*index], Ok(state) if is_moving(state))).collect();
         if moving.is_empty() {
             break;
         }
@@ -79,14 +80,20 @@ pub(super) fn fresh(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
 }
 
 /// Whether A-REX could not tell the state: it moves a job's status from one directory to another, and in between there is
-/// none. To call that a state would be to call a job failed that is not.
+/// none, or it takes the job for one that has been removed (`job_state_read_file`). To call that a state would be to call a
+/// job failed that is not.
 fn unsettled(state: &str) -> bool {
-    matches!(state, "" | "None" | "UNDEFINED")
+    matches!(state, "" | "None" | "UNDEFINED" | WIPED)
 }
+
+const WIPED: &str = "WIPED";
 
 /// How long such a move takes at most, and how often it is waited for.
 const MOVE: Duration = Duration::from_millis(100);
 const MOVES: usize = 10;
+
+/// How often where the job may indeed have been removed: that is told at every call, and should not take long.
+const WIPED_MOVES: usize = 2;
 
 fn asked(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<String>>> {
     let answers = act(pool, "status", ids)?;
@@ -267,7 +274,7 @@ fn ending(pool: &Pool, id: &str, well: bool) -> Result<(Option<i32>, String)> {
 /// The newer of two states: `recorded` is, but of a job in the batch system only `published` tells more than that.
 fn newer(published: String, recorded: Option<String>) -> String {
     const IN_BATCH_SYSTEM: [&str; 5] = ["QUEUING", "RUNNING", "HELD", "EXITINGLRMS", "OTHER"];
-    match recorded.filter(|recorded| !unsettled(recorded)) {
+    match recorded.filter(|recorded| recorded == WIPED || !unsettled(recorded)) {
         None => published,
         Some(recorded) if recorded == "RUNNING" && IN_BATCH_SYSTEM.contains(&published.as_str()) => published,
         Some(recorded) => recorded,
@@ -289,6 +296,8 @@ mod tests {
         assert_eq!(newer("ACCEPTING", Some("KILLED")), "KILLED");
         assert_eq!(newer("RUNNING", Some("None")), "RUNNING");
         assert!(unsettled(&newer("None", None)) && unsettled(&newer("", Some("None"))));
+        assert!(unsettled(&newer("ACCEPTING", Some("WIPED"))) && unsettled(&newer("WIPED", None)));
+        assert_eq!(newer("WIPED", Some("PREPARING")), "PREPARING");
     }
 
     #[test]
