@@ -1,6 +1,8 @@
 // A job description in ARC's own terms.
 #pragma once
 
+#include <string>
+
 #include <arc/compute/JobDescription.h>
 
 #include "rust/cxx.h"
@@ -8,10 +10,15 @@
 namespace jasmin_arc {
 
 struct Description;
+struct ReadDescription;
 
+/// As it is submitted: in the terms of the EMI Activity Description Language.
 Arc::JobDescription to_arc(const Description& description);
 
-/// The description in the EMI Activity Description Language, as ARC writes it.
-rust::String to_adl(const Description& description);
+/// The description in one of the languages that ARC writes ("emies:adl", "nordugrid:xrsl").
+rust::String describe(const Description& description, rust::Str language);
+
+/// The descriptions in a text.
+rust::Vec<ReadDescription> read_descriptions(rust::Str text, rust::Str language);
 
 } // namespace jasmin_arc

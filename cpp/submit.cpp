@@ -1,37 +1,40 @@
 #include "submit.h"
 
-#include <list>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 
-#include <arc/compute/ComputingServiceRetriever.h>
-#include <arc/compute/Endpoint.h>
 #include <arc/compute/ExecutionTarget.h>
 #include <arc/compute/Submitter.h>
 
 #include "description.h"
 #include "session.h"
+#include "targets.h"
 
 #include "jasmin-arc/src/ffi/bridge.rs.h"
 
 namespace jasmin_arc {
 
+namespace {
+
+/// ARC's plugins submit to the queue of the target, whatever the description says (Arc::JobDescription::Prepare).
+bool serves(const Arc::ExecutionTarget& target, const std::string& queue) {
+  return queue.empty() || target.ComputingShare->Name == queue || target.ComputingShare->MappingQueue == queue;
+}
+
+} // namespace
+
 Submission submit(const Session& session, rust::Str endpoint, rust::Str information_interface,
                   rust::Str submission_interface, const Description& description) {
-  const std::string wanted(submission_interface);
   const std::lock_guard<std::mutex> lock(plugins());
-
-  // The interface is pinned: without one ARC tries every plugin it has, LDAP among them.
-  const Arc::Endpoint service(std::string(endpoint), Arc::Endpoint::COMPUTINGINFO, std::string(information_interface));
-  Arc::ComputingServiceRetriever retriever(session.config(), std::list<Arc::Endpoint>(1, service));
-  retriever.wait();
-  std::list<Arc::ExecutionTarget> targets;
-  retriever.GetExecutionTargets(targets);
-
   Submission result{};
+  bool offered = false;
+  const std::string queue(description.queue);
   const Arc::JobDescription job_description = to_arc(description);
-  for (const Arc::ExecutionTarget& target : targets) {
-    if (target.ComputingEndpoint->InterfaceName != wanted) continue;
+  for (const Arc::ExecutionTarget& target :
+       find_targets(session, endpoint, information_interface, submission_interface)) {
+    offered = true;
+    if (!serves(target, queue)) continue;
     ++result.targets;
     // A description that a target has not taken may have become a job all the same (its upload failed): the next
     // target would make a second one.
@@ -51,6 +54,7 @@ Submission submit(const Session& session, rust::Str endpoint, rust::Str informat
     result.place.stderr = job.StdErr;
     if (!job.DelegationID.empty()) result.place.delegation = job.DelegationID.front();
   }
+  if (offered && result.targets == 0) throw std::runtime_error("it has no queue " + queue);
   return result;
 }
 

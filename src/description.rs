@@ -1,45 +1,84 @@
-//! [`JobDescription`]: what to run, with which files, and what to keep.
+//! [`JobDescription`]: what to run, with which files, on what, and what to keep.
 
-use std::collections::{BTreeMap, HashSet};
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{self, Path, PathBuf};
-use std::{fmt, iter};
+mod check;
+mod files;
+mod requests;
+mod serde_forms;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+pub(crate) use check::{check_url, invalid};
+pub(crate) use files::{Content, ResolvedInput, ResolvedSource, Upload, absolute};
+pub use files::{InputFile, InputSource, OutputFile};
+pub use requests::{Bytes, Notification, NotificationState, ParseNotificationStateError, RuntimeEnvironment};
+
+use crate::error::Result;
 
 const STDOUT: &str = "stdout.txt";
 const STDERR: &str = "stderr.txt";
 
-/// A job to run on a CE: an executable, its arguments, the files it reads and those it leaves.
+/// A job to run on a CE: an executable, its arguments, the files it reads and those it leaves, and what it needs.
 ///
 /// The job runs in a directory of its own on the CE, the session directory. The input files are copied there before it
 /// starts; of what is there when it ends, the CE keeps its standard output and error and the named outputs.
 ///
 /// ```
-/// use jasmin_arc::JobDescription;
+/// use std::time::Duration;
+///
+/// use jasmin_arc::{Bytes, JobDescription};
 ///
 /// let job = JobDescription::new("/bin/sh")
 ///     .with_name("count words")
 ///     .with_args(["-c", "wc -w chapter.txt > words"])
 ///     .with_input_file_as("/home/me/book/01.txt", "chapter.txt")
-///     .with_output_file("words");
+///     .with_output_file("words")
+///     .with_wall_time(Duration::from_secs(600))
+///     .with_memory(Bytes::mib(500));
 /// job.validate()?;
 /// # Ok::<(), jasmin_arc::Error>(())
 /// ```
 ///
-/// With serde it is an object in which only `executable` is mandatory. Names that this version does not know are an
+/// What is not said is left to the CE. What an ARC-CE cannot be told is an error, not left out.
+///
+/// It can be read from and written as [JSDL](JobDescription::from_jsdl), [ADL](JobDescription::from_adl) and
+/// [xRSL](JobDescription::from_xrsl); the repository's `docs/descriptions.md` has a table of what is what there.
+///
+/// With serde it is an object in which only `executable` is mandatory; times are seconds (since 1970), sizes bytes. Names that this version does not know are an
 /// error, since what they stand for would be missing from the job; so is serializing a path that is not UTF-8.
 ///
 /// ```
-/// use jasmin_arc::JobDescription;
+/// use std::time::Duration;
 ///
-/// let text = r#"{"executable": "/bin/cat", "args": ["a"], "input_files": [{"source": "/tmp/a"}]}"#;
+/// use jasmin_arc::{Bytes, InputFile, JobDescription, RuntimeEnvironment};
+///
+/// let text = r#"{
+///     "executable": "/bin/cat",
+///     "args": ["a"],
+///     "environment": {"LANG": "C"},
+///     "inputs": [{"source": {"file": "/tmp/a"}}, {"source": {"url": "https://example.org/b"}, "name": "c"}],
+///     "outputs": [{"name": "out"}, {"name": "log", "url": "https://example.org/log"}],
+///     "runtime_environments": [{"name": "ENV/PROXY"}],
+///     "wall_time": 600,
+///     "memory": 1073741824,
+///     "slots": 2
+/// }"#;
 /// let job: JobDescription = serde_json::from_str(text)?;
-/// assert_eq!(job, JobDescription::new("/bin/cat").with_arg("a").with_input_file("/tmp/a"));
+/// let expected = JobDescription::new("/bin/cat")
+///     .with_arg("a")
+///     .with_env("LANG", "C")
+///     .with_input_file("/tmp/a")
+///     .with_input(InputFile::url("https://example.org/b").named("c"))
+///     .with_output_file("out")
+///     .with_output_file_to("log", "https://example.org/log")
+///     .with_runtime_environment(RuntimeEnvironment::new("ENV/PROXY"))
+///     .with_wall_time(Duration::from_secs(600))
+///     .with_memory(Bytes::gib(1))
+///     .with_slots(2);
+/// assert_eq!(job, expected);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,42 +86,326 @@ const STDERR: &str = "stderr.txt";
 pub struct JobDescription {
     #[serde(default = "default_name")]
     name: String,
-    executable: String,
-    #[serde(default)]
-    args: Vec<String>,
-    #[serde(default)]
-    input_files: Vec<InputFile>,
-    #[serde(default)]
-    output_files: Vec<String>,
-}
-
-/// A local file that a job reads, and its name in the session directory.
-///
-/// ```
-/// use jasmin_arc::JobDescription;
-///
-/// let job = JobDescription::new("/bin/cat").with_input_file("/tmp/a").with_input_file_as("/tmp/b", "data/b.txt");
-/// let names: Vec<_> = job.input_files().iter().map(|file| file.name()).collect();
-/// assert_eq!(names, [Some("a"), Some("data/b.txt")]);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InputFile {
-    source: PathBuf,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    description: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    annotations: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+    executable: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    args: Vec<String>,
+    #[serde(default, with = "serde_forms::map", skip_serializing_if = "Vec::is_empty")]
+    environment: Vec<(String, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stdin: Option<String>,
+    #[serde(default = "default_stdout")]
+    stdout: Option<String>,
+    #[serde(default = "default_stderr")]
+    stderr: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    inputs: Vec<InputFile>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    outputs: Vec<OutputFile>,
+    #[serde(default, with = "serde_forms::seconds", skip_serializing_if = "Option::is_none")]
+    wall_time: Option<Duration>,
+    #[serde(default, with = "serde_forms::seconds", skip_serializing_if = "Option::is_none")]
+    cpu_time: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    memory: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    virtual_memory: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    disk: Option<Bytes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slots: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    slots_per_host: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    processes_per_slot: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    threads_per_process: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    exclusive: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    queue: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    runtime_environments: Vec<RuntimeEnvironment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rerun: Option<u32>,
+    #[serde(default, with = "serde_forms::since_1970", skip_serializing_if = "Option::is_none")]
+    start_time: Option<SystemTime>,
+    #[serde(default, with = "serde_forms::seconds", skip_serializing_if = "Option::is_none")]
+    life_time: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    notifications: Vec<Notification>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    priority: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log_directory: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    delegation: Option<bool>,
 }
 
-/// An input file that was there and could be read a moment ago.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ResolvedInput {
-    /// Absolute, so that it holds when the working directory changes.
-    pub(crate) path: PathBuf,
-    /// In the session directory.
-    pub(crate) name: String,
-    pub(crate) size: u64,
-    /// Whether anyone may execute it.
-    pub(crate) executable: bool,
+/// For each setting that is a value or nothing: the method that sets it and the one that tells it.
+macro_rules! settings {
+    ($($(#[$doc:meta])* $with:ident($value:ident: $given:ty = $kept:expr) $field:ident -> $got:ty = $got_expr:expr;)*) => {
+        impl JobDescription {
+            $(
+                $(#[$doc])*
+                #[must_use]
+                pub fn $with(mut self, $value: $given) -> Self {
+                    self.$field = Some($kept);
+                    self
+                }
+
+                #[doc = concat!("What was said by [`", stringify!($with), "`](Self::", stringify!($with), "); `None`: nothing.")]
+                pub fn $field(&self) -> Option<$got> {
+                    #[allow(clippy::redundant_closure_call)]
+                    ($got_expr)(&self.$field)
+                }
+            )*
+        }
+    };
+}
+
+fn text(field: &Option<String>) -> Option<&str> {
+    field.as_deref()
+}
+
+fn copied<T: Copy>(field: &Option<T>) -> Option<T> {
+    *field
+}
+
+settings! {
+    /// Describes the job in prose, in one line. A-REX keeps that with the job and does nothing with it.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("/bin/true").with_description("Does nothing, well.");
+    /// assert_eq!(job.description(), Some("Does nothing, well."));
+    /// ```
+    with_description(description: impl Into<String> = description.into()) description -> &str = text;
+
+    /// Names the project, or the account, that the job belongs to.
+    ///
+    /// Only JSDL can say it: there is no way to tell it to an ARC-CE, so submitting such a job is
+    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription).
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").with_project("climate").project(), Some("climate"));
+    /// ```
+    with_project(project: impl Into<String> = project.into()) project -> &str = text;
+
+    /// Has the job read its standard input from a file: an input file by its name in the session directory, or an absolute
+    /// path on the CE. Without that it is empty.
+    ///
+    /// In its name, and in those of the standard output and error, may be letters, digits and `_./-+,:@%=^#`: the scripts
+    /// of an ARC-CE do not quote it.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("/usr/bin/sort").with_input_bytes("names", "b\na\n").with_stdin("names");
+    /// assert_eq!(job.stdin(), Some("names"));
+    /// ```
+    with_stdin(name: impl Into<String> = name.into()) stdin -> &str = text;
+
+    /// The file in the session directory that the standard output goes to; `stdout.txt` if it is not said. If it is in a
+    /// directory there, an input file must be there too: the CE does not make it otherwise.
+    ///
+    /// If the standard error is to go there too, say the same name [there](Self::with_stderr), or use
+    /// [`with_joined_output`](Self::with_joined_output).
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").stdout(), Some("stdout.txt"));
+    /// assert_eq!(JobDescription::new("/bin/true").with_stdout("out").stdout(), Some("out"));
+    /// ```
+    with_stdout(name: impl Into<String> = name.into()) stdout -> &str = text;
+
+    /// The file in the session directory that the standard error goes to; `stderr.txt` if it is not said.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").stderr(), Some("stderr.txt"));
+    /// assert_eq!(JobDescription::new("/bin/true").with_stderr("err").stderr(), Some("err"));
+    /// ```
+    with_stderr(name: impl Into<String> = name.into()) stderr -> &str = text;
+
+    /// Limits the time for which the job runs, from its start to its end; rounded up to seconds.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("/bin/sleep").with_arg("60").with_wall_time(Duration::from_secs(90));
+    /// assert_eq!(job.wall_time(), Some(Duration::from_secs(90)));
+    /// ```
+    with_wall_time(time: Duration = whole_seconds(time)) wall_time -> Duration = copied;
+
+    /// Limits the CPU time of all of the job's processes together; rounded up to seconds.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("/bin/true").with_cpu_time(Duration::from_millis(1500));
+    /// assert_eq!(job.cpu_time(), Some(Duration::from_secs(2)));
+    /// ```
+    with_cpu_time(time: Duration = whole_seconds(time)) cpu_time -> Duration = copied;
+
+    /// The main memory that the job needs, and may use, in each of its slots. ARC rounds it up to MiB.
+    ///
+    /// ```
+    /// # use jasmin_arc::{Bytes, JobDescription};
+    /// assert_eq!(JobDescription::new("/bin/true").with_memory(Bytes::gib(4)).memory(), Some(Bytes::mib(4096)));
+    /// ```
+    with_memory(memory: Bytes = memory) memory -> Bytes = copied;
+
+    /// The virtual memory that the job needs in each of its slots. ARC rounds it up to MiB; its batch systems make no use
+    /// of it.
+    ///
+    /// ```
+    /// # use jasmin_arc::{Bytes, JobDescription};
+    /// assert_eq!(JobDescription::new("/bin/true").with_virtual_memory(Bytes::gib(4)).virtual_memory(), Some(Bytes::gib(4)));
+    /// ```
+    with_virtual_memory(memory: Bytes = memory) virtual_memory -> Bytes = copied;
+
+    /// The disk space that the job needs in its session directory. ARC rounds it up to MiB.
+    ///
+    /// ```
+    /// # use jasmin_arc::{Bytes, JobDescription};
+    /// assert_eq!(JobDescription::new("/bin/true").with_disk(Bytes::gib(10)).disk(), Some(Bytes::gib(10)));
+    /// ```
+    with_disk(disk: Bytes = disk) disk -> Bytes = copied;
+
+    /// How many slots (mostly: cores) the job needs; the CE's default is one.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").with_slots(16).slots(), Some(16));
+    /// ```
+    with_slots(slots: u32 = slots) slots -> u32 = copied;
+
+    /// How many of the [slots](Self::with_slots), which must be said too and be a multiple, are to be on one host.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("/bin/true").with_slots(16).with_slots_per_host(8);
+    /// assert_eq!(job.slots_per_host(), Some(8));
+    /// ```
+    with_slots_per_host(slots: u32 = slots) slots_per_host -> u32 = copied;
+
+    /// How many processes are to run in each of the [slots](Self::with_slots), which must be said too.
+    ///
+    /// A-REX hands it to the scripts of its batch systems, none of which makes use of it (ARC 6.17).
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("/bin/true").with_slots(4).with_processes_per_slot(2);
+    /// assert_eq!(job.processes_per_slot(), Some(2));
+    /// ```
+    with_processes_per_slot(processes: u32 = processes) processes_per_slot -> u32 = copied;
+
+    /// How many threads each process will have; the [slots](Self::with_slots) must be said too.
+    ///
+    /// A-REX hands it to the scripts of its batch systems, none of which makes use of it (ARC 6.17).
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("/bin/true").with_slots(4).with_threads_per_process(2);
+    /// assert_eq!(job.threads_per_process(), Some(2));
+    /// ```
+    with_threads_per_process(threads: u32 = threads) threads_per_process -> u32 = copied;
+
+    /// Whether the job needs its hosts for itself alone. If it needs several [slots](Self::with_slots), it must then be
+    /// said how many are on [one host](Self::with_slots_per_host): a CE would not see it otherwise.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").with_exclusive(true).exclusive(), Some(true));
+    /// ```
+    with_exclusive(exclusive: bool = exclusive) exclusive -> bool = copied;
+
+    /// The queue (in SLURM: the partition) to run in; without one the CE chooses.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").with_queue("short-serial").queue(), Some("short-serial"));
+    /// ```
+    with_queue(queue: impl Into<String> = queue.into()) queue -> &str = text;
+
+    /// How often the job may be run again when the CE or its cluster failed; the CE has a limit of its own.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").with_rerun(2).rerun(), Some(2));
+    /// ```
+    with_rerun(times: u32 = times) rerun -> u32 = copied;
+
+    /// Has the CE begin with the job no earlier than at this time; what is less than a second is cut off.
+    ///
+    /// ```
+    /// # use std::time::{Duration, SystemTime};
+    /// # use jasmin_arc::JobDescription;
+    /// let midnight = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    /// assert_eq!(JobDescription::new("/bin/true").with_start_time(midnight).start_time(), Some(midnight));
+    /// ```
+    with_start_time(time: SystemTime = whole_second(time)) start_time -> SystemTime = copied;
+
+    /// For how long the CE is to keep the session directory when the job has ended; rounded up to seconds.
+    ///
+    /// A-REX, up to that of ARC 7, takes it for something else (three hours: none at all), so submitting such a job is
+    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription). The descriptions in other languages have it.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use jasmin_arc::JobDescription;
+    /// let day = Duration::from_secs(24 * 60 * 60);
+    /// assert_eq!(JobDescription::new("/bin/true").with_life_time(day).life_time(), Some(day));
+    /// ```
+    with_life_time(time: Duration = whole_seconds(time)) life_time -> Duration = copied;
+
+    /// How important the job is among those of the same user, from 1 to 100; the CE takes 50 if it is not said.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").with_priority(80).priority(), Some(80));
+    /// ```
+    with_priority(priority: u32 = priority) priority -> u32 = copied;
+
+    /// Has the CE show its own records of the job under this name in the session directory (xRSL: `gmlog`).
+    ///
+    /// There is no such directory: A-REX invents it for who asks for it at the job's URL with HTTP (`ARexService::Get`), and
+    /// neither lists it nor shows it by its REST interface. It is not fetched with the outputs.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").with_log_directory("gmlog").log_directory(), Some("gmlog"));
+    /// ```
+    with_log_directory(name: impl Into<String> = name.into()) log_directory -> &str = text;
+
+    /// Whether the job gets your credentials on the CE, by delegation.
+    ///
+    /// If it is not said, it gets them when the CE needs them to fetch or upload files of the job. `DELEGATION` in the
+    /// [configuration](crate::ConnectionConfig) goes before this when it is `always` or `never`.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").with_delegation(true).delegation(), Some(true));
+    /// ```
+    with_delegation(needed: bool = needed) delegation -> bool = copied;
+}
+
+/// Rounded up.
+pub(crate) fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)))
+}
+
+fn whole_second(time: SystemTime) -> SystemTime {
+    match time.duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs()),
+        Err(_) => SystemTime::UNIX_EPOCH,
+    }
 }
 
 impl JobDescription {
@@ -99,11 +422,52 @@ impl JobDescription {
     pub fn new(executable: impl Into<String>) -> Self {
         JobDescription {
             name: default_name(),
+            description: None,
+            annotations: Vec::new(),
+            project: None,
             executable: executable.into(),
             args: Vec::new(),
-            input_files: Vec::new(),
-            output_files: Vec::new(),
+            environment: Vec::new(),
+            stdin: None,
+            stdout: default_stdout(),
+            stderr: default_stderr(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            wall_time: None,
+            cpu_time: None,
+            memory: None,
+            virtual_memory: None,
+            disk: None,
+            slots: None,
+            slots_per_host: None,
+            processes_per_slot: None,
+            threads_per_process: None,
+            exclusive: None,
+            queue: None,
+            runtime_environments: Vec::new(),
+            rerun: None,
+            start_time: None,
+            life_time: None,
+            notifications: Vec::new(),
+            priority: None,
+            log_directory: None,
+            delegation: None,
         }
+    }
+
+    /// A job that runs a local file, which is uploaded under its base name and need not be executable here.
+    ///
+    /// ```
+    /// use jasmin_arc::JobDescription;
+    ///
+    /// let job = JobDescription::run_local("scripts/run.sh");
+    /// assert_eq!(job.executable(), "run.sh");
+    /// assert!(job.inputs()[0].is_executable());
+    /// ```
+    pub fn run_local(path: impl Into<PathBuf>) -> Self {
+        let input = InputFile::file(path).executable();
+        // Without a name it is an error of the input file, which says more.
+        JobDescription::new(input.name().unwrap_or("?")).with_input(input)
     }
 
     /// Calls the job `name`; it need not be unique.
@@ -115,6 +479,18 @@ impl JobDescription {
     #[must_use]
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// Adds a remark. A-REX keeps it with the job and does nothing with it.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").with_annotation("run 7").annotations(), ["run 7"]);
+    /// ```
+    #[must_use]
+    pub fn with_annotation(mut self, annotation: impl Into<String>) -> Self {
+        self.annotations.push(annotation.into());
         self
     }
 
@@ -148,6 +524,74 @@ impl JobDescription {
         self
     }
 
+    /// Sets an environment variable of the job.
+    ///
+    /// A value arrives to the letter, or is [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription): it may
+    /// have no newline, and no backslash before a character that some shell's `echo` takes for more than it is. So is a
+    /// name that the CE's own scripts use, such as `HOME`. A `PATH` without `/bin` and `/usr/bin` leaves them without their
+    /// programs: the job fails. (The batch system SLURMPY of ARC 6 cannot cope with `'`.)
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("/bin/true").with_env("OMP_NUM_THREADS", "4");
+    /// assert!(job.environment().eq([("OMP_NUM_THREADS", "4")]));
+    /// ```
+    #[must_use]
+    pub fn with_env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Throws the standard output away.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").without_stdout().stdout(), None);
+    /// ```
+    #[must_use]
+    pub fn without_stdout(mut self) -> Self {
+        self.stdout = None;
+        self
+    }
+
+    /// Throws the standard error away.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").without_stderr().stderr(), None);
+    /// ```
+    #[must_use]
+    pub fn without_stderr(mut self) -> Self {
+        self.stderr = None;
+        self
+    }
+
+    /// Has standard output and error go to the same file in the session directory.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("/bin/true").with_joined_output("all.txt");
+    /// assert_eq!((job.stdout(), job.stderr()), (Some("all.txt"), Some("all.txt")));
+    /// ```
+    #[must_use]
+    pub fn with_joined_output(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.with_stdout(name.clone()).with_stderr(name)
+    }
+
+    /// Adds an input: see [`InputFile`].
+    ///
+    /// ```
+    /// # use jasmin_arc::{InputFile, JobDescription};
+    /// let job = JobDescription::new("model/run").with_input(InputFile::directory("/home/me/model"));
+    /// assert_eq!(job.inputs()[0].name(), Some("model"));
+    /// ```
+    #[must_use]
+    pub fn with_input(mut self, input: InputFile) -> Self {
+        self.inputs.push(input);
+        self
+    }
+
     /// Adds a local file, to be copied to the session directory under its base name.
     ///
     /// It is looked at when the job is submitted: it must then be a readable regular file, or a link to one. If its
@@ -156,12 +600,11 @@ impl JobDescription {
     /// ```
     /// # use jasmin_arc::JobDescription;
     /// let job = JobDescription::new("run.sh").with_input_file("scripts/run.sh");
-    /// assert_eq!(job.input_files()[0].name(), Some("run.sh"));
+    /// assert_eq!(job.inputs()[0].name(), Some("run.sh"));
     /// ```
     #[must_use]
-    pub fn with_input_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.input_files.push(InputFile { source: path.into(), name: None });
-        self
+    pub fn with_input_file(self, path: impl Into<PathBuf>) -> Self {
+        self.with_input(InputFile::file(path))
     }
 
     /// Adds a local file, to be copied to the session directory as `name`: a relative path there.
@@ -169,26 +612,125 @@ impl JobDescription {
     /// ```
     /// # use jasmin_arc::JobDescription;
     /// let job = JobDescription::new("/bin/cat").with_arg("in/a").with_input_file_as("/data/2026/a.nc", "in/a");
-    /// assert_eq!(job.input_files()[0].name(), Some("in/a"));
+    /// assert_eq!(job.inputs()[0].name(), Some("in/a"));
     /// ```
     #[must_use]
-    pub fn with_input_file_as(mut self, path: impl Into<PathBuf>, name: impl Into<String>) -> Self {
-        self.input_files.push(InputFile { source: path.into(), name: Some(name.into()) });
-        self
+    pub fn with_input_file_as(self, path: impl Into<PathBuf>, name: impl Into<String>) -> Self {
+        self.with_input(InputFile::file(path).named(name))
+    }
+
+    /// Adds a local directory, to be copied to the session directory under its base name, with all that is in it.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("/bin/ls").with_arg("model").with_input_directory("/home/me/model");
+    /// assert_eq!(job.inputs()[0].name(), Some("model"));
+    /// ```
+    #[must_use]
+    pub fn with_input_directory(self, path: impl Into<PathBuf>) -> Self {
+        self.with_input(InputFile::directory(path))
+    }
+
+    /// Adds a file `name` in the session directory that consists of these bytes.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("/bin/cat").with_arg("greeting").with_input_bytes("greeting", "hello\n");
+    /// assert_eq!(job.inputs()[0].name(), Some("greeting"));
+    /// ```
+    #[must_use]
+    pub fn with_input_bytes(self, name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Self {
+        self.with_input(InputFile::bytes(name, bytes))
+    }
+
+    /// Adds a file that the CE fetches itself, under the last name in the URL's path: see [`InputFile::url`].
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("/bin/cat").with_arg("a.nc").with_input_url("https://example.org/2026/a.nc");
+    /// assert_eq!(job.inputs()[0].name(), Some("a.nc"));
+    /// ```
+    #[must_use]
+    pub fn with_input_url(self, url: impl Into<String>) -> Self {
+        self.with_input(InputFile::url(url))
     }
 
     /// Has the CE keep a file or a whole directory of the session directory when the job has ended, for download.
     ///
-    /// What the job does not make is not there afterwards: that is no error.
+    /// What the job does not make is not there afterwards: that is no error. `/` keeps all that is there. There are no
+    /// other patterns; see [`with_output_list`](Self::with_output_list) for what is only known when the job has run.
     ///
     /// ```
     /// # use jasmin_arc::JobDescription;
     /// let job = JobDescription::new("make.sh").with_output_file("map.png").with_output_file("logs/");
-    /// assert!(job.output_files().eq(["map.png", "logs"]));
+    /// assert_eq!(job.outputs().iter().map(|output| output.name()).collect::<Vec<_>>(), ["map.png", "logs/"]);
     /// ```
     #[must_use]
     pub fn with_output_file(mut self, name: impl Into<String>) -> Self {
-        self.output_files.push(name.into());
+        self.outputs.push(OutputFile { name: name.into(), url: None });
+        self
+    }
+
+    /// Has the CE upload a file of the session directory to a URL when the job has ended well; a directory, if the name
+    /// ends in a slash. When the job has failed, it is kept for download.
+    ///
+    /// A file is not kept when it has been uploaded, unless it is [an output](Self::with_output_file) without a URL too; a
+    /// directory is. A job that does not make it fails.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("make.sh").with_output_file_to("map.png", "https://example.org/maps/7.png");
+    /// assert_eq!(job.outputs()[0].url(), Some("https://example.org/maps/7.png"));
+    /// ```
+    #[must_use]
+    pub fn with_output_file_to(mut self, name: impl Into<String>, url: impl Into<String>) -> Self {
+        self.outputs.push(OutputFile { name: name.into(), url: Some(url.into()) });
+        self
+    }
+
+    /// Has the CE keep, or upload, what the job lists in the file `name`, which it writes: on each line the name of a file
+    /// in the session directory, and after a blank its URL if it is to be uploaded.
+    ///
+    /// In these names a blank, and a backslash, has a backslash before it. If any file of the list is uploaded, those
+    /// without a URL are not kept; so such a job can have no [other uploads](Self::with_output_file_to). A job that does not
+    /// write the list fails. It always gets your credentials: A-REX refuses it otherwise.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("make.sh").with_output_list("made.txt").outputs()[0].name(), "@made.txt");
+    /// ```
+    #[must_use]
+    pub fn with_output_list(self, name: impl Into<String>) -> Self {
+        self.with_output_file(format!("@{}", name.into()))
+    }
+
+    /// Has the job run in a runtime environment that the CE has installed.
+    ///
+    /// ```
+    /// # use jasmin_arc::{JobDescription, RuntimeEnvironment};
+    /// let job = JobDescription::new("/bin/true").with_runtime_environment(RuntimeEnvironment::new("ENV/PROXY"));
+    /// assert_eq!(job.runtime_environments()[0].name(), "ENV/PROXY");
+    /// ```
+    #[must_use]
+    pub fn with_runtime_environment(mut self, rte: RuntimeEnvironment) -> Self {
+        self.runtime_environments.push(rte);
+        self
+    }
+
+    /// Has the CE send a message when the job reaches one of these states. A-REX serves three addresses at most.
+    ///
+    /// ```
+    /// # use jasmin_arc::{JobDescription, NotificationState};
+    /// let states = [NotificationState::InLrms, NotificationState::Finished];
+    /// assert_eq!(JobDescription::new("/bin/true").with_notification("me@example.org", states).notifications().len(), 1);
+    /// ```
+    #[must_use]
+    pub fn with_notification(
+        mut self,
+        email: impl Into<String>,
+        states: impl IntoIterator<Item = NotificationState>,
+    ) -> Self {
+        self.notifications.push(Notification::new(email.into(), states.into_iter().collect()));
         self
     }
 
@@ -200,6 +742,11 @@ impl JobDescription {
     /// ```
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The remarks.
+    pub fn annotations(&self) -> &[String] {
+        &self.annotations
     }
 
     /// What is run.
@@ -222,192 +769,114 @@ impl JobDescription {
         &self.args
     }
 
-    /// The local files that are copied to the session directory.
+    /// The environment variables, in the order in which they were set.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What is copied to the session directory.
     ///
     /// ```
     /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/cat").with_input_file("a.txt");
-    /// assert_eq!(job.input_files()[0].source().to_str(), Some("a.txt"));
+    /// assert_eq!(JobDescription::new("/bin/cat").with_input_file("in/a.txt").inputs()[0].name(), Some("a.txt"));
     /// ```
-    pub fn input_files(&self) -> &[InputFile] {
-        &self.input_files
+    pub fn inputs(&self) -> &[InputFile] {
+        &self.inputs
     }
 
-    /// What the CE keeps besides the standard output and error: each name once, directories without a trailing slash.
+    /// What the CE keeps or uploads besides the standard output and error, as it was given.
     ///
     /// ```
     /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("run").with_output_file("a").with_output_file("stdout.txt").with_output_file("a/");
-    /// assert!(job.output_files().eq(["a"]));
+    /// assert_eq!(JobDescription::new("run").with_output_file("a").outputs()[0].name(), "a");
     /// ```
-    pub fn output_files(&self) -> impl Iterator<Item = &str> {
-        let mut seen = HashSet::from([STDOUT, STDERR]);
-        self.output_files.iter().map(|name| name.trim_end_matches('/')).filter(move |name| seen.insert(name))
+    pub fn outputs(&self) -> &[OutputFile] {
+        &self.outputs
     }
 
-    /// The file in the session directory that the job's standard output goes to.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").stdout(), "stdout.txt");
-    /// ```
-    pub fn stdout(&self) -> &str {
-        STDOUT
+    /// The runtime environments.
+    pub fn runtime_environments(&self) -> &[RuntimeEnvironment] {
+        &self.runtime_environments
     }
 
-    /// The file in the session directory that the job's standard error goes to.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").stderr(), "stderr.txt");
-    /// ```
-    pub fn stderr(&self) -> &str {
-        STDERR
+    /// Who gets messages, and when.
+    pub fn notifications(&self) -> &[Notification] {
+        &self.notifications
     }
 
-    /// Checks all that can be checked without looking at any file: submitting the job does this first.
-    ///
-    /// Descriptions travel as XML, which has no place for most control characters: in a name, the executable or an
-    /// argument they are [`Error::InvalidJobDescription`]; all else arrives as it is. Names in the session directory
-    /// must be paths that stay inside it. Input files that would overwrite each other, or be overwritten by the job's
-    /// standard output or error, are [`Error::InputFile`].
-    ///
-    /// ```
-    /// use jasmin_arc::{Error, JobDescription};
-    ///
-    /// let job = JobDescription::new("/bin/echo").with_args(["fine", "not\0fine"]);
-    /// assert_eq!(
-    ///     job.validate().unwrap_err().to_string(),
-    ///     "invalid job description: argument 2 has the character U+0000, which no job description can carry"
-    /// );
-    ///
-    /// let job = JobDescription::new("/bin/cat").with_input_file("a/data").with_input_file("b/data");
-    /// assert!(matches!(job.validate(), Err(Error::InputFile { path, .. }) if path.to_str() == Some("b/data")));
-    /// ```
-    pub fn validate(&self) -> Result<()> {
-        check_characters("the name", &self.name)?;
-        if self.executable.is_empty() {
-            return Err(invalid("the executable is empty"));
-        }
-        check_characters("the executable", &self.executable)?;
-        // A-REX trims it and writes it into a shell script between quotes of both kinds.
-        if let Some(c) = self.executable.chars().find(|c| "'\"`$\\\n".contains(*c)) {
-            return Err(invalid(format!("the executable has the character {c:?}, which an ARC-CE cannot run")));
-        }
-        if self.executable.trim() != self.executable {
-            return Err(invalid("the executable begins or ends with a blank, which an ARC-CE loses"));
-        }
-        for (n, arg) in iter::zip(1.., &self.args) {
-            check_characters(format_args!("argument {n}"), arg)?;
-        }
-        for (n, name) in iter::zip(1.., &self.output_files) {
-            // The slash says that it is a directory, which the CE sees for itself.
-            let trimmed = if name.starts_with('/') { name } else { name.trim_end_matches('/') };
-            check_session_name(format_args!("the name of output file {n}, {name:?},"), trimmed)?;
-        }
-        self.check_inputs()
-    }
-
-    fn check_inputs(&self) -> Result<()> {
-        let mut named = BTreeMap::new();
-        for input in &self.input_files {
-            let name = input.checked_name()?;
-            if name == STDOUT || name == STDERR {
-                return Err(input.error(format!("the job's own output to {name} would overwrite it")));
-            }
-            if let Some(first) = named.insert(name, input) {
-                let first = first.source.display();
-                return Err(input.error(format!("its name in the session directory, {name:?}, is that of {first} too")));
+    /// What the CE must be told of outputs, besides standard output and error and the log directory, which it keeps in any
+    /// case: each once, directories without a trailing slash, and not what is in a directory that is kept (A-REX would keep
+    /// nothing else of that directory: `Arc::DirDeleteExcl`).
+    pub(crate) fn distinct_outputs(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let standard = [&self.stdout, &self.stderr, &self.log_directory];
+        let mut seen: HashSet<(&str, Option<&str>)> =
+            standard.into_iter().flatten().map(|name| (&name[..], None)).collect();
+        let kept: Vec<&str> =
+            self.outputs.iter().filter(|output| output.url.is_none()).map(|output| plain(&output.name)).collect();
+        let is_covered = move |name: &str| {
+            let is_in = |directory: &str| {
+                directory == "/" || name.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+            };
+            name != "/" && !name.starts_with('@') && kept.iter().any(|directory| is_in(directory))
+        };
+        fn one(output: &OutputFile) -> (&str, Option<&str>) {
+            match &output.url {
+                // The CE uploads a directory only if it is said to be one.
+                Some(url) => (&output.name, Some(url)),
+                None => (plain(&output.name), None),
             }
         }
-        for (name, input) in &named {
-            let parents = Path::new(name).ancestors().skip(1).filter_map(Path::to_str);
-            for parent in parents {
-                if parent == STDOUT || parent == STDERR || named.contains_key(parent) {
-                    let message =
-                        format!("in the session directory it would be {name:?}, but {parent:?} is a file there");
-                    return Err(input.error(message));
-                }
-            }
+        self.outputs
+            .iter()
+            .map(one)
+            .filter(move |(name, url)| url.is_some() || !is_covered(name))
+            .filter(move |output| seen.insert(*output))
+    }
+
+    /// Whether the CE will need the user's credentials for the job's files.
+    pub(crate) fn stages_remotely(&self) -> bool {
+        self.inputs.iter().any(|input| matches!(input.source(), InputSource::Url(_)))
+            || self.outputs.iter().any(|output| output.url.is_some() || output.name.starts_with('@'))
+    }
+
+    /// The executable as input files are named: the CE puts `./` before it again.
+    pub(crate) fn plain_executable(&self) -> &str {
+        let executable = self.executable.as_str();
+        executable.strip_prefix("./").filter(|rest| !rest.starts_with('/')).unwrap_or(executable)
+    }
+
+    /// Makes the executable and the standard input local files with that name, where they are neither absolute paths nor
+    /// among the input files. `Arc::JobDescription::Prepare` does the same.
+    pub(crate) fn with_files_of_its_own(mut self) -> Self {
+        let is_missing = |job: &Self, name: &str| !name.is_empty() && !name.starts_with('/') && !job.has_input(name);
+        let executable = self.plain_executable().to_owned();
+        if is_missing(&self, &executable) {
+            self = self.with_input(InputFile::file(&executable).named_if_other(&executable).executable());
         }
-        Ok(())
+        let stdin = self.stdin.clone().unwrap_or_default();
+        if is_missing(&self, &stdin) {
+            self = self.with_input(InputFile::file(&stdin).named_if_other(&stdin));
+        }
+        self
     }
 
     /// Looks at the input files: each must be a readable regular file.
     pub(crate) fn resolve_inputs(&self) -> Result<Vec<ResolvedInput>> {
         self.validate()?;
-        self.input_files.iter().map(InputFile::resolve).collect()
+        let mut resolved = Vec::with_capacity(self.inputs.len());
+        for input in &self.inputs {
+            resolved.extend(input.resolve()?);
+        }
+        self.check_resolved(&resolved)?;
+        Ok(resolved)
     }
 }
 
-impl InputFile {
-    /// The local file, as it was given.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/cat").with_input_file("../a");
-    /// assert_eq!(job.input_files()[0].source().to_str(), Some("../a"));
-    /// ```
-    pub fn source(&self) -> &Path {
-        &self.source
-    }
-
-    /// Its name in the session directory; `None` if it was given none and has no base name that is UTF-8, which
-    /// [`JobDescription::validate`] calls an error.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/cat").with_input_file("../a").with_input_file("..");
-    /// assert_eq!(job.input_files()[0].name(), Some("a"));
-    /// assert_eq!(job.input_files()[1].name(), None);
-    /// ```
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref().or_else(|| self.source.file_name()?.to_str())
-    }
-
-    pub(crate) fn checked_name(&self) -> Result<&str> {
-        if self.source.as_os_str().is_empty() {
-            return Err(self.error("the path is empty"));
-        }
-        let Some(name) = self.name() else {
-            return Err(self.error(match self.source.file_name() {
-                Some(_) => "its base name is not UTF-8: give it another name in the session directory",
-                None => "the path does not end in the name of a file",
-            }));
-        };
-        let source = self.source.display();
-        check_session_name(format_args!("the name of input file {source} in the session directory, {name:?},"), name)?;
-        Ok(name)
-    }
-
-    pub(crate) fn absolute_path(&self) -> Result<PathBuf> {
-        path::absolute(&self.source).map_err(|error| self.io_error(error))
-    }
-
-    fn resolve(&self) -> Result<ResolvedInput> {
-        let name = self.checked_name()?.to_owned();
-        let path = self.absolute_path()?;
-        let metadata = fs::metadata(&path).map_err(|error| self.io_error(error))?;
-        // Opened only now: opening a FIFO would wait for a writer, and opening a device may do anything.
-        if !metadata.is_file() {
-            return Err(self.error(if metadata.is_dir() { "is a directory" } else { "is not a regular file" }));
-        }
-        File::open(&path).map_err(|error| self.io_error(error))?;
-        let executable = metadata.permissions().mode() & 0o111 != 0;
-        Ok(ResolvedInput { path, name, size: metadata.len(), executable })
-    }
-
-    fn error(&self, message: impl Into<String>) -> Error {
-        Error::InputFile { path: self.source.clone(), message: message.into(), source: None }
-    }
-
-    fn io_error(&self, error: io::Error) -> Error {
-        let message = match error.kind() {
-            io::ErrorKind::NotFound => "does not exist",
-            io::ErrorKind::PermissionDenied => "may not be read",
-            _ => "cannot be read",
-        };
-        Error::InputFile { path: self.source.clone(), message: message.into(), source: Some(error) }
+/// The name of an output without the slash that says that it is a directory, which the CE sees for itself.
+fn plain(name: &str) -> &str {
+    match name.trim_end_matches('/') {
+        "" if !name.is_empty() => "/",
+        plain => plain,
     }
 }
 
@@ -415,279 +884,10 @@ fn default_name() -> String {
     "ARC job".into()
 }
 
-fn invalid(message: impl Into<String>) -> Error {
-    Error::InvalidJobDescription { message: message.into() }
+fn default_stdout() -> Option<String> {
+    Some(STDOUT.into())
 }
 
-fn check_session_name(part: impl fmt::Display, name: &str) -> Result<()> {
-    check_characters(&part, name)?;
-    let fault = if name.is_empty() {
-        "is empty"
-    } else if name.starts_with('/') {
-        "is not relative"
-    } else if name.ends_with('/') {
-        "ends in a slash"
-    } else if name.contains('\n') {
-        // A-REX keeps these names in files of lines: it would wait for another file.
-        "has a newline"
-    } else if name.starts_with('@') {
-        // A-REX would take it for the name of a list of files.
-        "begins with an @"
-    } else if name.split('/').any(str::is_empty) {
-        // It would escape the search for inputs with one name.
-        "has an empty component"
-    } else if name.split('/').any(|component| component == "." || component == "..") {
-        "has a component \".\" or \"..\""
-    } else {
-        return Ok(());
-    };
-    Err(invalid(format!("{part} {fault}")))
-}
-
-fn check_characters(part: impl fmt::Display, text: &str) -> Result<()> {
-    match text.chars().find(|&c| !is_xml(c)) {
-        Some(c) => {
-            let code = u32::from(c);
-            Err(invalid(format!("{part} has the character U+{code:04X}, which no job description can carry")))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Whether XML 1.0 has the character, be it as a character reference.
-fn is_xml(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
-
-    use super::*;
-
-    fn job() -> JobDescription {
-        JobDescription::new("/bin/true")
-    }
-
-    /// The message of an [`Error::InvalidJobDescription`].
-    #[track_caller]
-    fn invalid_part(job: &JobDescription) -> String {
-        match job.validate() {
-            Err(Error::InvalidJobDescription { message }) => message,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// The path and the message of an [`Error::InputFile`].
-    #[track_caller]
-    fn bad_input<T: fmt::Debug>(result: Result<T>) -> (PathBuf, String) {
-        match result {
-            Err(Error::InputFile { path, message, .. }) => (path, message),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn any_text_that_xml_carries_is_fine() {
-        let text = " a\t\n\r\"'<>&]]>\\\u{7f}\u{85}é\u{d7ff}\u{e000}\u{fffd}\u{10000}\u{1f30d}\u{10ffff} ";
-        let line = &text.replace('\n', "");
-        let all = JobDescription::new("/opt/<my> & é/program")
-            .with_name(text)
-            .with_args(["", text])
-            .with_input_file(format!("/tmp/{line}"))
-            .with_input_file_as("/tmp/x", format!("dir/{line}"))
-            .with_output_file(line)
-            .with_output_file("...");
-        all.validate().unwrap();
-    }
-
-    #[test]
-    fn what_an_arc_ce_does_not_keep_apart_is_refused() {
-        for executable in ["a'b", "a\"b", "a`b", "a$b", "a\\b", "a\nb", " a", "a "] {
-            let error = JobDescription::new(executable).validate().unwrap_err();
-            assert!(error.to_string().contains("the executable"), "{error}");
-        }
-        for (name, why) in [("a\nb", "has a newline"), ("@a", "begins with an @")] {
-            for job in [job().with_output_file(name), job().with_input_file_as("/tmp/x", name)] {
-                let error = job.validate().unwrap_err();
-                assert!(error.to_string().contains(why), "{error}");
-            }
-        }
-    }
-
-    #[test]
-    fn characters_that_xml_lacks_are_refused_and_the_part_is_named() {
-        for c in (0..=0x1f).map(char::from).filter(|c| !"\t\n\r".contains(*c)).chain(['\u{fffe}', '\u{ffff}']) {
-            let text = format!("a{c}b");
-            let code = format!(" has the character U+{:04X},", u32::from(c));
-            for (part, job) in [
-                ("the name".to_owned(), job().with_name(&text)),
-                ("the executable".to_owned(), JobDescription::new(&text)),
-                ("argument 2".to_owned(), job().with_arg("").with_arg(&text)),
-                (format!("the name of output file 1, {text:?},"), job().with_output_file(&text)),
-                (
-                    format!("the name of input file x in the session directory, {text:?},"),
-                    job().with_input_file_as("x", &text),
-                ),
-            ] {
-                let message = invalid_part(&job);
-                assert!(message.starts_with(&(part + &code)), "{message}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_executable_is_needed() {
-        assert_eq!(invalid_part(&JobDescription::new("")), "the executable is empty");
-    }
-
-    #[test]
-    fn session_names_stay_in_the_session_directory() {
-        for (name, fault) in [
-            ("", "is empty"),
-            ("/", "is not relative"),
-            ("/etc/passwd", "is not relative"),
-            (".", "has a component"),
-            ("..", "has a component"),
-            ("a/../b", "has a component"),
-            ("./a", "has a component"),
-            ("a//b", "has an empty component"),
-        ] {
-            for job in [job().with_output_file(name), job().with_input_file_as("x", name)] {
-                let message = invalid_part(&job);
-                assert!(message.contains(fault), "{name:?}: {message}");
-            }
-        }
-        assert!(invalid_part(&job().with_input_file_as("x", "a/")).contains("ends in a slash"));
-        job().with_output_file("a/").validate().unwrap();
-    }
-
-    #[test]
-    fn inputs_may_not_overwrite_each_other() {
-        let (path, message) = bad_input(job().with_input_file("a/x").with_input_file_as("b/y", "x").validate());
-        assert_eq!(path, Path::new("b/y"));
-        assert!(message.contains("a/x"), "{message}");
-
-        let nested = job().with_input_file_as("a", "d/e/f").with_input_file_as("b", "d");
-        let (path, message) = bad_input(nested.validate());
-        assert_eq!(path, Path::new("a"));
-        assert!(message.contains("\"d\" is a file"), "{message}");
-
-        job().with_input_file_as("a", "d/e").with_input_file_as("b", "d/f").validate().unwrap();
-        job().with_input_file_as("a", "x").with_output_file("x").validate().unwrap();
-    }
-
-    #[test]
-    fn inputs_may_not_be_where_the_output_goes() {
-        for name in ["stdout.txt", "stderr.txt"] {
-            let (path, message) = bad_input(job().with_input_file(format!("/tmp/{name}")).validate());
-            assert_eq!(path, Path::new("/tmp").join(name));
-            assert!(message.contains(name), "{message}");
-            bad_input(job().with_input_file_as("a", format!("{name}/a")).validate());
-            job().with_input_file_as("a", format!("a/{name}")).validate().unwrap();
-        }
-    }
-
-    #[test]
-    fn outputs_are_listed_once_and_without_the_standard_ones() {
-        let job = job()
-            .with_output_file("b")
-            .with_output_file("stdout.txt")
-            .with_output_file("a/")
-            .with_output_file("a")
-            .with_output_file("b")
-            .with_output_file("stderr.txt");
-        job.validate().unwrap();
-        assert!(job.output_files().eq(["b", "a"]));
-    }
-
-    #[test]
-    fn paths_without_a_usable_base_name_are_refused() {
-        for path in ["", "/", "..", "a/.."] {
-            let (given, message) = bad_input(job().with_input_file(path).validate());
-            assert_eq!((given.as_path(), message.contains("path")), (Path::new(path), true));
-        }
-        bad_input(job().with_input_file_as("", "x").validate());
-
-        let latin1 = Path::new(OsStr::from_bytes(b"/tmp/\xe9"));
-        assert!(bad_input(job().with_input_file(latin1).validate()).1.contains("UTF-8"));
-        job().with_input_file_as(latin1, "e").validate().unwrap();
-    }
-
-    #[test]
-    fn inputs_are_resolved() {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("data 1");
-        let script = dir.path().join(OsStr::from_bytes(b"\xff.sh"));
-        let link = dir.path().join("link");
-        fs::write(&data, "12345").unwrap();
-        fs::write(&script, "").unwrap();
-        fs::set_permissions(&data, fs::Permissions::from_mode(0o640)).unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o754)).unwrap();
-        std::os::unix::fs::symlink(&script, &link).unwrap();
-
-        let job = job().with_input_file(&data).with_input_file_as(&script, "bin/run").with_input_file(&link);
-        let expected = [(data, "data 1", 5, false), (script, "bin/run", 0, true), (link, "link", 0, true)]
-            .map(|(path, name, size, executable)| ResolvedInput { path, name: name.into(), size, executable });
-        assert_eq!(job.resolve_inputs().unwrap(), expected);
-    }
-
-    #[test]
-    fn relative_paths_become_absolute() {
-        let resolved = job().with_input_file("Cargo.toml").resolve_inputs().unwrap();
-        assert_eq!(resolved[0].path, std::env::current_dir().unwrap().join("Cargo.toml"));
-    }
-
-    #[test]
-    fn only_readable_regular_files_are_resolved() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        fs::create_dir(at("dir")).unwrap();
-        fs::write(at("file"), "").unwrap();
-        fs::write(at("secret"), "").unwrap();
-        fs::set_permissions(at("secret"), fs::Permissions::from_mode(0o000)).unwrap();
-        std::os::unix::fs::symlink("nowhere", at("dangling")).unwrap();
-        let fifo = rustix::fs::FileType::Fifo;
-        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), fifo, rustix::fs::Mode::RUSR, 0).unwrap();
-
-        for (name, expected) in [
-            ("missing", "does not exist"),
-            ("dangling", "does not exist"),
-            ("dir", "is a directory"),
-            ("dir/", "is a directory"),
-            ("file/", "cannot be read"),
-            ("fifo", "is not a regular file"),
-            ("nul\0", "cannot be read"),
-        ] {
-            let result = job().with_input_file_as(at(name), "x").resolve_inputs();
-            assert_eq!(bad_input(result), (at(name), expected.into()));
-        }
-        assert_eq!(bad_input(job().with_input_file_as("/", "x").resolve_inputs()).1, "is a directory");
-
-        let secret = job().with_input_file(at("secret")).resolve_inputs();
-        if rustix::process::geteuid().is_root() {
-            secret.unwrap();
-        } else {
-            assert_eq!(bad_input(secret).1, "may not be read");
-        }
-    }
-
-    #[test]
-    fn serde_round_trip() {
-        for job in [
-            job(),
-            job()
-                .with_name("ü \u{1f30d}\r\n")
-                .with_args(["", "\0", "\"\\"])
-                .with_input_file("/a/b")
-                .with_input_file_as("c", "d e")
-                .with_output_file("f")
-                .with_output_file("f"),
-        ] {
-            let text = serde_json::to_string(&job).unwrap();
-            assert_eq!(serde_json::from_str::<JobDescription>(&text).unwrap(), job);
-        }
-        assert!(serde_json::from_str::<JobDescription>(r#"{"executable": "a", "argz": []}"#).is_err());
-    }
+fn default_stderr() -> Option<String> {
+    Some(STDERR.into())
 }

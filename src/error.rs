@@ -53,8 +53,10 @@ pub enum Error {
     },
 
     /// The job description says something that no ARC-CE can be told.
-    #[error("invalid job description: {message}")]
+    #[error("invalid job description{}: {message}", place(path, &None, &None))]
     InvalidJobDescription {
+        /// The file that it was read from, if it was.
+        path: Option<PathBuf>,
         /// What is wrong, and in which part of the description.
         message: String,
     },

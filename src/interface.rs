@@ -5,16 +5,17 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::arguments;
 use crate::backend::Backend;
 use crate::backend::plugin::PluginBackend;
 use crate::backend::rest::RestBackend;
-use crate::config::{ConnectionConfig, Delegation, Endpoint, Interface};
+use crate::config::{ConnectionConfig, Endpoint, Interface};
 use crate::description::JobDescription;
 use crate::error::{Error, Result};
-use crate::ffi::{self, CredentialInfo, Description, JobPlace, LocalInput, SessionSettings};
+use crate::ffi::{self, CredentialInfo, JobPlace, SessionSettings};
+use crate::formats::PreparedJob;
 use crate::job::{JobId, JobInfo};
 use crate::logging::{self, Destination, Entered, Log, LogLevel};
+use crate::matching::{self, Mismatch};
 use crate::outputs;
 use crate::proxy::{CredentialReader, Proxy, ProxySettings};
 use crate::status::JobStatus;
@@ -294,8 +295,8 @@ impl ArcInterface {
     /// # }
     /// ```
     pub fn submit_jobs(&self, jobs: &[JobDescription]) -> Result<Vec<Result<JobId>>> {
-        let prepared: Vec<Result<Description>> = jobs.iter().map(prepare).collect();
-        let good: Vec<Description> = prepared.iter().flatten().cloned().collect();
+        let prepared: Vec<Result<PreparedJob>> = jobs.iter().map(JobDescription::prepare).collect();
+        let good: Vec<PreparedJob> = prepared.iter().flatten().cloned().collect();
         let mut submitted = if good.is_empty() {
             Vec::new()
         } else {
@@ -304,7 +305,7 @@ impl ArcInterface {
         }
         .into_iter();
         let lost = || Err(Error::Connection { endpoint: self.0.endpoint.url(), message: "no answer".into() });
-        let one = |job: Result<Description>| {
+        let one = |job: Result<PreparedJob>| {
             job.and_then(|_| submitted.next().unwrap_or_else(lost)).map(|place| JobId::from(place.id))
         };
         Ok(prepared.into_iter().map(one).collect())
@@ -551,6 +552,42 @@ impl ArcInterface {
         Ok(outputs::save_all(&*backend, ids, listed, directory))
     }
 
+    /// Checks what a job asks for against what the CE offers. An empty list: it fits, as far as the CE tells.
+    ///
+    /// Checked are the queue and the runtime environments, which must exist, and for the queue (without one: for each, and
+    /// one that satisfies all will do) whether it takes jobs and its limits on wall time, CPU time, memory, virtual memory,
+    /// disk space and slots. Of the memory of nodes an ARC-CE tells that of the smallest, which is not taken for a limit;
+    /// of hosts for one job alone it tells nothing.
+    ///
+    /// The CE is asked once, and what it says is up to a minute old. A job that does not fit may be submitted all the
+    /// same: A-REX itself checks only the queue, and other jobs fail in the batch system, or wait there for ever. A runtime
+    /// environment that a CE gives to every job, but does not publish, counts as missing: such a one need not be asked for.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidJobDescription`] and [`Error::InputFile`] as from [`JobDescription::validate`] (no input file is
+    /// looked at); [`Error::ProxyGeneration`]; [`Error::NoTargetsAvailable`] if the CE publishes no queue;
+    /// [`Error::Connection`] if it does not answer, or not with what can be read.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// use jasmin_arc::JobDescription;
+    ///
+    /// let job = JobDescription::new("/bin/hostname").with_queue("long").with_slots(64);
+    /// for mismatch in arc.check_job(&job)? {
+    ///     // queue "long" does not exist: there are fork, short
+    ///     eprintln!("{mismatch}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn check_job(&self, job: &JobDescription) -> Result<Vec<Mismatch>> {
+        job.validate()?;
+        let _entered = self.begin()?;
+        Ok(matching::mismatches(job, &self.backend()?.offer()?))
+    }
+
     /// What comes before every operation on the CE: its log, and a proxy that is valid.
     fn begin(&self) -> Result<Entered> {
         let entered = self.0.log.enter();
@@ -598,8 +635,7 @@ impl ArcInterface {
         let endpoint = &self.0.endpoint;
         let interface = self.0.config.interface();
         if matches!(interface, Interface::Auto | Interface::ArcRest) {
-            let delegation = self.0.config.delegation() == Delegation::Always;
-            let rest = RestBackend::new(endpoint.clone(), settings, delegation)?;
+            let rest = RestBackend::new(endpoint.clone(), settings, self.0.config.delegation())?;
             if rest.offered()? {
                 return Ok(Arc::new(rest));
             }
@@ -667,42 +703,6 @@ fn only<T>(answers: Vec<T>, endpoint: &Endpoint) -> Result<T> {
         .ok_or_else(|| Error::Connection { endpoint: endpoint.url(), message: "no answer".into() })
 }
 
-/// Checks a description and its input files and puts it in the form that ARC takes.
-fn prepare(job: &JobDescription) -> Result<Description> {
-    job.validate()?;
-    let inputs = job.resolve_inputs()?;
-    // The CE puts `./` there again, and ARC does not know an input file by it.
-    let executable = job.executable();
-    let executable = executable.strip_prefix("./").filter(|rest| !rest.starts_with('/')).unwrap_or(executable);
-    // The CE would look for it in the session directory; ARC's client would upload what has this name here.
-    if !executable.starts_with('/') && !inputs.iter().any(|input| input.name == executable) {
-        let message = format!("the executable {executable:?} is neither an absolute path nor an input file");
-        return Err(Error::InvalidJobDescription { message });
-    }
-    let (arguments, environment) = arguments::escape(job.args());
-    Ok(Description {
-        name: job.name().into(),
-        executable: executable.into(),
-        arguments,
-        environment,
-        inputs: inputs
-            .into_iter()
-            .map(|input| {
-                let path = input.path.to_str().map(str::to_owned).ok_or_else(|| Error::InputFile {
-                    path: input.path.clone(),
-                    message: "the path is not UTF-8".into(),
-                    source: None,
-                })?;
-                Ok(LocalInput { name: input.name, path, executable: input.executable, size: input.size })
-            })
-            .collect::<Result<_>>()?,
-        outputs: job.output_files().map(str::to_owned).collect(),
-        stdout: job.stdout().into(),
-        stderr: job.stderr().into(),
-        delegation: String::new(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -714,6 +714,7 @@ mod tests {
 
     use super::*;
     use crate::backend::fake::FakeBackend;
+    use crate::matching::{Amount, Offer, Queue};
     use crate::status::ArcState;
 
     struct AnyCredential;
@@ -781,7 +782,7 @@ mod tests {
             (job.executable.as_str(), &job.arguments[..]),
             ("/bin/cat", &["data.txt".to_owned(), String::new()][..])
         );
-        assert_eq!(job.outputs, ["output"]);
+        assert_eq!(job.outputs[0].name, "output");
         assert_eq!((job.inputs[0].name.as_str(), job.inputs[0].path.as_str()), ("data.txt", input.to_str().unwrap()));
 
         assert_eq!(arc.job_status(&id).unwrap(), JobStatus::NotSubmitted);
@@ -834,6 +835,21 @@ mod tests {
             assert_eq!(empty, 0);
         }
         assert_eq!(calls(&backend), 0);
+    }
+
+    #[test]
+    fn a_job_is_checked_with_one_question() {
+        let (arc, backend, _directory) = fake();
+        let queue = Queue { name: "fork".into(), slots: Some(2), ..Queue::default() };
+        *backend.offer.lock().unwrap() = Offer { queues: vec![queue], ..Offer::default() };
+        let job = JobDescription::new("/bin/true").with_input_file("/no/such/file");
+        assert_eq!(arc.check_job(&job.clone().with_queue("fork").with_slots(2)).unwrap(), []);
+        assert_eq!(calls(&backend), 1);
+        let (asked, most) = (Amount::Slots(3), Amount::Slots(2));
+        let expected = Mismatch::TooMuch { queue: "fork".into(), asked, most };
+        assert_eq!(arc.check_job(&job.clone().with_slots(3)).unwrap(), [expected]);
+        assert!(matches!(arc.check_job(&job.with_slots(0)), Err(Error::InvalidJobDescription { .. })));
+        assert_eq!(calls(&backend), 2);
     }
 
     #[test]

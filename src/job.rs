@@ -116,7 +116,7 @@ pub struct JobInfo {
     pub waiting_position: Option<u32>,
     /// The number of slots asked for.
     pub requested_slots: Option<u32>,
-    /// The limit of wall time asked for.
+    /// The limit of wall time asked for, times the number of slots.
     pub requested_wall_time: Option<Duration>,
     /// The limit of CPU time asked for.
     pub requested_cpu_time: Option<Duration>,

@@ -1,47 +1,59 @@
 //! [`JobDescription`] as JSDL.
 
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-
-use quick_xml::Writer;
-use quick_xml::events::{BytesDecl, BytesText, Event};
+mod read;
+mod values;
+mod write;
 
 use crate::description::JobDescription;
 use crate::error::Result;
-use crate::uri::encode_path;
 
 const JSDL: &str = "http://schemas.ggf.org/jsdl/2005/11/jsdl";
 const POSIX: &str = "http://schemas.ggf.org/jsdl/2005/11/jsdl-posix";
+const HPC: &str = "http://schemas.ggf.org/jsdl/2006/07/jsdl-hpcpa";
+const ARC: &str = "http://www.nordugrid.org/ws/schemas/jsdl-arc";
 
 impl JobDescription {
-    /// The description as a document in JSDL 1.0 with its POSIX application, valid by the standard's schemas.
+    /// The description as a document in JSDL 1.0 ([GFD.136](https://www.ogf.org/documents/GFD.136.pdf)) with its POSIX
+    /// application, valid by the standard's schemas. What the standard has no element for is in those that ARC 1 to 5 had
+    /// for it (`http://www.nordugrid.org/ws/schemas/jsdl-arc`).
     ///
     /// No current ARC-CE reads JSDL: submitting a job does not use this. It is for other programs, and for the eye.
+    ///
+    /// [`from_jsdl`](Self::from_jsdl) reads back the same description, but that local paths are absolute then, that an
+    /// input file has no name of its own where that is the last name of its path or URL, and that an executable which is
+    /// neither an absolute path nor an input file has become one.
     ///
     /// An XML parser gives every string back as it is here. The standard, though, calls an argument a
     /// `normalizedString`: a program that reads the document by its schema sees a blank for each tab, line feed and
     /// carriage return in an argument (and in nothing else).
     ///
-    /// The local files are given as absolute `file:` URLs, percent-encoded byte by byte; they are not looked at.
+    /// The local files are given as absolute `file:` URLs, percent-encoded byte by byte; they are not looked at. The URL
+    /// of a directory ends in a slash. Memory and disk space are in bytes, times in seconds.
     ///
     /// # Errors
     ///
-    /// Those of [`JobDescription::validate`], and [`Error::InputFile`](crate::Error::InputFile) for a relative path
-    /// when the working directory is gone.
+    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription) for what JSDL cannot say: processes per slot,
+    /// whether credentials are delegated, options of runtime environments, [lists of outputs](Self::with_output_list),
+    /// input files that are bytes, and URLs that are no URIs. Besides, those of [`JobDescription::validate`], and
+    /// [`Error::InputFile`](crate::Error::InputFile) for a relative path when the working directory is gone.
     ///
     /// ```
-    /// use jasmin_arc::JobDescription;
+    /// use std::time::Duration;
+    ///
+    /// use jasmin_arc::{Bytes, JobDescription};
     ///
     /// let jsdl = JobDescription::new("/bin/cat")
     ///     .with_args(["R&D notes", ""])
     ///     .with_input_file("/home/me/R&D notes")
     ///     .with_output_file("results")
+    ///     .with_wall_time(Duration::from_secs(600))
+    ///     .with_memory(Bytes::mib(500))
+    ///     .with_queue("short")
     ///     .to_jsdl()?;
     /// assert_eq!(
     ///     jsdl,
     ///     r#"<?xml version="1.0" encoding="UTF-8"?>
-    /// <JobDefinition xmlns="http://schemas.ggf.org/jsdl/2005/11/jsdl" xmlns:posix="http://schemas.ggf.org/jsdl/2005/11/jsdl-posix">
+    /// <JobDefinition xmlns="http://schemas.ggf.org/jsdl/2005/11/jsdl" xmlns:posix="http://schemas.ggf.org/jsdl/2005/11/jsdl-posix" xmlns:arc="http://www.nordugrid.org/ws/schemas/jsdl-arc">
     ///   <JobDescription>
     ///     <JobIdentification>
     ///       <JobName>ARC job</JobName>
@@ -53,8 +65,15 @@ impl JobDescription {
     ///         <posix:Argument></posix:Argument>
     ///         <posix:Output>stdout.txt</posix:Output>
     ///         <posix:Error>stderr.txt</posix:Error>
+    ///         <posix:WallTimeLimit>600</posix:WallTimeLimit>
     ///       </posix:POSIXApplication>
     ///     </Application>
+    ///     <Resources>
+    ///       <IndividualPhysicalMemory>
+    ///         <LowerBoundedRange>524288000</LowerBoundedRange>
+    ///       </IndividualPhysicalMemory>
+    ///       <arc:QueueName>short</arc:QueueName>
+    ///     </Resources>
     ///     <DataStaging>
     ///       <FileName>R&amp;D notes</FileName>
     ///       <CreationFlag>overwrite</CreationFlag>
@@ -74,83 +93,87 @@ impl JobDescription {
     /// # Ok::<(), jasmin_arc::Error>(())
     /// ```
     pub fn to_jsdl(&self) -> Result<String> {
-        self.validate()?;
-        let mut inputs = Vec::new();
-        for input in self.input_files() {
-            inputs.push((input.checked_name()?, file_uri(&input.absolute_path()?)));
-        }
-        let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
-        write_document(&mut xml, self, &inputs).expect("a Vec takes all that is written");
-        let mut text = String::from_utf8(xml.into_inner()).expect("all that was written is UTF-8");
-        text.push('\n');
-        Ok(text)
+        self.check()?;
+        write::document(self)
     }
-}
 
-type Xml = Writer<Vec<u8>>;
-
-// The schemas prescribe the order of elements everywhere.
-fn write_document(xml: &mut Xml, job: &JobDescription, inputs: &[(&str, String)]) -> io::Result<()> {
-    xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
-    let root = xml.create_element("JobDefinition").with_attributes([("xmlns", JSDL), ("xmlns:posix", POSIX)]);
-    root.write_inner_content(|xml| {
-        parent(xml, "JobDescription", |xml| {
-            parent(xml, "JobIdentification", |xml| leaf(xml, "JobName", job.name()))?;
-            parent(xml, "Application", |xml| parent(xml, "posix:POSIXApplication", |xml| write_posix(xml, job)))?;
-            for (name, uri) in inputs {
-                parent(xml, "DataStaging", |xml| {
-                    leaf(xml, "FileName", name)?;
-                    leaf(xml, "CreationFlag", "overwrite")?;
-                    parent(xml, "Source", |xml| leaf(xml, "URI", uri))
-                })?;
-            }
-            for name in job.output_files() {
-                parent(xml, "DataStaging", |xml| {
-                    leaf(xml, "FileName", name)?;
-                    leaf(xml, "CreationFlag", "overwrite")?;
-                    leaf(xml, "DeleteOnTermination", "false")
-                })?;
-            }
-            Ok(())
-        })
-    })?;
-    Ok(())
-}
-
-fn write_posix(xml: &mut Xml, job: &JobDescription) -> io::Result<()> {
-    leaf(xml, "posix:Executable", job.executable())?;
-    for arg in job.args() {
-        leaf(xml, "posix:Argument", arg)?;
+    /// Reads a document in JSDL 1.0, with a POSIX application or one of the HPC profile (GFD.111), and with the extensions
+    /// of ARC 1 to 5.
+    ///
+    /// - Strings are taken to the letter; white space around numbers, URIs and the like does not count.
+    /// - Without an `Output` or `Error`, the standard output or error is thrown away.
+    /// - An amount of memory, disk space, time or slots is one whole number, be it `Exact`, an upper or a lower bound. Where
+    ///   there is a limit of the POSIX application for the same, both must be equal. `TotalCPUCount` is the slots.
+    /// - A `DataStaging` with a `Source` is an input, with a `Target` an output that is uploaded; with
+    ///   `DeleteOnTermination` false it is an output that is kept. A `file:` URI is a local file, or a local directory if
+    ///   it ends in a slash; so is a source without a URI: the file with that name in the working directory. It does not
+    ///   matter which `CreationFlag` there is: nothing is in a new session directory.
+    /// - An executable, or a standard input, that is neither an absolute path nor among the inputs is the local file with
+    ///   that name.
+    /// - The labels by which a document's parts refer to each other (`id` and `name`) mean nothing here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription) if it is not JSDL, or says anything that a
+    /// [`JobDescription`] has nothing for: the message names the element (`JobDescription/Resources/OperatingSystem`) or
+    /// the attribute. Besides, those of [`validate`](Self::validate) for what has been read.
+    ///
+    /// ```
+    /// use jasmin_arc::{Bytes, JobDescription};
+    ///
+    /// let text = r#"
+    ///     <JobDefinition xmlns="http://schemas.ggf.org/jsdl/2005/11/jsdl">
+    ///       <JobDescription>
+    ///         <Application>
+    ///           <POSIXApplication xmlns="http://schemas.ggf.org/jsdl/2005/11/jsdl-posix">
+    ///             <Executable>/usr/bin/sort</Executable>
+    ///             <Input>names</Input>
+    ///             <Output>sorted</Output>
+    ///           </POSIXApplication>
+    ///         </Application>
+    ///         <Resources>
+    ///           <IndividualPhysicalMemory><LowerBoundedRange>1048576.0</LowerBoundedRange></IndividualPhysicalMemory>
+    ///         </Resources>
+    ///         <DataStaging>
+    ///           <FileName>names</FileName>
+    ///           <CreationFlag>overwrite</CreationFlag>
+    ///           <Source><URI>https://example.org/names</URI></Source>
+    ///         </DataStaging>
+    ///       </JobDescription>
+    ///     </JobDefinition>"#;
+    /// let job = JobDescription::new("/usr/bin/sort")
+    ///     .with_input_url("https://example.org/names")
+    ///     .with_stdin("names")
+    ///     .with_stdout("sorted")
+    ///     .without_stderr()
+    ///     .with_memory(Bytes::mib(1));
+    /// assert_eq!(JobDescription::from_jsdl(text)?, job);
+    ///
+    /// let text = text.replace("Individual", "Total");
+    /// assert_eq!(
+    ///     JobDescription::from_jsdl(&text).unwrap_err().to_string(),
+    ///     "invalid job description: the JSDL element JobDescription/Resources/TotalPhysicalMemory is not supported"
+    /// );
+    /// # Ok::<(), jasmin_arc::Error>(())
+    /// ```
+    pub fn from_jsdl(text: &str) -> Result<JobDescription> {
+        read::document(text)
     }
-    leaf(xml, "posix:Output", job.stdout())?;
-    leaf(xml, "posix:Error", job.stderr())
-}
-
-fn parent(xml: &mut Xml, name: &str, content: impl FnOnce(&mut Xml) -> io::Result<()>) -> io::Result<()> {
-    xml.create_element(name).write_inner_content(content)?;
-    Ok(())
-}
-
-fn leaf(xml: &mut Xml, name: &str, text: &str) -> io::Result<()> {
-    xml.create_element(name).write_text_content(BytesText::new(text))?;
-    Ok(())
-}
-
-fn file_uri(path: &Path) -> String {
-    format!("file://{}", encode_path(path.as_os_str().as_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
     use std::iter;
 
     use proptest::prelude::*;
     use quick_xml::Reader;
     use quick_xml::escape::resolve_xml_entity;
+    use quick_xml::events::Event;
 
+    use super::values::file_uri;
     use super::*;
     use crate::Error;
+    use crate::description::{InputSource, absolute};
 
     /// The elements without children, with their text, as an XML 1.0 parser must report it.
     fn leaves(document: &str) -> Vec<(String, String)> {
@@ -186,13 +209,14 @@ mod tests {
         leaves.extend(job.args().iter().map(|arg| ("posix:Argument", arg.clone())));
         leaves.push(("posix:Output", "stdout.txt".into()));
         leaves.push(("posix:Error", "stderr.txt".into()));
-        for input in job.input_files() {
+        for input in job.inputs() {
             leaves.push(("FileName", input.name().unwrap().into()));
             leaves.push(("CreationFlag", "overwrite".into()));
-            leaves.push(("URI", file_uri(&std::path::absolute(input.source()).unwrap())));
+            let InputSource::File(path) = input.source() else { panic!("{input:?}") };
+            leaves.push(("URI", file_uri(&absolute(path).unwrap())));
         }
-        for output in job.output_files() {
-            leaves.push(("FileName", output.into()));
+        for output in job.outputs() {
+            leaves.push(("FileName", output.name().into()));
             leaves.push(("CreationFlag", "overwrite".into()));
             leaves.push(("DeleteOnTermination", "false".into()));
         }
@@ -244,11 +268,11 @@ mod tests {
             let mut job = JobDescription::new(&texts[0]).with_name(&texts[1]).with_args(&texts[2..]);
             for (n, name) in iter::zip(0.., &names) {
                 let session_name = format!("{name}{n}");
-                job = job.with_input_file_as(format!("/{name}"), &session_name).with_output_file(session_name);
+                job = job.with_input_file_as(format!("/{session_name}"), &session_name).with_output_file(session_name);
             }
             match job.to_jsdl() {
                 Ok(jsdl) => prop_assert_eq!(leaves(&jsdl), expected(&job)),
-                Err(_) => prop_assert!(job.validate().is_err()),
+                Err(_) => prop_assert!(job.validate().is_err() || names.iter().any(|name| name.starts_with('@'))),
             }
         }
     }
@@ -258,12 +282,6 @@ mod tests {
         let special: Vec<char> = "\t\n\r <>&'\"]]>\\;#%$x\u{85}\u{2028}é\u{1f30d}".chars().collect();
         let character = prop_oneof![20 => prop::sample::select(special), 1 => any::<char>()];
         prop::collection::vec(character, 0..12).prop_map(String::from_iter)
-    }
-
-    #[test]
-    fn uris_are_percent_encoded() {
-        let path = Path::new(OsStr::from_bytes(b"/a b/%20?x=1;y#z/\xc3\xa9\xff\n~-._Z9"));
-        assert_eq!(file_uri(path), "file:///a%20b/%2520%3Fx%3D1%3By%23z/%C3%A9%FF%0A~-._Z9");
     }
 
     #[test]

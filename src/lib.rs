@@ -43,28 +43,36 @@ mod config;
 mod description;
 mod error;
 mod ffi;
+mod formats;
 mod interface;
 mod job;
 mod jsdl;
 mod logging;
+mod matching;
 mod outputs;
 mod proxy;
 mod status;
 mod store;
 mod sync;
 mod uri;
+mod xml;
 
 pub use config::{ConnectionConfig, Delegation, Interface};
-pub use description::{InputFile, JobDescription};
+pub use description::{
+    Bytes, InputFile, InputSource, JobDescription, Notification, NotificationState, OutputFile,
+    ParseNotificationStateError, RuntimeEnvironment,
+};
 pub use error::{Error, Result};
 pub use interface::{ArcInterface, ArcInterfaceBuilder};
 pub use job::{JobId, JobInfo};
 pub use logging::LogLevel;
+pub use matching::{Amount, Mismatch};
 pub use status::{ARC_STATUS_MAPPING, ArcState, JobStatus, ParseJobStatusError};
 
 /// The Rust code in the documents is compiled with the tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
+#[doc = include_str!("../docs/descriptions.md")]
 #[doc = include_str!("../docs/guide.md")]
 #[doc = include_str!("../docs/python-to-rust.md")]
 mod documents {}

@@ -8,7 +8,9 @@ use std::sync::{Mutex, MutexGuard};
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
 use crate::error::{Error, Result};
 use crate::ffi::{Description, JobPlace, JobRecord};
+use crate::formats::PreparedJob;
 use crate::job::{JobId, JobInfo};
+use crate::matching::Offer;
 use crate::status::ArcState;
 
 /// A job of the fake CE, for a test to change as it likes.
@@ -25,6 +27,8 @@ pub(crate) struct FakeBackend {
     jobs: Mutex<HashMap<String, FakeJob>>,
     /// When set, every call fails with it.
     pub(crate) unreachable: Mutex<Option<String>>,
+    /// What it says that it offers.
+    pub(crate) offer: Mutex<Offer>,
     /// How often the CE was asked.
     pub(crate) calls: AtomicUsize,
 }
@@ -54,22 +58,22 @@ impl FakeBackend {
 }
 
 impl Backend for FakeBackend {
-    fn submit(&self, descriptions: &[Description], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>> {
+    fn submit(&self, jobs: &[PreparedJob], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>> {
         self.asked()?;
-        let mut jobs = self.jobs();
-        let mut one = |description: &Description| {
+        let mut known = self.jobs();
+        let mut one = |PreparedJob { description, .. }: &PreparedJob| {
             if description.executable == "/refused" {
                 let message = "the CE refuses it".into();
                 return Err(Error::JobSubmission { endpoint: "fake".into(), job_id: None, message });
             }
-            let id = format!("fake://ce/{}", jobs.len() + 1);
+            let id = format!("fake://ce/{}", known.len() + 1);
             let job = FakeJob { description: description.clone(), state: ArcState::Accepted, files: Vec::new() };
-            jobs.insert(id.clone(), job);
+            known.insert(id.clone(), job);
             let place = JobPlace { id, ..JobPlace::default() };
             accepted(std::slice::from_ref(&place));
             Ok(place)
         };
-        Ok(descriptions.iter().map(&mut one).collect())
+        Ok(jobs.iter().map(&mut one).collect())
     }
 
     fn states(&self, ids: &[JobId]) -> Result<Vec<Result<ArcState>>> {
@@ -124,5 +128,10 @@ impl Backend for FakeBackend {
             fs::write(&fetch.to, &file.1).map_err(|error| failed(&error.to_string()))
         };
         wanted.iter().map(one).collect()
+    }
+
+    fn offer(&self) -> Result<Offer> {
+        self.asked()?;
+        Ok(self.offer.lock().unwrap().clone())
     }
 }

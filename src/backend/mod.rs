@@ -5,8 +5,10 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
 use crate::error::Result;
-use crate::ffi::{Description, JobPlace};
+use crate::ffi::JobPlace;
+use crate::formats::PreparedJob;
 use crate::job::{JobId, JobInfo};
+use crate::matching::Offer;
 use crate::status::ArcState;
 
 #[cfg(test)]
@@ -25,7 +27,7 @@ pub(crate) type Accepted<'a> = &'a dyn Fn(&[JobPlace]);
 pub(crate) trait Backend: Send + Sync + Debug {
     /// Submits jobs and uploads their input files. A job whose upload fails is cancelled; if it may be there all the same
     /// the error has its id.
-    fn submit(&self, jobs: &[Description], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>>;
+    fn submit(&self, jobs: &[PreparedJob], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>>;
 
     /// The states of jobs, as fresh as the protocol has them.
     fn states(&self, ids: &[JobId]) -> Result<Vec<Result<ArcState>>>;
@@ -44,6 +46,9 @@ pub(crate) trait Backend: Send + Sync + Debug {
 
     /// Fetches files to paths where there is nothing yet.
     fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<()>>;
+
+    /// What the CE offers, as far as it tells: one queue at least.
+    fn offer(&self) -> Result<Offer>;
 }
 
 /// A file in a session directory.

@@ -1,11 +1,16 @@
 //! [`PluginBackend`]: ARC's general client classes, which speak whatever interface ARC has a plugin for.
 
+use std::os::fd::AsRawFd;
+
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
 use crate::config::{Endpoint, Interface};
+use crate::description::{Content, invalid};
 use crate::error::{Error, Result};
-use crate::ffi::{Description, JobPlace, JobRecord, Session, SessionSettings};
+use crate::ffi::{JobPlace, JobRecord, Session, SessionSettings, Target};
+use crate::formats::PreparedJob;
 use crate::job::{JobId, JobInfo};
 use crate::logging::{self, LogLevel, Reasons};
+use crate::matching::{Offer, Queue, tighter, told};
 use crate::status::ArcState;
 
 /// ARC's names for the parts of one interface (its `SupportedInterfaces`).
@@ -96,9 +101,36 @@ impl PluginBackend {
         Error::Connection { endpoint: self.endpoint.url(), message: reasons.text() }
     }
 
-    fn submit_one(&self, job: &Description) -> Result<JobPlace> {
+    fn submit_one(&self, job: &PreparedJob) -> Result<JobPlace> {
+        let mut description = job.description.clone();
+        // ARC makes an output of them besides (Arc::JobDescription::Prepare), and A-REX then keeps nothing else of the
+        // directory (Arc::DirDeleteExcl).
+        for name in [&description.stdout, &description.stderr, &description.log_directory] {
+            let is_in = |directory: &str| name.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
+            if let Some(output) = description.outputs.iter().find(|output| output.url.is_empty() && is_in(&output.name))
+            {
+                let directory = &output.name;
+                return Err(invalid(format!(
+                    "{name:?} is in {directory:?}: without the REST interface nothing else of that would be kept"
+                )));
+            }
+        }
+        // ARC uploads from paths.
+        let mut files = Vec::new();
+        for upload in job.uploads.iter().filter(|upload| matches!(upload.content, Content::Bytes(_))) {
+            let failed = |error: std::io::Error| Error::InputFile {
+                path: upload.shown(),
+                message: error.to_string(),
+                source: Some(error),
+            };
+            let file = upload.open().map_err(failed)?;
+            for input in description.inputs.iter_mut().filter(|input| input.name == upload.name) {
+                input.path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            }
+            files.push(file);
+        }
         let (submission, reasons) = logging::capture(|| {
-            self.session.submit(&self.endpoint.url(), self.names.information, self.names.submission, job)
+            self.session.submit(&self.endpoint.url(), self.names.information, self.names.submission, &description)
         });
         let submission = match submission {
             Ok(submission) => submission,
@@ -162,7 +194,7 @@ impl PluginBackend {
 }
 
 impl Backend for PluginBackend {
-    fn submit(&self, jobs: &[Description], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>> {
+    fn submit(&self, jobs: &[PreparedJob], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>> {
         // One by one: ARC's submission of several descriptions in one call to arcrest submits none of them.
         let one = |job| {
             let place = self.submit_one(job)?;
@@ -224,5 +256,34 @@ impl Backend for PluginBackend {
             }
         };
         wanted.iter().map(one).collect()
+    }
+
+    fn offer(&self) -> Result<Offer> {
+        let ask = || self.session.offered(&self.endpoint.url(), self.names.information, self.names.submission);
+        let (offered, reasons) = logging::capture(ask);
+        let offered = offered.map_err(|error| match error {
+            Error::Arc { message } => Error::Connection { endpoint: self.endpoint.url(), message },
+            other => other,
+        })?;
+        if offered.targets.is_empty() {
+            return Err(Error::NoTargetsAvailable { endpoint: self.endpoint.url(), message: reasons.text() });
+        }
+        Ok(Offer { queues: offered.targets.into_iter().map(queue).collect(), runtime_environments: offered.runtimes })
+    }
+}
+
+fn queue(target: Target) -> Queue {
+    Queue {
+        name: target.queue,
+        serving: vec![target.serving],
+        least_wall_time: told(target.least_wall_time),
+        most_wall_time: told(target.most_wall_time),
+        least_cpu_time: told(target.least_cpu_time),
+        most_cpu_time: told(target.most_cpu_time),
+        most_total_cpu_time: told(target.most_total_cpu_time),
+        memory: told(target.memory),
+        virtual_memory: told(target.virtual_memory),
+        disk: tighter(told(target.disk), told(target.free_disk)),
+        slots: tighter(told(target.slots), told(target.all_slots)),
     }
 }

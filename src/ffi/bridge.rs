@@ -21,13 +21,24 @@ pub(crate) mod cpp {
         timeout_seconds: u32,
     }
 
-    /// A local file to upload.
+    /// What a job reads.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
-    struct LocalInput {
+    struct Input {
         name: String,
+        /// The local path, unless there is a URL.
         path: String,
+        /// Where the CE fetches it from.
+        url: String,
         executable: bool,
-        size: u64,
+        /// -1: not known.
+        size: i64,
+    }
+
+    /// What the CE keeps of a job, or uploads.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    struct Output {
+        name: String,
+        url: String,
     }
 
     /// An environment variable.
@@ -37,19 +48,65 @@ pub(crate) mod cpp {
         value: String,
     }
 
-    /// A job description, as far as it goes to ARC.
+    /// A runtime environment.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    struct Runtime {
+        name: String,
+        version: String,
+        options: Vec<String>,
+    }
+
+    /// Who is told when a job reaches which states.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    struct Notice {
+        email: String,
+        states: Vec<String>,
+    }
+
+    /// A job description, as far as it goes to ARC. Numbers that are not said are -1, texts empty; times are seconds, the
+    /// start time since 1970; sizes are MiB.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct Description {
         name: String,
+        description: String,
+        annotations: Vec<String>,
         executable: String,
         arguments: Vec<String>,
         environment: Vec<Variable>,
-        inputs: Vec<LocalInput>,
-        outputs: Vec<String>,
+        inputs: Vec<Input>,
+        outputs: Vec<Output>,
+        stdin: String,
         stdout: String,
         stderr: String,
+        wall_time: i32,
+        cpu_time: i32,
+        memory: i32,
+        virtual_memory: i32,
+        disk: i32,
+        slots: i32,
+        slots_per_host: i32,
+        processes_per_slot: i32,
+        threads_per_process: i32,
+        /// 0: no, 1: yes.
+        exclusive: i32,
+        queue: String,
+        runtimes: Vec<Runtime>,
+        rerun: i32,
+        start_time: i64,
+        life_time: i32,
+        notices: Vec<Notice>,
+        priority: i32,
+        log_directory: String,
         /// The delegation that A-REX uses for the job, if it has one.
         delegation: String,
+    }
+
+    /// A job description that ARC has read.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    struct ReadDescription {
+        description: Description,
+        /// What it says besides.
+        besides: Vec<String>,
     }
 
     /// Where a job is: what ARC's tools need to find it again.
@@ -72,6 +129,39 @@ pub(crate) mod cpp {
         targets: usize,
         submitted: bool,
         place: JobPlace,
+    }
+
+    /// A queue that takes jobs by an interface. Times are seconds, those of CPUs in each slot; memory is MiB in each slot,
+    /// disk space GiB; -1 is unknown.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    struct Target {
+        queue: String,
+        /// The serving state of the interface: ARC's classes leave out that of the queue.
+        serving: String,
+        least_wall_time: i64,
+        most_wall_time: i64,
+        least_cpu_time: i64,
+        most_cpu_time: i64,
+        /// In all slots.
+        most_total_cpu_time: i64,
+        memory: i64,
+        virtual_memory: i64,
+        /// For one job.
+        disk: i64,
+        /// For all jobs, as it is now.
+        free_disk: i64,
+        /// For one job.
+        slots: i64,
+        /// Of the cluster.
+        all_slots: i64,
+    }
+
+    /// What a CE offers by an interface.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    struct Offered {
+        targets: Vec<Target>,
+        /// Runtime environments, with their versions.
+        runtimes: Vec<String>,
     }
 
     /// What is known of a job. Times are seconds since 1970, periods seconds; -1 is unknown.
@@ -137,6 +227,7 @@ pub(crate) mod cpp {
         include!("jasmin-arc/cpp/credential.h");
         include!("jasmin-arc/cpp/session.h");
         include!("jasmin-arc/cpp/description.h");
+        include!("jasmin-arc/cpp/targets.h");
         include!("jasmin-arc/cpp/submit.h");
         include!("jasmin-arc/cpp/jobs.h");
         include!("jasmin-arc/cpp/files.h");
@@ -155,7 +246,15 @@ pub(crate) mod cpp {
         type Session;
         fn new_session(settings: &SessionSettings) -> Result<SharedPtr<Session>>;
 
-        fn to_adl(description: &Description) -> Result<String>;
+        fn describe(description: &Description, language: &str) -> Result<String>;
+        fn read_descriptions(text: &str, language: &str) -> Result<Vec<ReadDescription>>;
+
+        fn offered(
+            session: &Session,
+            endpoint: &str,
+            information_interface: &str,
+            submission_interface: &str,
+        ) -> Result<Offered>;
 
         fn submit(
             session: &Session,

@@ -13,7 +13,8 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use bridge::cpp::{
-    Description, HttpReply, JobPlace, JobRecord, LocalInput, RemoteFile, SessionSettings, Submission, Variable,
+    Description, HttpReply, Input, JobPlace, JobRecord, Notice, Offered, Output, ReadDescription, RemoteFile, Runtime,
+    SessionSettings, Submission, Target, Variable,
 };
 
 use bridge::cpp;
@@ -89,10 +90,49 @@ pub(crate) fn read_credential(path: &str) -> Result<CredentialInfo> {
     })
 }
 
-/// The description in the EMI Activity Description Language.
-pub(crate) fn to_adl(description: &Description) -> Result<String> {
+/// The languages that ARC reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// The EMI Activity Description Language, which is what A-REX is sent.
+    Adl,
+    /// ARC's Extended Resource Specification Language.
+    Xrsl,
+}
+
+impl Language {
+    fn name(self) -> &'static str {
+        match self {
+            Language::Adl => "emies:adl",
+            Language::Xrsl => "nordugrid:xrsl",
+        }
+    }
+}
+
+/// The description in a language. What is wrong with it is an [`Error::InvalidJobDescription`].
+pub(crate) fn describe(description: &Description, language: Language) -> Result<String> {
     start()?;
-    cpp::to_adl(description).map_err(error)
+    let (text, reasons) = logging::capture(|| cpp::describe(description, language.name()));
+    text.map_err(|exception| invalid(exception, &reasons))
+}
+
+/// The descriptions in a text. What is wrong with it is an [`Error::InvalidJobDescription`].
+pub(crate) fn read_descriptions(text: &str, language: Language) -> Result<Vec<ReadDescription>> {
+    start()?;
+    let (descriptions, reasons) = logging::capture(|| cpp::read_descriptions(text, language.name()));
+    descriptions.map_err(|exception| invalid(exception, &reasons))
+}
+
+/// ARC's parsers say some of what is wrong in the answer, and some in the log.
+fn invalid(exception: cxx::Exception, reasons: &logging::Reasons) -> Error {
+    match error(exception) {
+        Error::Arc { message } => {
+            let (message, complaints) = (message.trim().trim_end_matches(':'), reasons.complaints());
+            let parts = [message, &complaints];
+            let said: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+            Error::InvalidJobDescription { path: None, message: said.join(": ") }
+        }
+        other => other,
+    }
 }
 
 /// Adds jobs to the job list of ARC's command-line tools.
@@ -130,6 +170,16 @@ impl Session {
         description: &Description,
     ) -> Result<Submission> {
         cpp::submit(&self.0, endpoint, information_interface, submission_interface, description).map_err(error)
+    }
+
+    /// What the CE offers to those who submit by an interface.
+    pub(crate) fn offered(
+        &self,
+        endpoint: &str,
+        information_interface: &str,
+        submission_interface: &str,
+    ) -> Result<Offered> {
+        cpp::offered(&self.0, endpoint, information_interface, submission_interface).map_err(error)
     }
 
     /// One record a job, in order; `found` is false for those that the CE said nothing of.

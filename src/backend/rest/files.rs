@@ -10,8 +10,8 @@ use quick_xml::events::Event;
 
 use super::session::{Pool, Repeat};
 use crate::backend::SessionFile;
+use crate::description::Upload;
 use crate::error::{Error, Result};
-use crate::ffi::LocalInput;
 use crate::uri::encode_path;
 
 /// Deeper than any sane output; a CE must not be able to keep us busy for ever.
@@ -121,13 +121,13 @@ fn parse(xml: &str) -> Result<Listing, String> {
 }
 
 /// Uploads an input file of a job.
-pub(super) fn upload(pool: &Pool, id: &str, input: &LocalInput) -> Result<()> {
+pub(super) fn upload(pool: &Pool, id: &str, input: &Upload) -> Result<()> {
     let failed = |error: std::io::Error| Error::InputFile {
-        path: input.path.clone().into(),
+        path: input.shown(),
         message: error.to_string(),
         source: Some(error),
     };
-    let file = File::open(&input.path).map_err(failed)?;
+    let file = input.open().map_err(failed)?;
     let path = pool.path(&session_path(id, input.name.as_bytes()));
     // The size that the job was described with: a file that grows is sent as it was.
     let reply = pool.with(Repeat::Once, |connection| connection.upload(&path, &file, input.size))?;

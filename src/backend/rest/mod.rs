@@ -5,6 +5,7 @@
 
 mod delegation;
 mod files;
+mod info;
 mod jobs;
 mod session;
 mod states;
@@ -14,11 +15,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
-use crate::config::Endpoint;
+use crate::config::{Delegation, Endpoint};
 use crate::error::{Error, Result};
-use crate::ffi::{self, Description, JobPlace, JobRecord, SessionSettings};
+use crate::ffi::{self, JobPlace, JobRecord, Language, SessionSettings};
+use crate::formats::PreparedJob;
 use crate::job::{JobId, JobInfo};
 use crate::logging::{self, LogLevel};
+use crate::matching::Offer;
 use crate::status::ArcState;
 use crate::sync::lock;
 use jobs::{Answer, act};
@@ -44,14 +47,14 @@ const SILENT: usize = 2 * AT_ONCE;
 pub(crate) struct RestBackend {
     pool: Pool,
     proxy: String,
-    delegation: bool,
+    delegation: Delegation,
     delegations: delegation::Delegations,
     costs: states::Costs,
 }
 
 impl RestBackend {
-    /// `delegation`: whether each job gets the user's credentials, needed or not.
-    pub(crate) fn new(endpoint: Endpoint, settings: &SessionSettings, delegation: bool) -> Result<RestBackend> {
+    /// `delegation`: which jobs get the user's credentials.
+    pub(crate) fn new(endpoint: Endpoint, settings: &SessionSettings, delegation: Delegation) -> Result<RestBackend> {
         Ok(RestBackend {
             pool: Pool::new(endpoint, settings)?,
             proxy: settings.proxy.clone(),
@@ -117,7 +120,7 @@ impl RestBackend {
     /// Submits as many jobs as go into one request. `None` when the CE did not answer: then nothing more should be sent.
     fn submit_chunk(
         &self,
-        jobs: &[Description],
+        jobs: &[PreparedJob],
         adl: &[String],
         accepted: Accepted<'_>,
     ) -> Option<Vec<Result<JobPlace>>> {
@@ -147,7 +150,7 @@ impl RestBackend {
             logging::say(LogLevel::Error, &message);
             return Some(all(message));
         }
-        let place = |(job, answer): (&Description, Answer)| match answer.code {
+        let place = |(job, answer): (&PreparedJob, Answer)| match answer.code {
             201 if self.pool.endpoint().job_local_id(&answer.id) == Some(&answer.id) => Ok(self.place(job, answer.id)),
             201 => Err(self.not_submitted(format!("it exists, with an unusable id: {:?}", answer.id))),
             _ => Err(self.not_submitted(answer.reason)),
@@ -163,7 +166,7 @@ impl RestBackend {
         Error::JobSubmission { endpoint: self.pool.endpoint().url(), job_id: None, message }
     }
 
-    fn place(&self, job: &Description, local_id: String) -> JobPlace {
+    fn place(&self, PreparedJob { description: job, .. }: &PreparedJob, local_id: String) -> JobPlace {
         let service_url = self.pool.endpoint().url();
         JobPlace {
             id: format!("{service_url}/rest/1.0/jobs/{local_id}"),
@@ -179,11 +182,11 @@ impl RestBackend {
     }
 
     /// Uploads the input files of jobs. A job that does not get all of its own would wait for ever: it is cancelled.
-    fn upload(&self, jobs: &[Description], places: &mut [Result<JobPlace>]) {
+    fn upload(&self, jobs: &[PreparedJob], places: &mut [Result<JobPlace>]) {
         let mut uploads = Vec::new();
         for (index, (job, place)) in jobs.iter().zip(places.iter()).enumerate() {
             if let Ok(place) = place {
-                uploads.extend(job.inputs.iter().map(|input| (index, place.local_id.clone(), input)));
+                uploads.extend(job.uploads.iter().map(|input| (index, place.local_id.clone(), input)));
             }
         }
         let results = in_parallel(&uploads, |(_, id, input)| files::upload(&self.pool, id, input));
@@ -192,9 +195,7 @@ impl RestBackend {
             if let Err(error) = result {
                 let error = match error {
                     error @ Error::InputFile { .. } => error,
-                    error => {
-                        Error::InputFile { path: input.path.clone().into(), message: error.to_string(), source: None }
-                    }
+                    error => Error::InputFile { path: input.shown(), message: error.to_string(), source: None },
                 };
                 failures.entry(*index).or_insert(error);
             }
@@ -224,20 +225,21 @@ impl RestBackend {
 }
 
 impl Backend for RestBackend {
-    fn submit(&self, jobs: &[Description], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>> {
+    fn submit(&self, jobs: &[PreparedJob], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>> {
         let mut jobs = jobs.to_vec();
-        if self.delegation && !jobs.is_empty() {
+        let is_delegated = |job: &PreparedJob| match self.delegation {
+            Delegation::Auto => job.delegate,
+            Delegation::Always => true,
+            Delegation::Never => false,
+        };
+        if jobs.iter().any(is_delegated) {
             let id = self.delegations.ensure(&self.pool, &self.proxy)?;
-            jobs.iter_mut().for_each(|job| job.delegation = id.clone());
+            jobs.iter_mut().filter(|job| is_delegated(job)).for_each(|job| job.description.delegation = id.clone());
         }
         // All are written before any is sent.
         let mut adl = Vec::with_capacity(jobs.len());
         for job in &jobs {
-            let text = ffi::to_adl(job).map_err(|error| match error {
-                Error::Arc { message } => Error::InvalidJobDescription { message },
-                other => other,
-            })?;
-            adl.push(without_declaration(text));
+            adl.push(without_declaration(ffi::describe(&job.description, Language::Adl)?));
         }
         // Whatever fails here fails before anything exists.
         self.pool.reach()?;
@@ -340,6 +342,10 @@ impl Backend for RestBackend {
             })
         };
         wanted.iter().zip(fetched).map(named).collect()
+    }
+
+    fn offer(&self) -> Result<Offer> {
+        info::offer(&self.pool)
     }
 }
 

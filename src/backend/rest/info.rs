@@ -1,0 +1,188 @@
+//! What the CE tells of itself: a GLUE2 document, which A-REX's information provider writes once a minute
+//! (`ARC1ClusterInfo.pm` and `GLUE2xmlPrinter.pm`; what the elements mean is in GFD.147).
+
+use super::INTERFACE;
+use super::session::{Pool, Repeat};
+use crate::error::{Error, Result};
+use crate::matching::{Offer, Queue, tighter, told};
+use crate::xml::Element;
+
+/// The document of a CE with one queue is 17 kB, and each further queue 1 to 2 kB.
+const LARGEST: usize = 16 << 20;
+
+pub(super) fn offer(pool: &Pool) -> Result<Offer> {
+    let reply = pool.request(Repeat::Once, "GET", "info?schema=glue2", b"")?;
+    if reply.code != 200 {
+        return Err(pool.refused(&reply));
+    }
+    let endpoint = || pool.endpoint().url();
+    let failed = |message: String| Error::Connection {
+        endpoint: endpoint(),
+        message: format!("its information cannot be read: {message}"),
+    };
+    if reply.body.len() > LARGEST {
+        return Err(failed(format!("{} bytes are too many", reply.body.len())));
+    }
+    let offer = read(&Element::parse(&String::from_utf8_lossy(&reply.body)).map_err(failed)?);
+    if offer.queues.is_empty() {
+        let message = "its information tells of no queue".into();
+        return Err(Error::NoTargetsAvailable { endpoint: endpoint(), message });
+    }
+    Ok(offer)
+}
+
+fn read(document: &Element) -> Offer {
+    let mut offer = Offer::default();
+    let mut services = Vec::new();
+    find(document, "ComputingService", &mut services);
+    services.into_iter().for_each(|service| read_service(service, &mut offer));
+    offer
+}
+
+fn read_service(service: &Element, offer: &mut Offer) {
+    let is_ours =
+        |endpoint: &&Element| text(endpoint, "InterfaceName").is_some_and(|name| name.eq_ignore_ascii_case(INTERFACE));
+    let state = all(service, "ComputingEndpoint").find(is_ours).and_then(|endpoint| text(endpoint, "ServingState"));
+    // A-REX has one.
+    let manager = all(service, "ComputingManager").next();
+    let of_manager = |name: &str| manager.and_then(|manager| number(manager, name));
+    for share in all(service, "ComputingShare") {
+        // The share of a virtual organisation has a name of its own, which is no queue's.
+        let Some(name) = text(share, "MappingQueue").or_else(|| text(share, "Name")) else { continue };
+        let number = |name: &str| number(share, name);
+        offer.queues.push(Queue {
+            name: name.into(),
+            serving: text(share, "ServingState").into_iter().chain(state).map(str::to_owned).collect(),
+            least_wall_time: number("MinWallTime"),
+            most_wall_time: number("MaxWallTime"),
+            least_cpu_time: number("MinCPUTime"),
+            most_cpu_time: number("MaxCPUTime"),
+            most_total_cpu_time: number("MaxTotalCPUTime"),
+            // The MainMemorySize of nodes is no limit: A-REX publishes that of the smallest.
+            memory: number("MaxMainMemory"),
+            virtual_memory: number("MaxVirtualMemory"),
+            disk: tighter(number("MaxDiskSpace"), of_manager("WorkingAreaFree")),
+            slots: tighter(number("MaxSlotsPerJob"), of_manager("TotalSlots")),
+        });
+    }
+    let lists = manager.into_iter().flat_map(|manager| all(manager, "ApplicationEnvironments"));
+    for environment in lists.flat_map(|list| all(list, "ApplicationEnvironment")) {
+        let Some(name) = text(environment, "AppName") else { continue };
+        offer.runtime_environments.push(match text(environment, "AppVersion") {
+            Some(version) => format!("{name}-{version}"),
+            None => name.into(),
+        });
+    }
+}
+
+/// The elements with a name, however deep, but not those in one of them.
+fn find<'a>(element: &'a Element, name: &str, found: &mut Vec<&'a Element>) {
+    for child in &element.children {
+        if child.name == name {
+            found.push(child);
+        } else {
+            find(child, name, found);
+        }
+    }
+}
+
+fn all<'a>(element: &'a Element, name: &'static str) -> impl Iterator<Item = &'a Element> {
+    element.children.iter().filter(move |child| child.name == name)
+}
+
+fn text<'a>(element: &'a Element, name: &str) -> Option<&'a str> {
+    let child = element.children.iter().find(|child| child.name == name)?;
+    Some(child.text.trim()).filter(|text| !matches!(*text, "" | "UNDEFINEDVALUE"))
+}
+
+fn number(element: &Element, name: &str) -> Option<u64> {
+    told(text(element, name)?.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As A-REX 6.17 writes it, shortened: a queue that two virtual organisations see, one of them with a name of its own.
+    const DOCUMENT: &str = r#"<InfoRoot>
+  <Domains xmlns="http://schemas.ogf.org/glue/2009/03/spec_2.0_r1">
+    <AdminDomain BaseType="Domain"><ID>urn:ad:UNDEFINEDVALUE</ID><Services>
+        <ComputingService BaseType="Service">
+          <ComputingEndpoint><InterfaceName>org.ogf.glue.emies.activitycreation</InterfaceName>
+            <ServingState>draining</ServingState></ComputingEndpoint>
+          <ComputingEndpoint><InterfaceName>org.nordugrid.arcrest</InterfaceName>
+            <ServingState>production</ServingState></ComputingEndpoint>
+          <ComputingShare BaseType="Share">
+            <ID>urn:ogf:ComputingShare:localhost:long</ID>
+            <Name>long</Name>
+            <MappingQueue>long</MappingQueue>
+            <MaxWallTime>172800</MaxWallTime>
+            <MinWallTime>0</MinWallTime>
+            <MaxCPUTime>2147483647</MaxCPUTime>
+            <MaxTotalCPUTime>999999999</MaxTotalCPUTime>
+            <MinCPUTime>60</MinCPUTime>
+            <MaxSlotsPerJob>128</MaxSlotsPerJob>
+            <MaxMainMemory>16000</MaxMainMemory>
+            <MaxVirtualMemory>many</MaxVirtualMemory>
+            <MaxDiskSpace>500</MaxDiskSpace>
+            <ServingState>closed</ServingState>
+            <Associations><ExecutionEnvironmentID>e0</ExecutionEnvironmentID></Associations>
+          </ComputingShare>
+          <ComputingShare BaseType="Share">
+            <Name>long_atlas</Name><MappingQueue>long</MappingQueue><MinWallTime></MinWallTime>
+          </ComputingShare>
+          <ComputingShare BaseType="Share"><Name>fork</Name></ComputingShare>
+          <ComputingShare BaseType="Share"><MappingQueue/></ComputingShare>
+          <ComputingManager BaseType="Manager">
+            <TotalSlots>64</TotalSlots>
+            <WorkingAreaFree>72</WorkingAreaFree>
+            <ExecutionEnvironments><ExecutionEnvironment><ID>e0</ID><MainMemorySize>999999999</MainMemorySize>
+              </ExecutionEnvironment></ExecutionEnvironments>
+            <ApplicationEnvironments>
+              <ApplicationEnvironment><AppName>ENV/PROXY</AppName></ApplicationEnvironment>
+              <ApplicationEnvironment><AppName>A/B</AppName><AppVersion>1.2-3</AppVersion></ApplicationEnvironment>
+            </ApplicationEnvironments>
+          </ComputingManager>
+        </ComputingService>
+    </Services></AdminDomain>
+  </Domains>
+</InfoRoot>"#;
+
+    #[test]
+    fn a_document_is_read() {
+        let offer = read(&Element::parse(DOCUMENT).unwrap());
+        let other = |name: &str| Queue {
+            name: name.into(),
+            serving: vec!["production".into()],
+            disk: Some(72),
+            slots: Some(64),
+            ..Queue::default()
+        };
+        let long = Queue {
+            serving: vec!["closed".into(), "production".into()],
+            most_wall_time: Some(172_800),
+            least_cpu_time: Some(60),
+            memory: Some(16_000),
+            ..other("long")
+        };
+        assert_eq!(offer.queues, [long, other("long"), other("fork")]);
+        assert_eq!(offer.runtime_environments, ["ENV/PROXY", "A/B-1.2-3"]);
+        for nothing in
+            ["<a/>", "<Domains><ComputingService/></Domains>", "<ComputingShare><Name>x</Name></ComputingShare>"]
+        {
+            assert_eq!(read(&Element::parse(nothing).unwrap()), Offer::default(), "{nothing}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_damaged_document_does_no_harm(from in 0..DOCUMENT.len(), length in 0..200_usize, junk in "\\PC{0,8}") {
+            let text = [&DOCUMENT[..from], &junk, &DOCUMENT[(from + length).min(DOCUMENT.len())..]].concat();
+            if let Ok(document) = Element::parse(&text) {
+                read(&document);
+            }
+        }
+    }
+}

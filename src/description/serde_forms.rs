@@ -1,0 +1,89 @@
+//! How times and variables are written by serde: as people would write them.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::{Duration, SystemTime};
+
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A duration as seconds.
+pub(super) mod seconds {
+    use super::{Deserialize, Deserializer, Duration, Serialize, Serializer};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        time: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(|time| time.as_secs()).serialize(serializer)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_secs))
+    }
+}
+
+/// A point in time as seconds since 1970.
+pub(super) mod since_1970 {
+    use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, SystemTime};
+    use serde::de::Error as _;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        time: &Option<SystemTime>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let seconds = time.map(|time| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs());
+        seconds.serialize(serializer)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<SystemTime>, D::Error> {
+        let since = |seconds| {
+            let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+            time.ok_or_else(|| D::Error::custom("more seconds than there will be"))
+        };
+        Option::<u64>::deserialize(deserializer)?.map(since).transpose()
+    }
+}
+
+/// Pairs as a map, in their order.
+pub(super) mod map {
+    use super::{Deserializer, PhantomData, Serializer, Variables};
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        pairs: &[(String, String)],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<(String, String)>, D::Error> {
+        deserializer.deserialize_map(Variables(PhantomData))
+    }
+}
+
+struct Variables(PhantomData<()>);
+
+impl<'de> Visitor<'de> for Variables {
+    type Value = Vec<(String, String)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of texts")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs: Self::Value = Vec::new();
+        while let Some((name, value)) = map.next_entry::<String, String>()? {
+            if pairs.iter().any(|(known, _)| *known == name) {
+                return Err(A::Error::custom(format!("{name:?} is there twice")));
+            }
+            pairs.push((name, value));
+        }
+        Ok(pairs)
+    }
+}

@@ -1,0 +1,219 @@
+//! XML documents as trees, for the job descriptions that people bring and for what CEs tell of themselves: nothing is
+//! expanded but the five entities of XML itself and characters by their number, nothing is fetched, and neither depth nor
+//! number of elements is without end.
+
+use quick_xml::escape::resolve_xml_entity;
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::name::{Namespace, NamespaceResolver, PrefixDeclaration, ResolveResult};
+use quick_xml::reader::NsReader;
+
+/// Deeper than any job description.
+const DEEPEST: usize = 64;
+
+/// Elements and attributes: each takes some 150 bytes of memory, and what a CE tells of a thousand queues is 50,000.
+const MOST: usize = 500_000;
+
+/// Attributes with which XML Schema tells a reader where schemas are and which of their types is meant: they say nothing
+/// of the document itself. `nil` is not among them.
+const SCHEMA_INSTANCE: &str = "http://www.w3.org/2001/XMLSchema-instance";
+const HINTS: [&str; 3] = ["schemaLocation", "noNamespaceSchemaLocation", "type"];
+
+/// An element with all that is in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Element {
+    /// The namespace; empty: none.
+    pub(crate) namespace: String,
+    /// The name, without its prefix.
+    pub(crate) name: String,
+    /// The names, as they are written, and the values; without declarations of namespaces and hints at schemas.
+    pub(crate) attributes: Vec<(String, String)>,
+    pub(crate) children: Vec<Element>,
+    /// The characters that are in it, but not in its children.
+    pub(crate) text: String,
+}
+
+impl Element {
+    /// Reads a document; what is wrong with it is told in words, with its line.
+    pub(crate) fn parse(document: &str) -> Result<Element, String> {
+        let mut reader = NsReader::from_str(document);
+        let mut open: Vec<Element> = Vec::new();
+        let mut root = None;
+        let mut count = 0;
+        loop {
+            let (namespace, event) = match reader.read_resolved_event() {
+                Ok(event) => event,
+                Err(error) => {
+                    let message = error.to_string();
+                    let before = usize::try_from(reader.error_position()).unwrap_or(document.len());
+                    let lines = document.as_bytes().iter().take(before).filter(|byte| **byte == b'\n').count();
+                    return Err(format!("line {}: {message}", lines + 1));
+                }
+            };
+            let namespace = match namespace {
+                ResolveResult::Bound(namespace) => namespace.as_ref().to_owned(),
+                ResolveResult::Unbound => String::new(),
+                ResolveResult::Unknown(prefix) => return Err(format!("the prefix {prefix:?} is not declared")),
+            };
+            if let Event::Start(start) | Event::Empty(start) = &event {
+                count += 1 + start.attributes().with_checks(false).count();
+                if count > MOST {
+                    return Err(format!("there are more than {MOST} elements and attributes"));
+                }
+            }
+            match event {
+                Event::Start(start) => {
+                    if root.is_some() && open.is_empty() {
+                        return Err("there is something after the document".into());
+                    }
+                    if open.len() == DEEPEST {
+                        return Err(format!("elements are nested more than {DEEPEST} deep"));
+                    }
+                    open.push(element(namespace, &start, reader.resolver())?);
+                }
+                Event::Empty(start) => {
+                    if root.is_some() && open.is_empty() {
+                        return Err("there is something after the document".into());
+                    }
+                    close(element(namespace, &start, reader.resolver())?, &mut open, &mut root);
+                }
+                Event::End(_) => {
+                    if let Some(element) = open.pop() {
+                        close(element, &mut open, &mut root);
+                    }
+                }
+                Event::Text(text) => add(&text.xml10_content(), &mut open)?,
+                Event::CData(text) => add(&text.xml10_content(), &mut open)?,
+                Event::GeneralRef(reference) => {
+                    match reference.resolve_char_ref().map_err(|error| error.to_string())? {
+                        Some(character) => add(character.encode_utf8(&mut [0; 4]), &mut open)?,
+                        None => {
+                            let name = reference.xml10_content();
+                            let text =
+                                resolve_xml_entity(&name).ok_or_else(|| format!("the entity &{name}; is unknown"))?;
+                            add(text, &mut open)?;
+                        }
+                    }
+                }
+                Event::DocType(_) => return Err("a document type is not allowed".into()),
+                Event::Decl(_) | Event::Comment(_) | Event::PI(_) => {}
+                Event::Eof if !open.is_empty() => return Err("the document ends early".into()),
+                Event::Eof => return root.ok_or_else(|| "there is no element".into()),
+            }
+        }
+    }
+}
+
+fn element(namespace: String, start: &BytesStart<'_>, resolver: &NamespaceResolver) -> Result<Element, String> {
+    let mut attributes = Vec::new();
+    for attribute in start.attributes() {
+        let attribute = attribute.map_err(|error| error.to_string())?;
+        let is_declaration = matches!(
+            attribute.key.as_namespace_binding(),
+            Some(PrefixDeclaration::Default | PrefixDeclaration::Named(_))
+        );
+        let (namespace, name) = resolver.resolve_attribute(attribute.key);
+        let is_hint = match namespace {
+            ResolveResult::Bound(Namespace(namespace)) => {
+                namespace == SCHEMA_INSTANCE && HINTS.contains(&name.as_ref())
+            }
+            ResolveResult::Unbound => false,
+            ResolveResult::Unknown(prefix) => return Err(format!("the prefix {prefix:?} is not declared")),
+        };
+        if !is_declaration && !is_hint {
+            let value = quick_xml::escape::unescape(&attribute.value).map_err(|error| error.to_string())?;
+            attributes.push((attribute.key.as_ref().to_owned(), value.into_owned()));
+        }
+    }
+    let name = start.local_name().as_ref().to_owned();
+    Ok(Element { namespace, name, attributes, ..Element::default() })
+}
+
+fn close(element: Element, open: &mut [Element], root: &mut Option<Element>) {
+    match open.last_mut() {
+        Some(parent) => parent.children.push(element),
+        None => *root = Some(element),
+    }
+}
+
+fn add(text: &str, open: &mut [Element]) -> Result<(), String> {
+    match open.last_mut() {
+        Some(element) => element.text.push_str(text),
+        None if text.trim_start_matches('\u{feff}').trim().is_empty() => {}
+        None => return Err("there is text outside of the document".into()),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn leaf(name: &str, text: &str) -> Element {
+        Element { name: name.into(), text: text.into(), ..Element::default() }
+    }
+
+    #[test]
+    fn a_document_is_a_tree() {
+        let text = "\u{feff}<?xml version='1.0'?><!-- c --><a xmlns='n' xmlns:p='m' x='&lt;1&#33;'>\r\n<p:b/>&amp;<c><![CDATA[<&]]></c>\n</a>\n";
+        let root = Element::parse(text).unwrap();
+        assert_eq!((root.namespace.as_str(), root.name.as_str(), root.text.as_str()), ("n", "a", "\n&\n"));
+        assert_eq!(root.attributes, [("x".to_owned(), "<1!".to_owned())]);
+        assert_eq!(root.children[0], Element { namespace: "m".into(), ..leaf("b", "") });
+        assert_eq!(root.children[1], Element { namespace: "n".into(), ..leaf("c", "<&") });
+    }
+
+    #[test]
+    fn hints_at_schemas_are_no_attributes() {
+        let text = "<a xmlns:i='http://www.w3.org/2001/XMLSchema-instance' xmlns:type='m' i:schemaLocation='n s.xsd' i:type='t' \
+                    type='u' i:nil='true' type:type='v' xml:lang='en'/>";
+        let names: Vec<_> = Element::parse(text).unwrap().attributes.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["type", "i:nil", "type:type", "xml:lang"]);
+    }
+
+    #[test]
+    fn what_is_no_document_is_refused() {
+        let bomb = "<!DOCTYPE a [<!ENTITY b 'xx'><!ENTITY c '&b;&b;'>]><a>&c;</a>";
+        let deep = "<a>".repeat(100_000);
+        let wide = format!("<a>{}</a>", "<b/>".repeat(MOST));
+        let many = format!("<a {}/>", (0..MOST).map(|n| format!("b{n}='' ")).collect::<String>());
+        for (text, why) in [
+            (bomb, "document type"),
+            ("<!DOCTYPE a SYSTEM 'file:///etc/passwd'><a/>", "document type"),
+            ("<a>&b;</a>", "entity &b;"),
+            ("<a b='&c;'/>", ""),
+            (&deep, "nested"),
+            (&wide, "more than"),
+            (&many, "more than"),
+            ("<a>\n<b>", "ends early"),
+            ("<a>\n</b>", "line 2"),
+            ("", "no element"),
+            ("text", "outside"),
+            ("<a/><b/>", "after"),
+            ("<a/>x", "outside"),
+            ("<p:a/>", "prefix"),
+            ("<a p:b='1'/>", "prefix"),
+            ("<a b='1' b='2'/>", ""),
+            ("<a>&#0;</a>", ""),
+        ] {
+            let error = Element::parse(text).unwrap_err();
+            assert!(error.contains(why), "{}: {error}", &text[..text.len().min(100)]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_much(text in "[<>/!\\[\\]&;#x0-9a-c='\"\\-? \n:]{0,200}") {
+            let _ = Element::parse(&text);
+        }
+
+        #[test]
+        fn a_damaged_document_does_no_harm(cut in 0..400_usize, junk in "\\PC{0,8}") {
+            let whole = "<a xmlns:p='urn:x' q='1'><p:b>text &amp; &#x41;</p:b><![CDATA[<]]><!-- c --><d/></a>".repeat(4);
+            let mut cut = cut.min(whole.len());
+            while !whole.is_char_boundary(cut) { cut -= 1; }
+            let _ = Element::parse(&format!("{}{junk}{}", &whole[..cut], &whole[cut..]));
+        }
+    }
+}

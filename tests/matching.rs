@@ -1,0 +1,105 @@
+//! Jobs checked against what the CE offers.
+
+mod common;
+
+use std::env;
+use std::time::Duration;
+
+use common::Site;
+use jasmin_arc::{Amount, Bytes, Error, JobDescription, Mismatch, RuntimeEnvironment};
+use serde_json::json;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn job() -> JobDescription {
+    JobDescription::new("/bin/true")
+}
+
+fn with(runtime: &str) -> JobDescription {
+    job().with_runtime_environment(RuntimeEnvironment::new(runtime))
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn a_job_that_asks_for_nothing_special_fits() {
+    let site = Site::new();
+    assert_eq!(site.arc.check_job(&job()).unwrap(), []);
+    let modest = job()
+        .with_slots(1)
+        .with_wall_time(Duration::from_secs(600))
+        .with_cpu_time(Duration::from_secs(600))
+        .with_memory(Bytes::mib(10))
+        .with_disk(Bytes::mib(1));
+    assert_eq!(site.arc.check_job(&modest).unwrap(), []);
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn what_no_ce_has_is_told() {
+    let site = Site::new();
+    let job = with("NO/SUCH-1.0").with_queue("no such queue");
+    let found = site.arc.check_job(&job).unwrap();
+    let runtime = Mismatch::NoRuntimeEnvironment { asked: "NO/SUCH-1.0".into(), offered: Vec::new() };
+    assert!(
+        matches!(&found[..], [first, Mismatch::NoQueue { asked, offered }]
+            if *first == runtime && asked == "no such queue" && !offered.is_empty()),
+        "{found:?}"
+    );
+
+    let invalid = site.arc.check_job(&with("")).unwrap_err();
+    assert!(matches!(invalid, Error::InvalidJobDescription { .. }), "{invalid:?}");
+
+    let (interface, away) = (site.arc.config().interface(), "localhost:1/arex");
+    let away = site.another(json!({"ARC_SERVER": away})).check_job(&job).unwrap_err();
+    let expected = if site.is_rest() {
+        matches!(away, Error::Connection { .. })
+    } else {
+        matches!(away, Error::NoTargetsAvailable { .. })
+    };
+    assert!(expected, "{interface:?}: {away:?}");
+}
+
+/// What is known of the testbed: see its arc.conf.in.
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn the_testbed_is_known_in_detail() {
+    if env::var_os("JASMIN_ARC_TESTBED").is_none() {
+        return;
+    }
+    let site = Site::new();
+    let check = |job: &JobDescription| site.arc.check_job(job).unwrap();
+    let fitting = job()
+        .with_queue("fork")
+        .with_slots(1)
+        .with_wall_time(7 * DAY)
+        .with_cpu_time(100 * DAY)
+        .with_memory(Bytes::gib(100))
+        .with_virtual_memory(Bytes::gib(100))
+        .with_disk(Bytes::mib(100))
+        .with_exclusive(true)
+        .with_runtime_environment(RuntimeEnvironment::new("ENV/PROXY").with_option("x"))
+        .with_runtime_environment(RuntimeEnvironment::new("TESTS/GREETING-1.2"));
+    assert_eq!(check(&fitting), []);
+    assert_eq!(
+        check(&job().with_queue("long")),
+        [Mismatch::NoQueue { asked: "long".into(), offered: vec!["fork".into()] }]
+    );
+    for (asked, offered) in [
+        ("TESTS/GREETING", "TESTS/GREETING-1.2"),
+        ("TESTS/GREETING-1.3", "TESTS/GREETING-1.2"),
+        ("env/proxy", "ENV/PROXY"),
+    ] {
+        let expected = Mismatch::NoRuntimeEnvironment { asked: asked.into(), offered: vec![offered.into()] };
+        assert_eq!(check(&with(asked)), [expected]);
+    }
+    let (asked, most) = (Amount::WallTime(8 * DAY), Amount::WallTime(7 * DAY));
+    assert_eq!(check(&job().with_wall_time(8 * DAY)), [Mismatch::TooMuch { queue: "fork".into(), asked, most }]);
+    let found = check(&job().with_slots(1_000_000).with_disk(Bytes::gib(1 << 20)));
+    assert!(
+        matches!(&found[..], [
+            Mismatch::TooMuch { asked: Amount::Disk(_), most: Amount::Disk(disk), .. },
+            Mismatch::TooMuch { asked: Amount::Slots(1_000_000), most: Amount::Slots(slots), .. },
+        ] if *disk >= Bytes::gib(1) && *slots >= 1),
+        "{found:?}"
+    );
+}
