@@ -921,6 +921,12 @@ mod tests {
             let error = JobDescription::from_file(&path).unwrap_err().to_string();
             assert!(error.contains(&path.display().to_string()) && error.contains(why), "{error}");
         }
+        // Opening a FIFO would wait for a writer.
+        let fifo = directory.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        for path in [directory.path(), &fifo] {
+            assert!(JobDescription::from_file(path).unwrap_err().to_string().contains("not a regular file"));
+        }
         File::create(&path).unwrap().set_len(LONGEST + 1).unwrap();
         assert!(JobDescription::from_file(&path).unwrap_err().to_string().contains("longer than 16 MiB"));
     }

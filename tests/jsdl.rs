@@ -257,7 +257,7 @@ fn description() -> impl Strategy<Value = JobDescription> {
                     job = apply(job, threads, JobDescription::with_threads_per_process);
                 }
                 job = apply(job, exclusive, JobDescription::with_exclusive);
-                job = apply(job, queue, |job, text| job.with_queue(format!("{text}q")));
+                job = apply(job, queue, |job, text| job.with_queue(format!("q{text}q")));
                 let start = start.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
                 job = apply(job, start, JobDescription::with_start_time);
                 job = apply(job, rerun, JobDescription::with_rerun);

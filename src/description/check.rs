@@ -64,10 +64,10 @@ impl JobDescription {
     /// Checks all that can be checked without looking at any file: submitting the job does this first.
     ///
     /// Descriptions travel as XML, which has no place for most control characters: in a name, the executable or an
-    /// argument they are [`Error::InvalidJobDescription`]; all else arrives as it is. Names in the session directory
-    /// must be paths that stay inside it. What an ARC-CE cannot be told, or what it would lose, is
-    /// [`Error::InvalidJobDescription`] as well, even where another language can say it. Input files that would overwrite each other, or be overwritten by the job's
-    /// standard output or error, are [`Error::InputFile`].
+    /// argument they are [`Error::InvalidJobDescription`]. What an ARC-CE cannot be told, or would lose or change, is so as
+    /// well, even where another language can say it; all else arrives as it is. Names in the session directory must be
+    /// paths that stay inside it. Input files that would overwrite each other, or be overwritten by the job's standard
+    /// output or error, are [`Error::InputFile`].
     ///
     /// ```
     /// use jasmin_arc::{Error, JobDescription};
@@ -112,6 +112,9 @@ impl JobDescription {
                     return Err(invalid(format!("the {part} is empty")));
                 }
             }
+        }
+        if self.queue.as_ref().is_some_and(|queue| queue.trim() != queue) {
+            return Err(invalid("the queue begins or ends with a blank: no queue does"));
         }
         for (n, annotation) in iter::zip(1.., &self.annotations) {
             check_characters(format_args!("annotation {n}"), annotation)?;
@@ -901,6 +904,7 @@ mod tests {
             (job().with_priority(0), "priority"),
             (job().with_priority(101), "priority"),
             (job().with_queue(" "), "queue is empty"),
+            (job().with_queue("\nfork"), "queue begins"),
             (job().with_env("", "x"), "no shell"),
             (job().with_env("1A", "x"), "no shell"),
             (job().with_env("A B", "x"), "no shell"),
