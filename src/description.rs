@@ -745,6 +745,11 @@ impl JobDescription {
     }
 
     /// The remarks.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert!(JobDescription::new("/bin/true").annotations().is_empty());
+    /// ```
     pub fn annotations(&self) -> &[String] {
         &self.annotations
     }
@@ -770,6 +775,12 @@ impl JobDescription {
     }
 
     /// The environment variables, in the order in which they were set.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("/bin/true").with_env("B", "2").with_env("A", "1");
+    /// assert!(job.environment().eq([("B", "2"), ("A", "1")]));
+    /// ```
     pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
         self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -795,11 +806,21 @@ impl JobDescription {
     }
 
     /// The runtime environments.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert!(JobDescription::new("/bin/true").runtime_environments().is_empty());
+    /// ```
     pub fn runtime_environments(&self) -> &[RuntimeEnvironment] {
         &self.runtime_environments
     }
 
     /// Who gets messages, and when.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert!(JobDescription::new("/bin/true").notifications().is_empty());
+    /// ```
     pub fn notifications(&self) -> &[Notification] {
         &self.notifications
     }

@@ -214,6 +214,18 @@ impl JobDescription {
     }
 
     /// Reads the descriptions in a file: see [`from_file`](Self::from_file) and [`parse_all`](Self::parse_all).
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("jobs.xrsl");
+    /// use jasmin_arc::JobDescription;
+    ///
+    /// std::fs::write(&path, r#"+(&(executable="/bin/a"))(&(executable="/bin/b"))"#)?;
+    /// assert_eq!(JobDescription::all_from_file(&path)?.len(), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn all_from_file(path: impl AsRef<Path>) -> Result<Vec<JobDescription>> {
         let path = path.as_ref();
         let failed = |message: String| Error::InvalidJobDescription { path: Some(path.into()), message };

@@ -93,11 +93,21 @@ impl fmt::Debug for OutputFile {
 
 impl OutputFile {
     /// The name in the session directory; `/` is all that is there, and `@name` all that is listed in the file `name`.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").with_output_file("/").outputs()[0].name(), "/");
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Where the CE uploads it; `None` if it is kept for download.
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// assert_eq!(JobDescription::new("/bin/true").with_output_file("a").outputs()[0].url(), None);
+    /// ```
     pub fn url(&self) -> Option<&str> {
         self.url.as_deref()
     }
@@ -255,6 +265,11 @@ impl InputFile {
     }
 
     /// Whether it was [said](InputFile::executable) to be executable.
+    ///
+    /// ```
+    /// # use jasmin_arc::InputFile;
+    /// assert!(!InputFile::file("/bin/true").is_executable());
+    /// ```
     pub fn is_executable(&self) -> bool {
         self.executable
     }

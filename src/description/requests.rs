@@ -204,11 +204,23 @@ impl Notification {
     }
 
     /// Whom the CE writes to.
+    ///
+    /// ```
+    /// # use jasmin_arc::{JobDescription, NotificationState};
+    /// let job = JobDescription::new("/bin/true").with_notification("me@example.org", [NotificationState::Finished]);
+    /// assert_eq!(job.notifications()[0].email(), "me@example.org");
+    /// ```
     pub fn email(&self) -> &str {
         &self.email
     }
 
     /// When it does.
+    ///
+    /// ```
+    /// # use jasmin_arc::{JobDescription, NotificationState};
+    /// let job = JobDescription::new("/bin/true").with_notification("me@example.org", [NotificationState::Finished]);
+    /// assert_eq!(job.notifications()[0].states(), [NotificationState::Finished]);
+    /// ```
     pub fn states(&self) -> &[NotificationState] {
         &self.states
     }
