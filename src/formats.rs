@@ -15,6 +15,7 @@ use crate::description::{
 };
 use crate::error::{Error, Result};
 use crate::ffi::{self, Description, Input, Language, Notice, Output, ReadDescription, Runtime, Variable};
+use crate::jsdl;
 use crate::xml::Element;
 
 /// More than anybody writes; a file that has none of it is not read to its end.
@@ -118,11 +119,7 @@ impl JobDescription {
         if root.name != "ActivityDescription" {
             return Err(invalid(format!("{} is not the root of an ADL document", root.name)));
         }
-        check::adl(&root)?;
-        let job = one(read(&check::write_adl(&root), Language::Adl)?)?;
-        check::adl_was_understood(&root, &job)?;
-        job.check()?;
-        Ok(job)
+        read_adl(&root)
     }
 
     /// Reads a description in NorduGrid's Extended Resource Specification Language, as ARC does. Times without a unit are
@@ -184,8 +181,8 @@ impl JobDescription {
         }
         let root = Element::parse(text).map_err(invalid)?;
         match root.name.as_str() {
-            "JobDefinition" => Ok(vec![Self::from_jsdl(text)?]),
-            "ActivityDescription" => Ok(vec![Self::from_adl(text)?]),
+            "JobDefinition" => Ok(vec![jsdl::definition(&root)?]),
+            "ActivityDescription" => Ok(vec![read_adl(&root)?]),
             other => Err(invalid(format!("{other} is the root of neither a JSDL nor an ADL document"))),
         }
     }
@@ -426,6 +423,14 @@ fn one(mut jobs: Vec<JobDescription>) -> Result<JobDescription> {
         Some(job) if jobs.is_empty() => Ok(job),
         _ => Err(invalid(format!("it describes {} jobs, not one", jobs.len() + 1))),
     }
+}
+
+fn read_adl(root: &Element) -> Result<JobDescription> {
+    check::adl(root)?;
+    let job = one(read(&check::write_adl(root), Language::Adl)?)?;
+    check::adl_was_understood(root, &job)?;
+    job.check()?;
+    Ok(job)
 }
 
 fn read_xrsl(text: &str) -> Result<Vec<JobDescription>> {

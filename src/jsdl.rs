@@ -4,6 +4,8 @@ mod read;
 mod values;
 mod write;
 
+pub(crate) use read::definition;
+
 use crate::description::JobDescription;
 use crate::error::Result;
 

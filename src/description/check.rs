@@ -483,6 +483,13 @@ fn escape_of_echo(value: &str) -> Option<char> {
     pairs.find(|(c, next)| *c == '\\' && "\\abceEfnrtvxuU01234567".contains(*next)).map(|(_, next)| next)
 }
 
+/// The user, with the password if there is one, and the host, with the port if there is one, of a URL.
+pub(super) fn authority(url: &str) -> (&str, &str) {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#', ';']).next().unwrap_or_default();
+    authority.rsplit_once('@').unwrap_or(("", authority))
+}
+
 /// Whether a CE can be told to fetch from, or write to, a URL.
 pub(crate) fn check_url(what: &str, url: &str) -> Result<(), String> {
     let scheme = url.split_once("://").map(|(scheme, rest)| (scheme, !rest.is_empty()));
@@ -498,9 +505,7 @@ pub(crate) fn check_url(what: &str, url: &str) -> Result<(), String> {
         }
         _ => return Err(format!("{url:?} is not the URL of an {what}: there is no protocol://host in it")),
     }
-    let authority = url.split_once("://").map_or("", |(_, rest)| rest);
-    let authority = authority.split(['/', '?', '#', ';']).next().unwrap_or_default();
-    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (user, host) = authority(url);
     if user.contains(':') {
         return Err("the URL has a password in it, which everybody who sees the job would see".into());
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use super::check::{check_session_name, check_url};
+use super::check::{authority, check_session_name, check_url};
 use crate::error::{Error, Result};
 
 /// What a job reads: where it comes from, and its name in the session directory.
@@ -388,10 +388,8 @@ impl InputFile {
 
 /// A URL as it may be shown: one with a password is refused, but until then it is there.
 pub(super) fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
-    let authority = rest.split(['/', '?', '#', ';']).next().unwrap_or_default();
-    match authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':')) {
-        Some((user, password)) => format!("{scheme}://{user}:...{}", &rest[user.len() + 1 + password.len()..]),
+    match authority(url).0.split_once(':') {
+        Some((user, password)) => url.replacen(&format!("{user}:{password}@"), &format!("{user}:...@"), 1),
         None => url.into(),
     }
 }

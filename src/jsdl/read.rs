@@ -317,13 +317,17 @@ fn check_is_in(element: &Element, right: &str, path: &str) -> Result<()> {
 }
 
 pub(super) fn document(text: &str) -> Result<JobDescription> {
-    let root = Element::parse(text).map_err(|message| invalid(format!("it is not XML as JSDL is: {message}")))?;
+    definition(&Element::parse(text).map_err(|message| invalid(format!("it is not XML as JSDL is: {message}")))?)
+}
+
+/// The description in a document that has been taken apart.
+pub(crate) fn definition(root: &Element) -> Result<JobDescription> {
     if root.name != "JobDefinition" {
         return Err(invalid(format!("{} is not the root of a JSDL document", root.name)));
     }
-    check_is_in(&root, JSDL, "JobDefinition")?;
-    check(&root, "JobDefinition")?;
-    let root = Part { element: &root, path: String::new() };
+    check_is_in(root, JSDL, "JobDefinition")?;
+    check(root, "JobDefinition")?;
+    let root = Part { element: root, path: String::new() };
     let Some(document) = root.get("JobDescription") else {
         return Err(invalid("the JSDL element JobDescription is missing"));
     };
