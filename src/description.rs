@@ -835,10 +835,8 @@ impl JobDescription {
         let kept: Vec<&str> =
             self.outputs.iter().filter(|output| output.url.is_none()).map(|output| plain(&output.name)).collect();
         let is_covered = move |name: &str| {
-            let is_in = |directory: &str| {
-                directory == "/" || name.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
-            };
-            name != "/" && !name.starts_with('@') && kept.iter().any(|directory| is_in(directory))
+            let is_in = |directory: &&str| *directory == "/" || is_below(name, directory);
+            name != "/" && !name.starts_with('@') && kept.iter().any(is_in)
         };
         fn one(output: &OutputFile) -> (&str, Option<&str>) {
             match &output.url {
@@ -899,6 +897,11 @@ fn plain(name: &str) -> &str {
         "" if !name.is_empty() => "/",
         plain => plain,
     }
+}
+
+/// Whether a name is that of something in a directory.
+pub(crate) fn is_below(name: &str, directory: &str) -> bool {
+    name.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
 }
 
 fn default_name() -> String {

@@ -4,9 +4,9 @@ use std::os::fd::AsRawFd;
 
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
 use crate::config::{Endpoint, Interface};
-use crate::description::{Content, invalid};
+use crate::description::{Content, invalid, is_below};
 use crate::error::{Error, Result};
-use crate::ffi::{JobPlace, JobRecord, Session, SessionSettings, Target};
+use crate::ffi::{JobPlace, JobRecord, Output, Session, SessionSettings, Target};
 use crate::formats::PreparedJob;
 use crate::job::{JobId, JobInfo};
 use crate::logging::{self, LogLevel, Reasons};
@@ -106,10 +106,8 @@ impl PluginBackend {
         // ARC makes an output of them besides (Arc::JobDescription::Prepare), and A-REX then keeps nothing else of the
         // directory (Arc::DirDeleteExcl).
         for name in [&description.stdout, &description.stderr, &description.log_directory] {
-            let is_in = |directory: &str| name.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
-            if let Some(output) = description.outputs.iter().find(|output| output.url.is_empty() && is_in(&output.name))
-            {
-                let directory = &output.name;
+            let is_around = |output: &&Output| output.url.is_empty() && is_below(name, &output.name);
+            if let Some(Output { name: directory, .. }) = description.outputs.iter().find(is_around) {
                 return Err(invalid(format!(
                     "{name:?} is in {directory:?}: without the REST interface nothing else of that would be kept"
                 )));

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::files::{InputFile, InputSource, ResolvedInput, input_error};
-use super::{Bytes, JobDescription, plain};
+use super::{Bytes, JobDescription, is_below, plain};
 use crate::error::{Error, Result};
 
 /// What the names of variables begin with by which odd characters get through (src/arguments.rs).
@@ -237,28 +237,22 @@ impl JobDescription {
     pub(crate) fn has_input(&self, name: &str) -> bool {
         self.inputs.iter().any(|input| {
             let is_directory = matches!(input.source(), InputSource::Directory(_));
-            let Some(rest) = input.name().and_then(|own| name.strip_prefix(own)) else { return false };
-            if is_directory { rest.starts_with('/') } else { rest.is_empty() }
+            input.name().is_some_and(|own| if is_directory { is_below(name, own) } else { name == own })
         })
     }
 
     /// Whether there is, or may be, such a directory because of an input.
     fn has_directory(&self, name: &str) -> bool {
-        let below = format!("{name}/");
         let makes = |own: &str, input: &InputFile| {
             let is_directory = matches!(input.source(), InputSource::Directory(_));
-            own.starts_with(&below) || is_directory && (own == name || name.starts_with(&format!("{own}/")))
+            is_below(own, name) || is_directory && (own == name || is_below(name, own))
         };
         self.inputs.iter().any(|input| input.name().is_some_and(|own| makes(own, input)))
     }
 
     fn check_outputs(&self) -> Result<()> {
-        let is_kept = |name: &str| {
-            self.outputs.iter().any(|kept| {
-                let directory = plain(&kept.name);
-                kept.url.is_none() && name.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
-            })
-        };
+        let is_kept =
+            |name: &str| self.outputs.iter().any(|kept| kept.url.is_none() && is_below(name, plain(&kept.name)));
         let mut urls = HashSet::new();
         for (n, output) in iter::zip(1.., &self.outputs) {
             let name = &output.name;
@@ -426,9 +420,7 @@ impl JobDescription {
         }
         for name in [&self.stdout, &self.stderr].into_iter().flatten() {
             let Some((directory, _)) = name.rsplit_once('/') else { continue };
-            let is_in =
-                |input: &ResolvedInput| input.name.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
-            if !inputs.iter().any(is_in) {
+            if !inputs.iter().any(|input| is_below(&input.name, directory)) {
                 return Err(invalid(format!("no input file makes the directory of {name:?}")));
             }
         }
