@@ -211,6 +211,12 @@ thread_local! {
     static WRITING: Cell<bool> = const { Cell::new(false) };
     static CURRENT: RefCell<Option<Arc<Log>>> = const { RefCell::new(None) };
     static CAPTURE: RefCell<Option<Arc<Mutex<Vec<Captured>>>>> = const { RefCell::new(None) };
+    static CALLS_ARC: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Tells this thread from ARC's own: what it logs is of its own calls, and no reason for those of other threads.
+pub(crate) fn this_thread_calls_arc() {
+    CALLS_ARC.set(true);
 }
 
 /// Puts back the log that the thread had before [`Log::enter`].
@@ -306,6 +312,7 @@ pub(crate) fn capture<T>(call: impl FnOnce() -> T) -> (T, Reasons) {
         }
     }
 
+    this_thread_calls_arc();
     let mine = Arc::new(Mutex::new(Vec::new()));
     {
         let mut captures = lock(&CAPTURES);
@@ -332,6 +339,7 @@ pub(crate) fn arc_message(level: u32, line: &str) {
             keep(&capture, level, text);
             current()
         }
+        None if CALLS_ARC.get() => current(),
         None => {
             let captures: Vec<_> = lock(&CAPTURES).iter().filter_map(Weak::upgrade).collect();
             for capture in captures {
@@ -510,6 +518,18 @@ mod tests {
         assert!(text.contains("[arc::SubmitterPlugin.REST] [INFO] Failed to submit all jobs: 500 [x] y\n"), "{text}");
         assert!(!text.contains("a detail"), "{text}");
         assert_eq!(capture(|| ()).1.text(), "ARC gave no reason");
+    }
+
+    #[test]
+    fn what_another_thread_is_told_is_not_the_reason_of_a_call() {
+        let ((), reasons) = capture(|| {
+            let other = std::thread::spawn(|| {
+                this_thread_calls_arc();
+                arc_message(16, "[t] [Arc] [ERROR] [1/1] another call's");
+            });
+            other.join().unwrap();
+        });
+        assert_eq!(reasons.text(), "ARC gave no reason");
     }
 
     #[test]

@@ -43,6 +43,7 @@ fn error(exception: cxx::Exception) -> Error {
 
 /// Initialises ARC, once for the process.
 fn start() -> Result<()> {
+    logging::this_thread_calls_arc();
     // The prefix that ARC was found under when this crate was compiled.
     cpp::runtime_start(env!("JASMIN_ARC_PREFIX")).map_err(error)
 }
