@@ -825,6 +825,11 @@ impl JobDescription {
         &self.notifications
     }
 
+    /// The names of the outputs that stay on the CE, without a trailing slash.
+    fn kept_outputs(&self) -> HashSet<&str> {
+        self.outputs.iter().filter(|output| output.url.is_none()).map(|output| plain(&output.name)).collect()
+    }
+
     /// What the CE must be told of outputs, besides standard output and error and the log directory, which it keeps in any
     /// case: each once, directories without a trailing slash, and not what is in a directory that is kept (A-REX would keep
     /// nothing else of that directory: `Arc::DirDeleteExcl`).
@@ -832,11 +837,9 @@ impl JobDescription {
         let standard = [&self.stdout, &self.stderr, &self.log_directory];
         let mut seen: HashSet<(&str, Option<&str>)> =
             standard.into_iter().flatten().map(|name| (&name[..], None)).collect();
-        let kept: Vec<&str> =
-            self.outputs.iter().filter(|output| output.url.is_none()).map(|output| plain(&output.name)).collect();
+        let kept = self.kept_outputs();
         let is_covered = move |name: &str| {
-            let is_in = |directory: &&str| *directory == "/" || is_below(name, directory);
-            name != "/" && !name.starts_with('@') && kept.iter().any(is_in)
+            name != "/" && !name.starts_with('@') && (kept.contains("/") || is_below_one_of(name, &kept))
         };
         fn one(output: &OutputFile) -> (&str, Option<&str>) {
             match &output.url {
@@ -902,6 +905,11 @@ fn plain(name: &str) -> &str {
 /// Whether a name is that of something in a directory.
 pub(crate) fn is_below(name: &str, directory: &str) -> bool {
     name.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Whether a name is that of something in one of the directories.
+fn is_below_one_of(name: &str, directories: &HashSet<&str>) -> bool {
+    name.match_indices('/').any(|(end, _)| directories.contains(&name[..end]))
 }
 
 fn default_name() -> String {

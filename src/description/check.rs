@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::files::{InputFile, InputSource, ResolvedInput, input_error};
-use super::{Bytes, JobDescription, is_below, plain};
+use super::{Bytes, JobDescription, is_below, is_below_one_of, plain};
 use crate::error::{Error, Result};
 
 /// What the names of variables begin with by which odd characters get through (src/arguments.rs).
@@ -251,8 +251,9 @@ impl JobDescription {
     }
 
     fn check_outputs(&self) -> Result<()> {
-        let is_kept =
-            |name: &str| self.outputs.iter().any(|kept| kept.url.is_none() && is_below(name, plain(&kept.name)));
+        let is_any = |is: fn(&str) -> bool| self.outputs.iter().any(|output| is(&output.name));
+        let is_listed = is_any(|name| name.starts_with('@')) && !is_any(|name| plain(name) == "/");
+        let kept = self.kept_outputs();
         let mut urls = HashSet::new();
         for (n, output) in iter::zip(1.., &self.outputs) {
             let name = &output.name;
@@ -269,13 +270,12 @@ impl JobDescription {
                 }
                 // DTRGenerator cleans up the session directory by what it was told to keep: what is listed is not
                 // known to it then, and of a directory of which a file is named only that file is kept.
-                let is_any = |is: fn(&str) -> bool| self.outputs.iter().any(|output| is(&output.name));
-                if is_any(|name| name.starts_with('@')) && !is_any(|name| plain(name) == "/") {
+                if is_listed {
                     return Err(invalid(format!(
                         "output file {n}, {name:?}, is to be uploaded: an ARC-CE would not keep what a list of outputs names"
                     )));
                 }
-                if is_kept(plain(name)) {
+                if is_below_one_of(plain(name), &kept) {
                     return Err(invalid(format!(
                         "output file {n}, {name:?}, is to be uploaded: an ARC-CE would not keep the rest of its directory"
                     )));
