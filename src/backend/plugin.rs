@@ -101,6 +101,11 @@ impl PluginBackend {
         Error::Connection { endpoint: self.endpoint.url(), message: reasons.text() }
     }
 
+    fn no_targets(&self, reasons: &Reasons) -> Error {
+        let message = format!("nothing there takes jobs by {}: {}", self.names.submission, reasons.text());
+        Error::NoTargetsAvailable { endpoint: self.endpoint.url(), message }
+    }
+
     fn submit_one(&self, job: &PreparedJob) -> Result<JobPlace> {
         let mut description = job.description.clone();
         // ARC makes an output of them besides (Arc::JobDescription::Prepare), and A-REX then keeps nothing else of the
@@ -136,7 +141,7 @@ impl PluginBackend {
             Err(other) => return Err(other),
         };
         if submission.targets == 0 {
-            return Err(Error::NoTargetsAvailable { endpoint: self.endpoint.url(), message: reasons.text() });
+            return Err(self.no_targets(&reasons));
         }
         if !submission.submitted {
             return Err(self.not_submitted(reasons.text(), &reasons));
@@ -264,7 +269,7 @@ impl Backend for PluginBackend {
             other => other,
         })?;
         if offered.targets.is_empty() {
-            return Err(Error::NoTargetsAvailable { endpoint: self.endpoint.url(), message: reasons.text() });
+            return Err(self.no_targets(&reasons));
         }
         Ok(Offer { queues: offered.targets.into_iter().map(queue).collect(), runtime_environments: offered.runtimes })
     }
