@@ -278,6 +278,8 @@ rust::String describe(const Description& description, rust::Str language) {
   return text;
 }
 
+bool decodes_urls() { return Arc::URL("file:///%41").Path() == "/A"; }
+
 rust::Vec<ReadDescription> read_descriptions(rust::Str text, rust::Str language) {
   std::list<Arc::JobDescription> jobs;
   Arc::JobDescriptionResult result = Arc::JobDescription::Parse(std::string(text), jobs, std::string(language));

@@ -18,6 +18,9 @@ Arc::JobDescription to_arc(const Description& description);
 /// The description in one of the languages that ARC writes ("emies:adl", "nordugrid:xrsl").
 rust::String describe(const Description& description, rust::Str language);
 
+/// Whether ARC decodes the URLs that it reads, and the paths.
+bool decodes_urls();
+
 /// The descriptions in a text.
 rust::Vec<ReadDescription> read_descriptions(rust::Str text, rust::Str language);
 

@@ -435,8 +435,11 @@ fn read_adl(root: &Element) -> Result<JobDescription> {
 
 fn read_xrsl(text: &str) -> Result<Vec<JobDescription>> {
     let mut jobs = Vec::new();
-    for conditions in rsl::read(text).map_err(invalid)? {
+    for mut conditions in rsl::read(text).map_err(invalid)? {
         check::xrsl(&conditions)?;
+        if ffi::decodes_urls()? {
+            rsl::encode_paths(&mut conditions);
+        }
         let job = one(read(&rsl::write(&conditions), Language::Xrsl)?)?;
         check::xrsl_was_understood(&conditions, &job)?;
         job.check()?;

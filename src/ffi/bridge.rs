@@ -246,6 +246,7 @@ pub(crate) mod cpp {
         type Session;
         fn new_session(settings: &SessionSettings) -> Result<SharedPtr<Session>>;
 
+        fn decodes_urls() -> Result<bool>;
         fn describe(description: &Description, language: &str) -> Result<String>;
         fn read_descriptions(text: &str, language: &str) -> Result<Vec<ReadDescription>>;
 

@@ -116,6 +116,12 @@ pub(crate) fn describe(description: &Description, language: Language) -> Result<
     text.map_err(|exception| invalid(exception, &reasons))
 }
 
+/// Whether ARC takes URLs, and paths where there may be URLs, for percent-encoded when it reads them, as ARC 7.2 does.
+pub(crate) fn decodes_urls() -> Result<bool> {
+    start()?;
+    cpp::decodes_urls().map_err(error)
+}
+
 /// The descriptions in a text. What is wrong with it is an [`Error::InvalidJobDescription`].
 pub(crate) fn read_descriptions(text: &str, language: Language) -> Result<Vec<ReadDescription>> {
     start()?;

@@ -38,6 +38,19 @@ pub(super) fn read(text: &str) -> Result<Vec<Vec<Condition>>, String> {
     }
 }
 
+/// Has local paths survive an ARC that takes them for encoded URLs.
+pub(super) fn encode_paths(conditions: &mut [Condition]) {
+    let files = conditions.iter_mut().filter(|condition| condition.attribute == "inputfiles");
+    for file in files.flat_map(|condition| &mut condition.values) {
+        if let Value::List(parts) = file
+            && let [_, Value::Text(place), ..] = parts.as_mut_slice()
+            && (!place.contains("://") || place.to_lowercase().starts_with("file:"))
+        {
+            *place = place.replace('%', "%25");
+        }
+    }
+}
+
 /// Conditions in the form that ARC reads without any choice: every text between double quotes.
 pub(super) fn write(conditions: &[Condition]) -> String {
     let mut text = String::from("&");
@@ -226,6 +239,21 @@ mod tests {
         let two = read("+(&(a=1))(&(b!=2))").unwrap();
         assert_eq!((two.len(), two[1][0].operator.as_str()), (2, "!="));
         assert_eq!(read("&"), Ok(vec![Vec::new()]));
+    }
+
+    #[test]
+    fn paths_are_encoded_and_nothing_else() {
+        let of = |place: &str| {
+            let xrsl = format!("&(inputfiles=('n%' '{place}'))(arguments=(a '/%'))");
+            let mut conditions = read(&xrsl).unwrap().remove(0);
+            encode_paths(&mut conditions);
+            write(&conditions)
+        };
+        let expected = |place: &str| format!("&(inputfiles= ( \"n%\" \"{place}\"))\n(arguments= ( \"a\" \"/%\"))\n");
+        assert_eq!(of("/d/50%"), expected("/d/50%25"));
+        assert_eq!(of("file:///d/%41"), expected("file:///d/%2541"));
+        assert_eq!(of("srm://h/a%20b"), expected("srm://h/a%20b"));
+        assert_eq!(of(""), expected(""));
     }
 
     #[test]
