@@ -13,6 +13,9 @@ use crate::logging::{self, LogLevel, Reasons};
 use crate::matching::{Offer, Queue, tighter, told};
 use crate::status::ArcState;
 
+/// How many jobs are asked about in one request: that bounds its time, and other calls wait for it.
+const CHUNK: usize = 250;
+
 /// ARC's names for the parts of one interface (its `SupportedInterfaces`).
 #[derive(Clone, Copy, Debug)]
 struct Names {
@@ -71,14 +74,16 @@ impl PluginBackend {
     fn records(&self, ids: &[JobId]) -> Result<Vec<Result<JobRecord>>> {
         let places: Vec<Option<JobPlace>> = ids.iter().map(|id| self.place(id)).collect();
         let asked: Vec<JobPlace> = places.iter().flatten().cloned().collect();
-        if asked.is_empty() {
-            return Ok(ids.iter().map(|id| Err(Error::JobNotFound { job_id: id.clone() })).collect());
+        let mut records = Vec::with_capacity(asked.len());
+        for chunk in asked.chunks(CHUNK) {
+            let (chunk, reasons) = logging::capture(|| self.session.update_jobs(chunk));
+            let chunk = chunk?;
+            if !chunk.iter().any(|record| record.found) && !self.answered(&reasons) {
+                return Err(self.connection_error(&reasons));
+            }
+            records.extend(chunk);
         }
-        let (records, reasons) = logging::capture(|| self.session.update_jobs(&asked));
-        let mut records = records?.into_iter();
-        if !records.as_slice().iter().any(|record| record.found) && !self.answered(&reasons) {
-            return Err(self.connection_error(&reasons));
-        }
+        let mut records = records.into_iter();
         Ok(ids
             .iter()
             .zip(&places)
