@@ -348,7 +348,7 @@ fn a_forked_process_exits() -> u8 {
             // SAFETY: the status is written to a local.
             assert_eq!(unsafe { libc::waitpid(forked, &mut status, 0) }, forked);
             assert_eq!(process::ExitStatus::from_raw(status).code(), Some(5));
-            assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
         }
     }
     assert_eq!(fs::read_to_string(guest().dir.join("handlers")).unwrap(), "after before ");
@@ -401,7 +401,7 @@ fn set_sigchld(handler: libc::sighandler_t, flags: libc::c_int) {
 }
 
 fn eventually(what: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(20);
     while !what() {
         assert!(Instant::now() < deadline, "it never happened");
         delay(1);
@@ -494,7 +494,7 @@ fn tokio_child_processes() -> u8 {
 
 fn tokio_signals() -> u8 {
     async fn seen(stream: &mut tokio::signal::unix::Signal) {
-        tokio::time::timeout(Duration::from_secs(5), stream.recv()).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(20), stream.recv()).await.unwrap().unwrap();
     }
     fn raise(number: libc::c_int) {
         // SAFETY: it has no conditions.

@@ -15,8 +15,9 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 /// How often each scenario is run.
 pub(crate) const RUNS: usize = 20;
 
-/// The machine may be busy with something else: what is promised is for the median, and a single run has this much more.
-const TOLERANCE: Duration = Duration::from_millis(1500);
+/// The machine may be busy with something else, and a process wait for seconds until it runs: what is promised is for the
+/// median, and a single run has this much more. One that hangs takes [`PATIENCE`].
+const TOLERANCE: Duration = Duration::from_secs(10);
 
 /// How long a child may take in all before it is killed.
 const PATIENCE: Duration = Duration::from_secs(30);
