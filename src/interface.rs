@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::backend::Backend;
 use crate::backend::plugin::PluginBackend;
@@ -20,6 +20,7 @@ use crate::outputs;
 use crate::proxy::{CredentialReader, Proxy, ProxySettings};
 use crate::status::JobStatus;
 use crate::store;
+use crate::sync::lock;
 
 /// How long ARC waits for a CE that says nothing.
 const TIMEOUT_SECONDS: u32 = 60;
@@ -597,7 +598,7 @@ impl ArcInterface {
 
     /// The backend; it is picked here and nowhere else.
     fn backend(&self) -> Result<Arc<dyn Backend>> {
-        let backend = || self.0.backend.lock().unwrap_or_else(PoisonError::into_inner);
+        let backend = || lock(&self.0.backend);
         if let Some(backend) = &*backend() {
             return Ok(Arc::clone(backend));
         }

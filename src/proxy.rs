@@ -10,7 +10,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,6 +20,7 @@ use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use crate::error::{Error, Result};
 use crate::ffi::{self, CredentialInfo};
 use crate::logging::{self, LogLevel};
+use crate::sync::lock;
 
 /// How long one run of `arcproxy` may take. It needs half a second.
 const ARCPROXY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -127,8 +128,7 @@ impl Proxy {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic leaves nothing half done in there.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Whether the file at `PROXY_FILE` will do.

@@ -1,11 +1,13 @@
 //! The user's credentials on the CE: one delegation, shared by the jobs that need one.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::session::{Pool, Repeat};
+use crate::config::Endpoint;
 use crate::error::{Error, Result};
 use crate::ffi;
+use crate::sync::lock;
 
 /// A delegation with less than this left is renewed.
 const MARGIN: Duration = Duration::from_secs(600);
@@ -15,9 +17,16 @@ const MARGIN: Duration = Duration::from_secs(600);
 const OLD: Duration = Duration::from_secs(12 * 3600);
 
 #[derive(Debug, Default)]
-pub(super) struct Delegations(Mutex<Option<Delegation>>);
+pub(super) struct Delegations(Mutex<State>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
+struct State {
+    current: Option<Delegation>,
+    /// When the last attempt began, if the CE was not reached, and why.
+    unreached: Option<(Instant, String)>,
+}
+
+#[derive(Debug)]
 struct Delegation {
     id: String,
     /// When the proxy expires that it was made from.
@@ -28,20 +37,46 @@ struct Delegation {
 impl Delegations {
     /// The id of a delegation made from the proxy at `proxy`; made or renewed only when there is need.
     pub(super) fn ensure(&self, pool: &Pool, proxy: &str) -> Result<String> {
+        let expires = || Ok(ffi::read_credential(proxy)?.not_after);
+        self.shared(Instant::now(), pool.endpoint(), expires, |renew| make(pool, proxy, renew))
+    }
+
+    /// `asked`: when the caller began to wait. `make` is given the id of the delegation to renew.
+    fn shared(
+        &self,
+        asked: Instant,
+        endpoint: &Endpoint,
+        expires: impl FnOnce() -> Result<SystemTime>,
+        make: impl FnOnce(Option<&str>) -> Result<String>,
+    ) -> Result<String> {
         // Others wait: making one costs the CE half a second, and one serves them all.
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = current.as_ref().filter(|delegation| delegation.made.elapsed() < OLD);
+        let mut state = lock(&self.0);
+        let known = state.current.as_ref().filter(|delegation| delegation.made.elapsed() < OLD);
         if let Some(delegation) = known.filter(|known| known.expires > SystemTime::now() + MARGIN) {
             return Ok(delegation.id.clone());
         }
-        let expires = ffi::read_credential(proxy)?.not_after;
+        // Nor do they find out one after the other that the CE does not answer.
+        if let Some((_, message)) = state.unreached.as_ref().filter(|(begun, _)| *begun >= asked) {
+            return Err(Error::Connection { endpoint: endpoint.url(), message: message.clone() });
+        }
+        let expires = expires()?;
         // The proxy may have no more to give.
         if let Some(delegation) = known.filter(|known| known.expires >= expires) {
             return Ok(delegation.id.clone());
         }
-        let id = make(pool, proxy, current.as_ref().map(|delegation| delegation.id.as_str()))?;
-        *current = Some(Delegation { id: id.clone(), expires, made: Instant::now() });
-        Ok(id)
+        let begun = Instant::now();
+        match make(state.current.as_ref().map(|delegation| delegation.id.as_str())) {
+            Ok(id) => {
+                *state = State { current: Some(Delegation { id: id.clone(), expires, made: begun }), unreached: None };
+                Ok(id)
+            }
+            Err(error) => {
+                if let Error::Connection { message, .. } = &error {
+                    state.unreached = Some((begun, message.clone()));
+                }
+                Err(error)
+            }
+        }
     }
 }
 
@@ -70,4 +105,45 @@ fn make(pool: &Pool, proxy: &str, renew: Option<&str>) -> Result<String> {
         return Err(pool.refused(&reply));
     }
     Ok(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ConnectionConfig;
+
+    /// Asks for a delegation with a proxy that expires in so many seconds. If one is made, its id tells what it renewed.
+    fn ask(delegations: &Delegations, asked: Instant, expires: u64) -> Result<String> {
+        let expires = || Ok(SystemTime::now() + Duration::from_secs(expires));
+        delegations.shared(asked, &endpoint(), expires, |renew| Ok(format!("after {}", renew.unwrap_or("none"))))
+    }
+
+    fn endpoint() -> Endpoint {
+        ConnectionConfig::default().endpoint().expect("a CE")
+    }
+
+    #[test]
+    fn one_is_made_and_renewed_when_there_is_need() {
+        let delegations = Delegations::default();
+        let ask = |expires| ask(&delegations, Instant::now(), expires).expect("a delegation");
+        assert_eq!(ask(100), "after none");
+        // It ends soon, but the proxy has no more to give.
+        assert_eq!(ask(0), "after none");
+        assert_eq!(ask(10_000), "after after none");
+        assert_eq!(ask(20_000), "after after none");
+        lock(&delegations.0).current.as_mut().expect("one").made = Instant::now().checked_sub(OLD).expect("a past");
+        assert_eq!(ask(10_000), "after after after none");
+    }
+
+    #[test]
+    fn a_ce_that_does_not_answer_is_tried_once_for_all_who_wait() {
+        let delegations = Delegations::default();
+        let before = Instant::now();
+        let silent = || Error::Connection { endpoint: String::new(), message: "no answer".into() };
+        let unreached = delegations.shared(before, &endpoint(), || Ok(SystemTime::now()), |_| Err(silent()));
+        assert!(matches!(unreached, Err(Error::Connection { .. })), "{unreached:?}");
+        let waited = ask(&delegations, before, 10_000);
+        assert!(matches!(&waited, Err(Error::Connection { message, .. }) if message == "no answer"), "{waited:?}");
+        assert_eq!(ask(&delegations, Instant::now(), 10_000).expect("a delegation"), "after none");
+    }
 }

@@ -7,6 +7,7 @@ use crate::config::Endpoint;
 use crate::error::{Error, Result};
 use crate::ffi::{Connection, HttpReply, Session, SessionSettings};
 use crate::logging::{self, LogLevel, Reasons};
+use crate::sync::lock;
 
 /// How many connections there are at most. More would not make a CE faster, and it counts them.
 pub(super) const CONNECTIONS: usize = 8;
@@ -93,7 +94,7 @@ impl Pool {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// An idle connection that still works, or else a new one; waits for one to come back when there are too many.
