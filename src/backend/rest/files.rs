@@ -130,7 +130,7 @@ pub(super) fn upload(pool: &Pool, id: &str, input: &Upload) -> Result<()> {
     let file = input.open().map_err(failed)?;
     let path = pool.path(&session_path(id, input.name.as_bytes()));
     // The size that the job was described with: a file that grows is sent as it was.
-    let reply = pool.with(Repeat::Once, |connection| connection.upload(&path, &file, input.size))?;
+    let reply = pool.transfer(|connection| connection.upload(&path, &file, input.size))?;
     if !(200..300).contains(&reply.code) {
         return Err(Error::Refused { endpoint: pool.endpoint().url(), code: reply.code, message: reply.reason });
     }
@@ -147,7 +147,7 @@ pub(super) fn download(pool: &Pool, file: &SessionFile, to: &Path) -> Result<()>
         .map_err(|error| Error::Connection { endpoint: pool.endpoint().url(), message: error.to_string() })
         .and_then(|local| {
             let mut begun = false;
-            pool.with(Repeat::Once, |connection| {
+            pool.transfer(|connection| {
                 if std::mem::replace(&mut begun, true) {
                     // A second attempt must not append to the first.
                     restart(&local).map_err(|error| Error::Arc { message: error.to_string() })?;

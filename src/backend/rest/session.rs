@@ -12,6 +12,9 @@ use crate::sync::lock;
 /// How many connections there are at most. More would not make a CE faster, and it counts them.
 pub(super) const CONNECTIONS: usize = 8;
 
+/// How many of them may be busy with files: a status should not wait until a large file is over.
+const TRANSFERS: usize = CONNECTIONS - 2;
+
 /// How long a connection is used. A new one is made with the proxy as it is then.
 const LIFETIME: Duration = Duration::from_secs(300);
 
@@ -22,6 +25,13 @@ pub(super) enum Repeat {
     Once,
     /// It would make something twice.
     Never,
+}
+
+/// What a connection is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Request,
+    Transfer,
 }
 
 #[derive(Debug)]
@@ -38,6 +48,7 @@ pub(super) struct Pool {
 struct State {
     idle: Vec<Pooled>,
     open: usize,
+    transfers: usize,
 }
 
 #[derive(Debug)]
@@ -60,11 +71,13 @@ struct Lease<'a> {
     pool: &'a Pool,
     pooled: Option<Pooled>,
     reused: bool,
+    purpose: Purpose,
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         let mut state = self.pool.state();
+        state.transfers -= usize::from(self.purpose == Purpose::Transfer);
         match self.pooled.take() {
             Some(pooled) if pooled.connection.usable() => state.idle.push(pooled),
             closed => {
@@ -73,7 +86,8 @@ impl Drop for Lease<'_> {
                 drop(closed);
             }
         }
-        self.pool.freed.notify_one();
+        // Not all who wait can use what is free now.
+        self.pool.freed.notify_all();
     }
 }
 
@@ -98,34 +112,46 @@ impl Pool {
     }
 
     /// An idle connection that still works, or else a new one; waits for one to come back when there are too many.
-    fn lease(&self, fresh: bool) -> Result<Lease<'_>> {
+    fn lease(&self, purpose: Purpose, fresh: bool) -> Result<Lease<'_>> {
         let mut state = self.state();
-        loop {
-            while let Some(pooled) = state.idle.pop() {
-                if !fresh && pooled.born.elapsed() < LIFETIME && pooled.connection.usable() {
-                    return Ok(Lease { pool: self, pooled: Some(pooled), reused: true });
-                }
-                state.open -= 1;
-            }
-            if state.open < CONNECTIONS {
-                break;
-            }
+        while purpose == Purpose::Transfer && state.transfers == TRANSFERS
+            || state.idle.is_empty() && state.open == CONNECTIONS
+        {
             // Every use of a connection ends in bounded time.
             state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+        state.transfers += usize::from(purpose == Purpose::Transfer);
+        // From here on the lease gives the place back.
+        let mut lease = Lease { pool: self, pooled: None, reused: false, purpose };
+        while let Some(pooled) = state.idle.pop() {
+            if !fresh && pooled.born.elapsed() < LIFETIME && pooled.connection.usable() {
+                lease.pooled = Some(pooled);
+                lease.reused = true;
+                return Ok(lease);
+            }
+            state.open -= 1;
+        }
         state.open += 1;
         drop(state);
-        // From here on the lease gives the place back.
-        let mut lease = Lease { pool: self, pooled: None, reused: false };
         let connection = Connection::new(&self.session, &self.endpoint.url(), self.timeout)?;
         lease.pooled = Some(Pooled { connection, born: Instant::now() });
         Ok(lease)
     }
 
+    /// Sends a file or fetches one, which may be done twice.
+    pub(super) fn transfer<T>(&self, work: impl FnMut(&mut Connection) -> Result<T>) -> Result<T> {
+        self.with(Purpose::Transfer, Repeat::Once, work)
+    }
+
     /// Does something with a connection. When that fails on one that was used before, the server may just have closed it.
-    pub(super) fn with<T>(&self, repeat: Repeat, mut work: impl FnMut(&mut Connection) -> Result<T>) -> Result<T> {
+    fn with<T>(
+        &self,
+        purpose: Purpose,
+        repeat: Repeat,
+        mut work: impl FnMut(&mut Connection) -> Result<T>,
+    ) -> Result<T> {
         let mut attempt = |fresh: bool| {
-            let mut lease = self.lease(fresh)?;
+            let mut lease = self.lease(purpose, fresh)?;
             let reused = lease.reused;
             let Some(pooled) = &mut lease.pooled else { return Err(Error::Exiting) };
             let (result, reasons) = logging::capture(|| work(&mut pooled.connection));
@@ -150,7 +176,7 @@ impl Pool {
     }
 
     fn ask(&self, repeat: Repeat, method: &str, path: &str, content: &[u8]) -> Result<Reply> {
-        self.with(repeat, |connection| {
+        self.with(Purpose::Request, repeat, |connection| {
             let (HttpReply { code, reason, location, .. }, body) =
                 connection.request(method, path, "text/xml", content)?;
             Ok(Reply { code, reason, location, body: body.to_vec() })
@@ -207,5 +233,39 @@ impl Pool {
             code: reply.code,
             message: if body.is_empty() { reply.reason.clone() } else { format!("{}: {body}", reply.reason) },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use super::*;
+    use crate::config::ConnectionConfig;
+
+    #[test]
+    fn files_leave_some_connections_to_the_rest() {
+        let settings =
+            SessionSettings { proxy: "/nonexistent".into(), ca_directory: "/nonexistent".into(), timeout_seconds: 1 };
+        let pool = Pool::new(ConnectionConfig::default().endpoint().expect("a CE"), &settings).expect("a pool");
+        let lease = |purpose| pool.lease(purpose, false).expect("a connection");
+        let mut transfers: Vec<_> = (0..TRANSFERS).map(|_| lease(Purpose::Transfer)).collect();
+        let requests: Vec<_> = (TRANSFERS..CONNECTIONS).map(|_| lease(Purpose::Request)).collect();
+        let (sender, leased) = channel();
+        thread::scope(|scope| {
+            for purpose in [Purpose::Transfer, Purpose::Request] {
+                let sender = sender.clone();
+                scope.spawn(move || sender.send(lease(purpose).purpose));
+            }
+            drop(requests);
+            assert_eq!(leased.recv(), Ok(Purpose::Request));
+            assert!(leased.recv_timeout(Duration::from_millis(100)).is_err());
+            transfers.pop();
+            assert_eq!(leased.recv(), Ok(Purpose::Transfer));
+        });
+        drop(transfers);
+        let state = pool.state();
+        assert_eq!((state.open, state.transfers, state.idle.len()), (0, 0, 0));
     }
 }
