@@ -15,12 +15,9 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 /// How often each scenario is run.
 pub(crate) const RUNS: usize = 20;
 
-/// The machine may be busy with something else, and a process wait for seconds until it runs: what is promised is for the
-/// median, and a single run has this much more. One that hangs takes [`PATIENCE`].
-const TOLERANCE: Duration = Duration::from_secs(10);
-
-/// How long a child may take in all before it is killed.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a child may take in all before it is killed. One that hangs never ends; one that is only kept waiting by a busy
+/// machine does, so what is promised is for the median.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What became of a child, and what it left.
 #[derive(Debug)]
@@ -81,7 +78,7 @@ pub(crate) fn run(mut command: Command, dir: &Path) -> Ended {
 pub(crate) fn in_time(mut took: Vec<Duration>, within: Duration) -> Result<String, String> {
     took.sort();
     let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
-    if median > within || longest > within + TOLERANCE {
+    if median > within {
         return Err(format!("not within {within:?}: {took:?}"));
     }
     Ok(format!("ended in {median:.3?}, at most {longest:.3?}"))
