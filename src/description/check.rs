@@ -449,6 +449,8 @@ pub(super) fn check_session_name(part: impl fmt::Display, name: &str) -> Result<
     } else if name.split('/').any(str::is_empty) {
         // It would escape the search for inputs with one name.
         "has an empty component"
+    } else if name.len() > 4096 {
+        "is longer than any path"
     } else if name.split('/').any(|component| component.len() > 255) {
         "has a component of more than 255 bytes"
     } else if name.split('/').any(|component| component == "." || component == "..") {
@@ -723,6 +725,8 @@ mod tests {
             ("a/../b", "has a component"),
             ("./a", "has a component"),
             ("a//b", "has an empty component"),
+            (&"/a".repeat(3000)[1..], "is longer than any path"),
+            (&"a".repeat(256), "has a component"),
         ] {
             for job in [job().with_output_file(name), job().with_input_file_as("x", name)] {
                 let message = invalid_part(&job);
