@@ -71,9 +71,10 @@ impl Delegations {
                 Ok(id)
             }
             Err(error) => {
-                if let Error::Connection { message, .. } = &error {
-                    state.unreached = Some((begun, message.clone()));
-                }
+                state.unreached = match &error {
+                    Error::Connection { message, .. } => Some((begun, message.clone())),
+                    _ => None,
+                };
                 Err(error)
             }
         }

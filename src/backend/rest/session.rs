@@ -113,6 +113,7 @@ impl Pool {
 
     /// An idle connection that still works, or else a new one; waits for one to come back when there are too many.
     fn lease(&self, purpose: Purpose, fresh: bool) -> Result<Lease<'_>> {
+        logging::this_thread_calls_arc(); // here too: connections are closed
         let mut state = self.state();
         while purpose == Purpose::Transfer && state.transfers == TRANSFERS
             || state.idle.is_empty() && state.open == CONNECTIONS
@@ -250,10 +251,10 @@ mod tests {
             SessionSettings { proxy: "/nonexistent".into(), ca_directory: "/nonexistent".into(), timeout_seconds: 1 };
         let pool = Pool::new(ConnectionConfig::default().endpoint().expect("a CE"), &settings).expect("a pool");
         let lease = |purpose| pool.lease(purpose, false).expect("a connection");
-        let mut transfers: Vec<_> = (0..TRANSFERS).map(|_| lease(Purpose::Transfer)).collect();
-        let requests: Vec<_> = (TRANSFERS..CONNECTIONS).map(|_| lease(Purpose::Request)).collect();
         let (sender, leased) = channel();
         thread::scope(|scope| {
+            let mut transfers: Vec<_> = (0..TRANSFERS).map(|_| lease(Purpose::Transfer)).collect();
+            let requests: Vec<_> = (TRANSFERS..CONNECTIONS).map(|_| lease(Purpose::Request)).collect();
             for purpose in [Purpose::Transfer, Purpose::Request] {
                 let sender = sender.clone();
                 scope.spawn(move || sender.send(lease(purpose).purpose));
@@ -264,7 +265,6 @@ mod tests {
             transfers.pop();
             assert_eq!(leased.recv(), Ok(Purpose::Transfer));
         });
-        drop(transfers);
         let state = pool.state();
         assert_eq!((state.open, state.transfers, state.idle.len()), (0, 0, 0));
     }
