@@ -15,8 +15,11 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 /// How often each scenario is run.
 pub(crate) const RUNS: usize = 20;
 
-/// How long a child may take in all before it is killed. One that hangs never ends; one that is only kept waiting by a busy
-/// machine does, so what is promised is for the median.
+/// A call that does not end keeps exit waiting for five seconds, which is more than this. The machine may be busy with
+/// something else, and one run wait for it as long.
+const TOLERANCE: Duration = Duration::from_millis(3500);
+
+/// How long a child may take in all before it is killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What became of a child, and what it left.
@@ -78,7 +81,8 @@ pub(crate) fn run(mut command: Command, dir: &Path) -> Ended {
 pub(crate) fn in_time(mut took: Vec<Duration>, within: Duration) -> Result<String, String> {
     took.sort();
     let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
-    if median > within {
+    let late = took.iter().filter(|took| **took > within + TOLERANCE).count();
+    if median > within || late > 1 {
         return Err(format!("not within {within:?}: {took:?}"));
     }
     Ok(format!("ended in {median:.3?}, at most {longest:.3?}"))
