@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::rsl::{Condition, Value};
+use super::rsl::{Condition, Value, is_url};
 use crate::description::{Bytes, JobDescription, check_url, invalid};
 use crate::error::Result;
 use crate::xml::Element;
@@ -190,8 +190,7 @@ fn file_fault(is_output: bool, value: &Value) -> Option<String> {
     let Value::List(parts) = value else { return Some("takes lists of a name and a place".into()) };
     let parts = texts(parts).unwrap_or_default();
     let [name, place, options @ ..] = parts.as_slice() else { return Some("takes lists of a name and a place".into()) };
-    let is_url = place.contains("://") && !place.to_lowercase().starts_with("file:");
-    if is_url {
+    if is_url(place) {
         return check_url(if is_output { "output" } else { "input" }, place)
             .err()
             .map(|fault| format!("of {name:?}: {fault}"));

@@ -38,13 +38,18 @@ pub(super) fn read(text: &str) -> Result<Vec<Vec<Condition>>, String> {
     }
 }
 
+/// Whether a place is not on this machine.
+pub(super) fn is_url(place: &str) -> bool {
+    place.contains("://") && !place.to_lowercase().starts_with("file:")
+}
+
 /// Has local paths survive an ARC that takes them for encoded URLs.
 pub(super) fn encode_paths(conditions: &mut [Condition]) {
     let files = conditions.iter_mut().filter(|condition| condition.attribute == "inputfiles");
     for file in files.flat_map(|condition| &mut condition.values) {
         if let Value::List(parts) = file
             && let [Value::Text(name), Value::Text(place), ..] = parts.as_mut_slice()
-            && (!place.contains("://") || place.to_lowercase().starts_with("file:"))
+            && !is_url(place)
         {
             // Without a place the name is one.
             let path = if place.is_empty() && name.contains('%') { &*name } else { &*place };
