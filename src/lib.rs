@@ -37,25 +37,19 @@
 //!
 //! The repository has a guide, examples, and a throwaway ARC-CE to try all this on: `tests/testbed/run demo`.
 
-mod arguments;
 mod backend;
 mod config;
 mod description;
 mod error;
 mod ffi;
-mod formats;
 mod interface;
 mod job;
-mod jsdl;
+mod job_list;
 mod logging;
 mod matching;
-mod outputs;
 mod proxy;
-mod status;
-mod store;
-mod sync;
-mod uri;
-mod xml;
+mod transfer;
+mod util;
 
 pub use config::{ConnectionConfig, Delegation, Interface};
 pub use description::{
@@ -64,10 +58,9 @@ pub use description::{
 };
 pub use error::{Error, Result};
 pub use interface::{ArcInterface, ArcInterfaceBuilder};
-pub use job::{JobId, JobInfo};
+pub use job::{ARC_STATUS_MAPPING, ArcState, JobId, JobInfo, JobStatus, ParseJobStatusError};
 pub use logging::LogLevel;
 pub use matching::{Amount, Mismatch};
-pub use status::{ARC_STATUS_MAPPING, ArcState, JobStatus, ParseJobStatusError};
 
 /// The Rust code in the documents is compiled with the tests.
 #[cfg(doctest)]

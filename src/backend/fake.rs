@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
+use crate::description::formats::PreparedJob;
 use crate::error::{Error, Result};
 use crate::ffi::{Description, JobPlace, JobRecord};
-use crate::formats::PreparedJob;
+use crate::job::status::ArcState;
 use crate::job::{JobId, JobInfo};
 use crate::matching::Offer;
-use crate::status::ArcState;
 
 /// A job of the fake CE, for a test to change as it likes.
 #[derive(Clone, Debug)]

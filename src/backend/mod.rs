@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
+use crate::description::formats::PreparedJob;
 use crate::error::Result;
 use crate::ffi::JobPlace;
-use crate::formats::PreparedJob;
+use crate::job::status::ArcState;
 use crate::job::{JobId, JobInfo};
 use crate::matching::Offer;
-use crate::status::ArcState;
 
 #[cfg(test)]
 pub(crate) mod fake;

@@ -3,15 +3,16 @@
 use std::os::fd::AsRawFd;
 
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
-use crate::config::{Endpoint, Interface};
+use crate::config::Interface;
+use crate::config::endpoint::Endpoint;
+use crate::description::formats::PreparedJob;
 use crate::description::{Content, invalid, is_below};
 use crate::error::{Error, Result};
 use crate::ffi::{JobPlace, JobRecord, Output, Session, SessionSettings, Target};
-use crate::formats::PreparedJob;
+use crate::job::status::ArcState;
 use crate::job::{JobId, JobInfo};
 use crate::logging::{self, LogLevel, Reasons};
 use crate::matching::{Offer, Queue, tighter, told};
-use crate::status::ArcState;
 
 /// How many jobs are asked about in one request: that bounds its time, and other calls wait for it.
 const CHUNK: usize = 250;

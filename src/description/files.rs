@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use super::check::{authority, check_session_name, check_url};
+use super::validate::{authority, check_session_name, check_url};
 use crate::error::{Error, Result};
 
 /// What a job reads: where it comes from, and its name in the session directory.

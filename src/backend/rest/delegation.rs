@@ -4,10 +4,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::session::{Pool, Repeat};
-use crate::config::Endpoint;
+use crate::config::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::ffi;
-use crate::sync::lock;
+use crate::util::lock;
 
 /// A delegation with less than this left is renewed.
 const MARGIN: Duration = Duration::from_secs(600);

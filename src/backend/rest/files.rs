@@ -12,7 +12,7 @@ use super::session::{Pool, Repeat};
 use crate::backend::SessionFile;
 use crate::description::Upload;
 use crate::error::{Error, Result};
-use crate::uri::encode_path;
+use crate::util::uri::encode_path;
 
 /// Deeper than any sane output; a CE must not be able to keep us busy for ever.
 const DEEPEST: usize = 100;

@@ -5,7 +5,7 @@ use super::INTERFACE;
 use super::session::{Pool, Repeat};
 use crate::error::{Error, Result};
 use crate::matching::{Offer, Queue, tighter, told};
-use crate::xml::Element;
+use crate::util::xml::Element;
 
 /// The document of a CE with one queue is 17 kB, and each further queue 1 to 2 kB.
 const LARGEST: usize = 16 << 20;

@@ -15,15 +15,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
-use crate::config::{Delegation, Endpoint};
+use crate::config::Delegation;
+use crate::config::endpoint::Endpoint;
+use crate::description::formats::PreparedJob;
 use crate::error::{Error, Result};
 use crate::ffi::{self, JobPlace, JobRecord, Language, SessionSettings};
-use crate::formats::PreparedJob;
+use crate::job::status::ArcState;
 use crate::job::{JobId, JobInfo};
 use crate::logging::{self, LogLevel};
 use crate::matching::Offer;
-use crate::status::ArcState;
-use crate::sync::lock;
+use crate::util::lock;
 use jobs::{Answer, act};
 use session::{CONNECTIONS, Pool};
 

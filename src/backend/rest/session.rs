@@ -3,11 +3,11 @@
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::config::Endpoint;
+use crate::config::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::ffi::{Connection, HttpReply, Session, SessionSettings};
 use crate::logging::{self, LogLevel, Reasons};
-use crate::sync::lock;
+use crate::util::lock;
 
 /// How many connections there are at most. More would not make a CE faster, and it counts them.
 pub(super) const CONNECTIONS: usize = 8;

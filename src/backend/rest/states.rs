@@ -15,9 +15,9 @@ use super::{AT_ONCE, JobRecord};
 use crate::error::{Error, Result};
 use crate::ffi;
 use crate::job::JobId;
+use crate::job::status::ArcState;
 use crate::logging::{LogLevel, say};
-use crate::status::ArcState;
-use crate::sync::lock;
+use crate::util::lock;
 
 /// All the states that A-REX can filter by.
 const ALL_STATES: &str = "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNING,EXECUTED,FINISHING,KILLING,FINISHED,\

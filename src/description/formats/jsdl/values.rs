@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::uri::encode_path;
+use crate::util::uri::encode_path;
 
 const DAY: i64 = 24 * 60 * 60;
 

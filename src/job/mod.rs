@@ -1,12 +1,14 @@
 //! [`JobId`] and [`JobInfo`].
 
+pub(crate) mod status;
+
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::status::{ARC_STATUS_MAPPING, ArcState, JobStatus, ParseJobStatusError};
 use crate::ffi::JobRecord;
-use crate::status::{ArcState, JobStatus};
 
 /// The id of a job, as the CE gave it: a URL such as `https://ce.example.org:443/arex/rest/1.0/jobs/0a1b2c`.
 ///

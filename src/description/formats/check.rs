@@ -3,10 +3,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::rsl::{Condition, Value, is_url};
+use super::xrsl::{Condition, Value, is_url};
 use crate::description::{Bytes, JobDescription, check_url, invalid};
 use crate::error::Result;
-use crate::xml::Element;
+use crate::util::xml::Element;
 
 /// The attributes of xRSL that a [`JobDescription`] has something for, as ARC writes them; `*`: more than once.
 const XRSL: [&str; 28] = [

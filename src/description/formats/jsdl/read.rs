@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::values::{boolean, file_path, integer, is_option, parse_date_time, seconds, whole, with_options};
 use super::{ARC, HPC, JSDL, POSIX};
+use crate::description::formats::apply;
 use crate::description::{Bytes, InputFile, JobDescription, RuntimeEnvironment, invalid};
 use crate::error::{Error, Result};
-use crate::formats::apply;
-use crate::xml::Element;
+use crate::util::xml::Element;
 
 /// What may be in a `RangeValue_Type`. ARC wrote the numbers a second time, in elements of its own.
 const RANGE: &[&str] = &["jsdl:UpperBoundedRange", "jsdl:LowerBoundedRange", "jsdl:Exact", "arc:Min", "arc:Max"];

@@ -1,9 +1,11 @@
 //! [`JobDescription`]: what to run, with which files, on what, and what to keep.
 
-mod check;
+mod arex;
 mod files;
+pub(crate) mod formats;
 mod requests;
 mod serde_forms;
+mod validate;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -11,10 +13,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use check::{check_url, invalid};
 pub(crate) use files::{Content, ResolvedInput, ResolvedSource, Upload, absolute};
 pub use files::{InputFile, InputSource, OutputFile};
 pub use requests::{Bytes, Notification, NotificationState, ParseNotificationStateError, RuntimeEnvironment};
+pub(crate) use validate::{check_url, invalid};
 
 use crate::error::Result;
 

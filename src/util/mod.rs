@@ -1,4 +1,7 @@
-//! Locks that a panic elsewhere does not spoil.
+//! Small helpers that know nothing of jobs or CEs.
+
+pub(crate) mod uri;
+pub(crate) mod xml;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,0 +1,226 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::backend::fake::FakeBackend;
+use crate::job::status::ArcState;
+use crate::matching::{Amount, Offer, Queue};
+
+struct AnyCredential;
+
+impl CredentialReader for AnyCredential {
+    fn read(&self, _: &Path) -> std::result::Result<CredentialInfo, String> {
+        let now = SystemTime::now();
+        Ok(CredentialInfo {
+            identity: "/CN=me".into(),
+            certificate: "mine".into(),
+            not_before: now,
+            not_after: now + Duration::from_secs(3600),
+        })
+    }
+}
+
+/// An interface to a CE in memory, with a proxy that seems good.
+fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, name).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let config = ConnectionConfig::default()
+        .with_client_cert(file("cert.pem"))
+        .with_client_key(file("key.pem"))
+        .with_proxy_file(file("proxy.pem"))
+        .with_jobs_info_file(directory.path().join("jobs.dat"))
+        .with_arc_server("ce.example.org");
+    let log = Log::new(LogLevel::Info, Destination::Nowhere);
+    let backend = Arc::new(FakeBackend::default());
+    let as_backend: Arc<dyn Backend> = backend.clone();
+    let arc = ArcInterface(Arc::new(Inner {
+        endpoint: config.endpoint().unwrap(),
+        proxy: Proxy::new(proxy_settings(&config), Arc::new(AnyCredential)),
+        config,
+        log,
+        backend: Mutex::new(Some(as_backend)),
+    }));
+    (arc, backend, directory)
+}
+
+fn calls(backend: &FakeBackend) -> usize {
+    backend.calls.load(Ordering::Relaxed)
+}
+
+#[test]
+fn an_interface_can_be_shared() {
+    fn shared<T: Clone + Send + Sync + fmt::Debug>(_: &T) {}
+    let (arc, ..) = fake();
+    shared(&arc);
+    assert!(format!("{arc:?}").contains("ce.example.org"));
+}
+
+#[test]
+fn a_job_goes_its_way() {
+    let (arc, backend, directory) = fake();
+    let input = directory.path().join("data.txt");
+    fs::write(&input, "data").unwrap();
+    let id = arc.submit_job("/bin/cat", &["data.txt", ""], &[&input]).unwrap();
+    let job = backend.jobs()[id.as_str()].description.clone();
+    assert_eq!(
+        (job.executable.as_str(), &job.arguments[..]),
+        ("/bin/cat", &["data.txt".to_owned(), String::new()][..])
+    );
+    assert_eq!(job.outputs[0].name, "output");
+    assert_eq!((job.inputs[0].name.as_str(), job.inputs[0].path.as_str()), ("data.txt", input.to_str().unwrap()));
+
+    assert_eq!(arc.job_status(&id).unwrap(), JobStatus::NotSubmitted);
+    backend.jobs().get_mut(id.as_str()).unwrap().state = ArcState::Running;
+    assert_eq!(arc.job_status(&id).unwrap(), JobStatus::InProgress);
+    assert_eq!(arc.job(&id).unwrap().state, ArcState::Running);
+    assert!(matches!(arc.save_job_outputs(&id), Ok(None)));
+    arc.cancel_job(&id).unwrap();
+    assert_eq!(arc.job_status(&id).unwrap(), JobStatus::Failed);
+    arc.cancel_job(&id).unwrap();
+    arc.clean_jobs(std::slice::from_ref(&id)).unwrap().pop().unwrap().unwrap();
+    assert!(matches!(arc.job_status(&id), Err(Error::JobNotFound { job_id }) if job_id == id));
+}
+
+#[test]
+fn a_bad_job_does_not_harm_the_others() {
+    let (arc, backend, _directory) = fake();
+    let jobs = [
+        JobDescription::new("/bin/true"),
+        JobDescription::new("/bin/true").with_arg("\0"),
+        JobDescription::new("/refused"),
+        JobDescription::new("/bin/cat").with_input_file("/no/such/file"),
+        JobDescription::new("/bin/false"),
+    ];
+    let results = arc.submit_jobs(&jobs).unwrap();
+    assert!(matches!(
+        &results[..],
+        [
+            Ok(_),
+            Err(Error::InvalidJobDescription { .. }),
+            Err(Error::JobSubmission { .. }),
+            Err(Error::InputFile { .. }),
+            Ok(_)
+        ]
+    ));
+    assert_eq!(backend.jobs()[results[4].as_ref().unwrap().as_str()].description.executable, "/bin/false");
+    assert_eq!(calls(&backend), 1);
+}
+
+#[test]
+fn nothing_is_sent_for_what_cannot_be_submitted() {
+    let (arc, backend, _directory) = fake();
+    assert!(matches!(arc.submit_job("/bin/true", &["\0"], &[]), Err(Error::InvalidJobDescription { .. })));
+    let missing = Path::new("/no/such/file");
+    assert!(matches!(
+        arc.submit_job("/bin/true", &[], &[missing]),
+        Err(Error::InputFile { path, .. }) if path == missing
+    ));
+    for empty in [arc.submit_jobs(&[]).unwrap().len(), arc.job_statuses(&[]).unwrap().len()] {
+        assert_eq!(empty, 0);
+    }
+    assert_eq!(calls(&backend), 0);
+}
+
+#[test]
+fn a_job_is_checked_with_one_question() {
+    let (arc, backend, _directory) = fake();
+    let queue = Queue { name: "fork".into(), slots: Some(2), ..Queue::default() };
+    *backend.offer.lock().unwrap() = Offer { queues: vec![queue], ..Offer::default() };
+    let job = JobDescription::new("/bin/true").with_input_file("/no/such/file");
+    assert_eq!(arc.check_job(&job.clone().with_queue("fork").with_slots(2)).unwrap(), []);
+    assert_eq!(calls(&backend), 1);
+    let (asked, most) = (Amount::Slots(3), Amount::Slots(2));
+    let expected = Mismatch::TooMuch { queue: "fork".into(), asked, most };
+    assert_eq!(arc.check_job(&job.clone().with_slots(3)).unwrap(), [expected]);
+    assert!(matches!(arc.check_job(&job.with_slots(0)), Err(Error::InvalidJobDescription { .. })));
+    assert_eq!(calls(&backend), 2);
+}
+
+#[test]
+fn results_are_in_the_order_of_the_ids() {
+    let (arc, _backend, _directory) = fake();
+    let good = arc.submit_job("/bin/true", &[], &[]).unwrap();
+    let ids = [JobId::from("no such job"), good.clone(), JobId::from(""), good];
+    let statuses = arc.job_statuses(&ids).unwrap();
+    assert_eq!(statuses.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, false, true]);
+    assert_eq!(arc.jobs(&ids).unwrap().iter().map(Result::is_ok).collect::<Vec<_>>(), [false, true, false, true]);
+}
+
+#[test]
+fn a_ce_that_is_away_is_an_error_of_the_call() {
+    let (arc, backend, _directory) = fake();
+    *backend.unreachable.lock().unwrap() = Some("no route".into());
+    let error = arc.job_statuses(&[JobId::from("a")]).unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("no route"), "{error}");
+}
+
+#[test]
+fn outputs_are_saved_in_new_directories_or_in_one_for_each_job() {
+    let (arc, backend, directory) = fake();
+    let ids: Vec<JobId> = arc
+        .submit_jobs(&[JobDescription::new("/1"), JobDescription::new("/2"), JobDescription::new("/3")])
+        .unwrap()
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    let files = |text: &str| {
+        vec![
+            ("stdout.txt".to_owned(), text.as_bytes().to_vec(), None),
+            ("out/deep/file".to_owned(), b"deep".to_vec(), Some(4)),
+        ]
+    };
+    backend.jobs().get_mut(ids[0].as_str()).unwrap().files = files("one");
+    backend.jobs().get_mut(ids[2].as_str()).unwrap().files = files("three");
+
+    let first = arc.save_job_outputs(&ids[0]).unwrap().unwrap();
+    let second = arc.save_job_outputs(&ids[0]).unwrap().unwrap();
+    assert_ne!(first, second);
+    assert_eq!(fs::metadata(&first).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::read_to_string(first.join("stdout.txt")).unwrap(), "one");
+    assert_eq!(fs::read_to_string(first.join("out/deep/file")).unwrap(), "deep");
+    assert_eq!(fs::read_dir(&first).unwrap().count(), 2, "nothing else is left there");
+    [first, second].iter().for_each(|path| fs::remove_dir_all(path).unwrap());
+
+    let results = directory.path().join("new/results");
+    for _ in 0..2 {
+        let saved = arc.save_jobs_outputs(&ids, &results).unwrap();
+        let saved: Vec<Option<PathBuf>> = saved.into_iter().map(Result::unwrap).collect();
+        assert_eq!(saved, [Some(results.join("1")), None, Some(results.join("3"))]);
+        assert_eq!(fs::read_to_string(results.join("3/stdout.txt")).unwrap(), "three");
+        assert_eq!(fs::read_dir(&results).unwrap().count(), 2);
+    }
+}
+
+#[test]
+fn a_file_that_is_short_or_leads_elsewhere_is_never_shown() {
+    let (arc, backend, directory) = fake();
+    let id = arc.submit_job("/1", &[], &[]).unwrap();
+    let set = |files: Vec<(&str, &str, Option<u64>)>| {
+        let files = files.into_iter().map(|(name, text, size)| (name.to_owned(), text.as_bytes().to_vec(), size));
+        backend.jobs().get_mut(id.as_str()).unwrap().files = files.collect();
+    };
+    let results = directory.path().join("results");
+    let save = || arc.save_jobs_outputs(std::slice::from_ref(&id), &results).unwrap().pop().unwrap();
+
+    set(vec![("whole", "abc", Some(3)), ("short", "ab", Some(3)), ("grown", "abcd", Some(3))]);
+    assert!(matches!(save(), Err(Error::OutputFile { path, .. }) if path.ends_with("1/short")));
+    let mut left: Vec<_> = fs::read_dir(results.join("1")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["grown", "whole"]);
+
+    for name in ["../evil", "/evil", "a/../../evil", "", ".", "a\0b", "a/"] {
+        set(vec![(name, "x", None)]);
+        assert!(matches!(save(), Err(Error::OutputFile { .. })), "{name:?}");
+        assert!(matches!(arc.save_job_outputs(&id), Err(Error::OutputFile { .. })), "{name:?}");
+    }
+    assert!(!directory.path().join("evil").exists() && !results.join("evil").exists());
+}

@@ -1,0 +1,148 @@
+use super::*;
+
+const LINE: &str =
+    "[2026-11-22 12:00:00] [Arc.SubmitterPlugin.REST] [INFO] [123/4] Failed to submit all jobs: 500 [x] y";
+
+#[test]
+fn arcs_long_format_is_taken_apart() {
+    assert_eq!(parse(LINE), ("SubmitterPlugin.REST", "Failed to submit all jobs: 500 [x] y"));
+    assert_eq!(parse("[t] [Arc] [INFO] [1/1] text"), ("Arc", "text"));
+    assert_eq!(parse("[t] [Arc] [INFO] [1/1] "), ("Arc", ""));
+    for odd in ["", "no brackets", "[t] [d", "[t] [d] [l] no id"] {
+        assert_eq!(parse(odd), ("Arc", odd));
+    }
+}
+
+#[test]
+fn levels_are_arcs() {
+    for level in LogLevel::ALL {
+        assert_eq!(LogLevel::from_arc(level.to_arc()), level);
+        assert_eq!(level.to_string().parse(), Ok(level));
+        assert_eq!(serde_json::to_string(&level).unwrap(), format!("\"{level}\""));
+    }
+    assert!("LOUD".parse::<LogLevel>().unwrap_err().contains("LOUD"));
+}
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        lock(&self.0).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn to_buffer(level: LogLevel) -> (Arc<Log>, Buffer) {
+    let buffer = Buffer::default();
+    (Log::new(level, Destination::Writer(Mutex::new(Box::new(buffer.clone())))), buffer)
+}
+
+fn text(buffer: &Buffer) -> String {
+    String::from_utf8(lock(&buffer.0).clone()).unwrap()
+}
+
+#[test]
+fn a_thread_logs_to_the_log_it_has_entered_and_below_its_level_only() {
+    let (log, buffer) = to_buffer(LogLevel::Info);
+    let (other, other_buffer) = to_buffer(LogLevel::Debug);
+    let entered = log.enter();
+    say(LogLevel::Info, "shown");
+    say(LogLevel::Verbose, "hidden");
+    {
+        let _nested = other.enter();
+        say(LogLevel::Debug, "elsewhere");
+    }
+    say(LogLevel::Error, "shown too");
+    drop(entered);
+    flush(Duration::from_secs(10));
+    let text = text(&buffer);
+    assert!(text.contains("[jasmin_arc] [INFO] shown\n") && text.contains("[ERROR] shown too\n"), "{text}");
+    assert!(!text.contains("hidden") && !text.contains("elsewhere"), "{text}");
+    assert!(super::tests::text(&other_buffer).contains("[DEBUG] elsewhere"));
+}
+
+#[test]
+fn what_arc_says_during_a_call_is_its_reason() {
+    let (log, buffer) = to_buffer(LogLevel::Info);
+    let _entered = log.enter();
+    let ((), reasons) = capture(|| {
+        arc_message(2, "[t] [Arc.X] [VERBOSE] [1/1] a detail");
+        arc_message(4, LINE);
+        arc_message(4, LINE);
+    });
+    assert_eq!(reasons.text(), "Failed to submit all jobs: 500 [x] y");
+    assert_eq!(reasons.texts().count(), 3);
+    flush(Duration::from_secs(10));
+    let text = text(&buffer);
+    assert!(text.contains("[arc::SubmitterPlugin.REST] [INFO] Failed to submit all jobs: 500 [x] y\n"), "{text}");
+    assert!(!text.contains("a detail"), "{text}");
+    assert_eq!(capture(|| ()).1.text(), "ARC gave no reason");
+}
+
+#[test]
+fn what_another_thread_is_told_is_not_the_reason_of_a_call() {
+    let ((), reasons) = capture(|| {
+        let other = std::thread::spawn(|| {
+            this_thread_calls_arc();
+            arc_message(16, "[t] [Arc] [ERROR] [1/1] another call's");
+        });
+        other.join().unwrap();
+    });
+    assert_eq!(reasons.text(), "ARC gave no reason");
+}
+
+#[test]
+fn only_the_last_messages_of_a_call_are_kept() {
+    let ((), reasons) =
+        capture(|| (0..1000).for_each(|n| arc_message(16, &format!("[t] [Arc] [ERROR] [1/1] message {n}"))));
+    assert_eq!(reasons.texts().count(), KEPT);
+    assert!(reasons.text().ends_with("message 999"));
+}
+
+#[test]
+fn a_logger_that_makes_the_crate_log_does_not_wait_for_itself() {
+    struct Says(Arc<OnceLock<Arc<Log>>>);
+    impl Write for Says {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _entered = self.0.get().map(Log::enter);
+            say(LogLevel::Info, "again");
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let own = Arc::new(OnceLock::new());
+    let log = Log::new(LogLevel::Info, Destination::Writer(Mutex::new(Box::new(Says(own.clone())))));
+    own.set(log.clone()).unwrap();
+    let _entered = log.enter();
+    say(LogLevel::Info, "once");
+}
+
+#[test]
+fn a_logger_that_panics_does_not_end_logging() {
+    struct Panics;
+    impl Write for Panics {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            panic!("a broken logger")
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let broken = Log::new(LogLevel::Info, Destination::Writer(Mutex::new(Box::new(Panics))));
+    {
+        let _entered = broken.enter();
+        capture(|| arc_message(4, LINE));
+        say(LogLevel::Info, "what the crate says itself");
+    }
+    let (log, buffer) = to_buffer(LogLevel::Info);
+    let _entered = log.enter();
+    capture(|| arc_message(4, LINE));
+    flush(Duration::from_secs(10));
+    assert!(text(&buffer).contains("Failed to submit"));
+}

@@ -1,0 +1,477 @@
+use std::env;
+use std::os::unix::fs::{chown, symlink};
+use std::sync::Barrier;
+use std::time::UNIX_EPOCH;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// Where [`in_a_process_of_its_own`] works.
+const SITE: &str = "JASMIN_ARC_TEST_PROXY_SITE";
+
+/// How every fake arcproxy begins. Its certificates and proxies are a name, an end and the word "whole", and it
+/// is careless about modes.
+const ARCPROXY: &str = r#"#!/bin/sh
+umask 000
+printf '%s\n' "$*" >> "${0%/*}/runs"
+while [ $# -gt 1 ]; do
+case $1 in -C) cert=$2;; -P) proxy=$2;; -c) period=${2#validityPeriod=};; esac
+shift 2
+done
+make_proxy() {
+end=$(sed -n 's/^ends //p' "$cert")
+wish=$(($(date +%s) + period))
+[ $wish -gt $end ] && wish=$end
+printf '%s\nends %s\nmade by %s\nwhole\n' "$(head -n 1 "$cert")" $wish $$ > "$proxy"
+}
+"#;
+
+struct FakeReader;
+
+impl CredentialReader for FakeReader {
+    fn read(&self, path: &Path) -> Result<CredentialInfo, String> {
+        let text = fs::read_to_string(path).map_err(|e| e.to_string())?;
+        if !text.ends_with("whole\n") {
+            return Err("not whole".to_owned());
+        }
+        let value = |key| text.lines().find_map(|line| line.strip_prefix(key)).ok_or(format!("no {key}"));
+        let ends: u64 = value("ends ")?.parse().map_err(|_| "no number")?;
+        Ok(CredentialInfo {
+            identity: format!("/CN={}", value("certificate ")?),
+            certificate: value("certificate ")?.to_owned(),
+            not_before: UNIX_EPOCH,
+            not_after: UNIX_EPOCH + Duration::from_secs(ends),
+        })
+    }
+}
+
+fn seconds_from_now(seconds: i64) -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64 + seconds
+}
+
+fn message(result: Result<()>) -> String {
+    match result {
+        Err(Error::ProxyGeneration { message, .. }) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A directory with a certificate, a key, and an arcproxy that works.
+struct Site {
+    directory: PathBuf,
+    settings: ProxySettings,
+    owner: Option<TempDir>,
+}
+
+impl Site {
+    fn at(directory: &Path) -> Site {
+        let settings = ProxySettings {
+            arcproxy: directory.join("arcproxy"),
+            certificate: directory.join("cert"),
+            key: directory.join("key"),
+            certs_dir: directory.to_owned(),
+            proxy: directory.join("proxy"),
+            validity: Duration::from_secs(3600),
+            threshold: Duration::from_secs(600),
+        };
+        Site { directory: directory.to_owned(), settings, owner: None }
+    }
+
+    fn new() -> Site {
+        let owner = tempfile::tempdir().unwrap();
+        let mut site = Site::at(owner.path());
+        site.owner = Some(owner);
+        site.arcproxy("make_proxy; echo made");
+        site.credential("cert", "alice", 1_000_000);
+        site.write("key", "-----BEGIN PRIVATE KEY-----\n");
+        site
+    }
+
+    fn proxy(&self) -> Proxy {
+        Proxy::new(self.settings.clone(), Arc::new(FakeReader))
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.directory.join(name), text).unwrap();
+        fs::set_permissions(self.directory.join(name), Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.directory.join(name)).unwrap()
+    }
+
+    fn credential(&self, name: &str, owner: &str, seconds: i64) {
+        self.write(name, &format!("certificate {owner}\nends {}\nwhole\n", seconds_from_now(seconds)));
+    }
+
+    /// Has another process write the script: a child that a test beside this one has just forked would hold the
+    /// file open for writing, and it could not be run ("text file busy").
+    fn arcproxy(&self, body: &str) {
+        let status = Command::new("sh")
+            .args(["-c", r#"printf %s "$1" > "$2" && chmod 755 "$2""#, "sh", &format!("{ARCPROXY}{body}\n")])
+            .arg(&self.settings.arcproxy)
+            .status();
+        assert!(status.unwrap().success());
+    }
+
+    fn runs(&self) -> usize {
+        fs::read_to_string(self.directory.join("runs")).map_or(0, |text| text.lines().count())
+    }
+
+    /// Asserts that nothing but what belongs there is left.
+    fn assert_tidy(&self) {
+        let names = fs::read_dir(&self.directory).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+        let hidden: Vec<_> = names.filter(|name| name.starts_with('.')).collect();
+        assert!(hidden.is_empty() || hidden == [".proxy.lock"], "{hidden:?}");
+    }
+}
+
+#[test]
+fn shared_by_threads() {
+    fn assert_send_sync<T: Send + Sync>() {}
+    assert_send_sync::<Proxy>();
+}
+
+#[test]
+fn makes_a_whole_file_of_mode_0600_and_reuses_it() {
+    let site = Site::new();
+    let proxy = site.proxy();
+    proxy.ensure().unwrap();
+    let text = site.text("proxy");
+    assert!(text.ends_with("whole\n"), "{text}");
+    assert_eq!(fs::metadata(proxy.path()).unwrap().mode() & 0o7777, 0o600);
+    assert_eq!(fs::metadata(site.directory.join(".proxy.lock")).unwrap().mode() & 0o077, 0);
+    site.assert_tidy();
+
+    let arguments = site.text("runs");
+    let start = format!("-C {0}/cert -K {0}/key -P {0}/.proxy.", site.directory.display());
+    assert!(arguments.starts_with(&start), "{arguments}");
+    assert!(arguments.contains("-c validityPeriod=3600 "), "{arguments}");
+
+    proxy.ensure().unwrap();
+    site.proxy().ensure().unwrap();
+    assert_eq!((site.runs(), site.text("proxy")), (1, text));
+    proxy.create().unwrap();
+    assert_eq!(site.runs(), 2);
+}
+
+#[test]
+fn reused_without_a_key_or_an_arcproxy() {
+    let site = Site::new();
+    site.credential("proxy", "alice", 3600);
+    fs::remove_file(&site.settings.key).unwrap();
+    fs::remove_file(&site.settings.arcproxy).unwrap();
+    site.proxy().ensure().unwrap();
+}
+
+#[test]
+fn renewed_at_the_threshold() {
+    let site = Site::new();
+    let proxy = site.proxy();
+    site.credential("proxy", "alice", 660);
+    proxy.ensure().unwrap();
+    assert_eq!(site.runs(), 0);
+    site.credential("proxy", "alice", 600);
+    proxy.ensure().unwrap();
+    assert_eq!(site.runs(), 1);
+    assert!(site.text("proxy").contains("made by"));
+}
+
+#[test]
+fn replaced_if_useless() {
+    let site = Site::new();
+    let proxy = site.proxy();
+    let mut runs = 0;
+    let mut replaced = |what| {
+        proxy.ensure().unwrap();
+        runs += 1;
+        assert_eq!(site.runs(), runs, "{what}");
+        assert!(site.text("proxy").contains("made by"), "{what}");
+        assert_eq!(fs::metadata(proxy.path()).unwrap().mode() & 0o7777, 0o600);
+    };
+    site.write("proxy", "garbage");
+    replaced("garbage");
+    site.write("proxy", "");
+    replaced("empty");
+    site.credential("proxy", "alice", -1);
+    replaced("expired");
+    site.credential("proxy", "bob", 3600);
+    replaced("another's");
+    site.credential("proxy", "alice", 3600);
+    fs::set_permissions(proxy.path(), Permissions::from_mode(0o640)).unwrap();
+    replaced("readable by others");
+    fs::remove_file(proxy.path()).unwrap();
+    replaced("removed");
+    site.credential("cert", "alice since her marriage", 1_000_000);
+    replaced("certificate changed");
+}
+
+#[test]
+fn one_arcproxy_for_many_threads() {
+    let site = Site::new();
+    let proxies = [site.proxy(), site.proxy()];
+    let barrier = Barrier::new(8);
+    thread::scope(|scope| {
+        for i in 0..8 {
+            let (proxy, barrier) = (&proxies[i % 2], &barrier);
+            scope.spawn(move || {
+                barrier.wait();
+                proxy.ensure().unwrap();
+            });
+        }
+    });
+    assert_eq!(site.runs(), 1);
+}
+
+#[test]
+fn a_failure_is_shared_by_those_who_wait() {
+    let site = Site::new();
+    let proxy = site.proxy();
+    // As it looks to a thread that asked before another one began.
+    let later = Instant::now() + Duration::from_secs(3600);
+    proxy.state().failure = Some((later, "no luck".to_owned()));
+    assert_eq!(message(proxy.ensure()), "no luck");
+    assert_eq!(site.runs(), 0);
+    proxy.create().unwrap();
+    proxy.ensure().unwrap();
+}
+
+/// Does nothing unless one of the tests below runs it.
+#[test]
+fn in_a_process_of_its_own() {
+    if let Some(directory) = env::var_os(SITE) {
+        Site::at(Path::new(&directory)).proxy().ensure().unwrap();
+    }
+}
+
+/// Does [`in_a_process_of_its_own`], by way of the program `env` with these arguments.
+fn other_process(site: &Site, arguments: &[&str]) -> Command {
+    let mut command = Command::new("env");
+    command.args(arguments).arg(env::current_exe().unwrap());
+    command.args(["--exact", "proxy::tests::in_a_process_of_its_own", "--nocapture"]);
+    command.env(SITE, &site.directory).stdout(Stdio::null());
+    command
+}
+
+#[test]
+fn one_arcproxy_for_many_processes() {
+    let site = Site::new();
+    let children: Vec<_> = (0..4).map(|_| other_process(&site, &[]).spawn().unwrap()).collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(site.runs(), 1);
+    assert!(site.text("proxy").contains("made by"));
+}
+
+#[test]
+fn works_where_sigchld_is_ignored() {
+    let ignored = ["--ignore-signal=CHLD"];
+    let probe = Command::new("env").args(ignored).args(["grep", "SigIgn:.*1....$", "/proc/self/status"]).output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: env cannot ignore SIGCHLD here");
+        return;
+    }
+    let site = Site::new();
+    assert!(other_process(&site, &ignored).status().unwrap().success());
+    assert_eq!(site.runs(), 1);
+
+    site.arcproxy("echo no luck; exit 1");
+    fs::remove_file(&site.settings.proxy).unwrap();
+    let output = other_process(&site, &ignored).output().unwrap();
+    assert!(!output.status.success());
+    let output = String::from_utf8_lossy(&output.stderr);
+    assert!(output.contains("it printed: no luck"), "{output}");
+}
+
+#[test]
+fn symbolic_links_are_refused() {
+    let site = Site::new();
+    site.credential("elsewhere", "alice", 3600);
+    let before = site.text("elsewhere");
+    symlink("elsewhere", &site.settings.proxy).unwrap();
+    for result in [site.proxy().ensure(), site.proxy().create()] {
+        assert!(message(result).contains("symbolic link"));
+    }
+    assert_eq!((site.text("elsewhere"), site.runs()), (before, 0));
+
+    fs::remove_file(&site.settings.proxy).unwrap();
+    symlink("elsewhere", site.directory.join(".proxy.lock")).unwrap();
+    assert!(message(site.proxy().ensure()).contains(".proxy.lock"));
+    assert_eq!(site.runs(), 0);
+}
+
+#[test]
+fn a_directory_is_refused() {
+    let site = Site::new();
+    fs::create_dir(&site.settings.proxy).unwrap();
+    assert!(message(site.proxy().ensure()).contains("not a regular file"));
+}
+
+#[test]
+fn files_of_other_users_are_refused() {
+    let site = Site::new();
+    site.credential("proxy", "alice", 3600);
+    let other = geteuid().as_raw() + 1;
+    if let Err(e) = chown(&site.settings.proxy, Some(other), None) {
+        eprintln!("skipped: only root can give a file away: {e}");
+        return;
+    }
+    for result in [site.proxy().ensure(), site.proxy().create()] {
+        assert!(message(result).contains(&format!("belongs to the user with id {other}")));
+    }
+    fs::remove_file(&site.settings.proxy).unwrap();
+    site.write(".proxy.lock", "");
+    chown(site.directory.join(".proxy.lock"), Some(other), None).unwrap();
+    assert!(message(site.proxy().ensure()).contains(".proxy.lock"));
+    assert_eq!(site.runs(), 0);
+}
+
+#[test]
+fn the_wait_for_a_lock_is_bounded() {
+    let site = Site::new();
+    let mut proxy = site.proxy();
+    proxy.timeout = Duration::from_millis(20);
+    let lock = File::create(site.directory.join(".proxy.lock")).unwrap();
+    lock.lock().unwrap();
+    assert!(message(proxy.ensure()).contains("held by another process"));
+    assert_eq!(site.runs(), 0);
+}
+
+#[test]
+fn what_arcproxy_says_is_in_the_error() {
+    let site = Site::new();
+    site.credential("proxy", "alice", 60);
+    let before = site.text("proxy");
+    site.arcproxy("make_proxy; echo on stdout; echo on stderr >&2; exit 3");
+    let message = message(site.proxy().ensure());
+    for part in ["exit status: 3", "on stdout\non stderr"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(site.text("proxy"), before);
+    site.assert_tidy();
+}
+
+#[test]
+fn what_arcproxy_makes_is_checked() {
+    let site = Site::new();
+    let proxy = site.proxy();
+    site.arcproxy("echo no luck");
+    assert!(message(proxy.ensure()).contains("no luck"));
+    site.arcproxy("echo garbage > $proxy");
+    assert!(message(proxy.ensure()).contains("not whole"));
+    site.arcproxy("period=-1; make_proxy");
+    assert!(message(proxy.ensure()).contains("not valid now"));
+    site.arcproxy("make_proxy; sed -i s/alice/bob/ $proxy");
+    assert!(message(proxy.ensure()).contains("another certificate, /CN=bob"));
+    assert!(!proxy.path().exists());
+    site.assert_tidy();
+}
+
+#[test]
+fn a_hanging_arcproxy_is_killed() {
+    let site = Site::new();
+    let mut proxy = site.proxy();
+    proxy.timeout = Duration::from_secs(5);
+    site.arcproxy("sleep 1000 & echo $$ $! > ${0%/*}/pids; echo one moment please; wait");
+    let message = message(proxy.ensure());
+    assert!(message.contains("did not end within 5s; it printed: one moment please"), "{message}");
+    // Whoever inherits the second one may take a while to bury it.
+    let state = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let pids = site.text("pids");
+    let pids: Vec<_> = pids.split_whitespace().collect();
+    assert_eq!(state(pids[0]), "");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !(state(pids[1]).is_empty() || state(pids[1]).contains(") Z")) {
+        assert!(Instant::now() < deadline, "still there: {}", state(pids[1]));
+        thread::sleep(POLL);
+    }
+    site.assert_tidy();
+
+    fs::set_permissions(&site.settings.key, Permissions::from_mode(0o640)).unwrap();
+    proxy.timeout = Duration::from_millis(50);
+    assert!(self::message(proxy.ensure()).contains("chmod"));
+}
+
+#[test]
+fn a_talkative_arcproxy_is_heard_out() {
+    let site = Site::new();
+    let talk = "head -c 1048576 /dev/zero | tr '\\0' x; echo the end";
+    site.arcproxy(&format!("{talk}; make_proxy"));
+    site.proxy().ensure().unwrap();
+    site.arcproxy(&format!("{talk}; exit 1"));
+    let message = message(site.proxy().create());
+    assert!(message.contains("xxxthe end") && message.len() < 5000, "{} bytes", message.len());
+    site.arcproxy("yes");
+    assert!(self::message(site.proxy().create()).contains("printed without end"));
+}
+
+#[test]
+fn missing_files_are_named() {
+    let site = Site::new();
+    let missing = |name: &str, settings: ProxySettings| {
+        let text = message(Proxy::new(settings, Arc::new(FakeReader)).ensure());
+        assert!(text.starts_with(&format!("{name} /nowhere/x: No such file")), "{text}");
+    };
+    let nowhere = || PathBuf::from("/nowhere/x");
+    missing("CLIENT_CERT", ProxySettings { certificate: nowhere(), ..site.settings.clone() });
+    missing("CLIENT_KEY", ProxySettings { key: nowhere(), ..site.settings.clone() });
+    missing("ARCPROXY_PATH", ProxySettings { arcproxy: nowhere(), ..site.settings.clone() });
+
+    let settings = ProxySettings { proxy: nowhere(), ..site.settings.clone() };
+    assert_eq!(message(Proxy::new(settings, Arc::new(FakeReader)).ensure()), "there is no directory /nowhere");
+    site.write("cert", "garbage");
+    assert!(message(site.proxy().ensure()).ends_with("/cert: not whole"));
+    assert_eq!(site.runs(), 0);
+}
+
+#[test]
+fn encrypted_keys_are_refused() {
+    let site = Site::new();
+    for text in [
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n",
+    ] {
+        site.write("key", text);
+        let message = message(site.proxy().ensure());
+        assert!(message.contains("/key: the key is encrypted"), "{message}");
+    }
+    assert_eq!(site.runs(), 0);
+}
+
+#[test]
+fn an_expired_certificate_is_named() {
+    let site = Site::new();
+    site.credential("cert", "alice", -60);
+    let message = message(site.proxy().ensure());
+    assert!(message.contains("/cert: the certificate ended 6"), "{message}");
+    assert_eq!(site.runs(), 0);
+}
+
+#[test]
+fn a_certificate_that_ends_soon_does_not_mean_a_new_proxy_each_time() {
+    let site = Site::new();
+    site.credential("cert", "alice", 300);
+    let proxy = site.proxy();
+    proxy.ensure().unwrap();
+    assert!(proxy.state().warned);
+    proxy.ensure().unwrap();
+    assert_eq!(site.runs(), 1);
+    site.credential("cert", "alice", 1_000_000);
+    proxy.ensure().unwrap();
+    proxy.ensure().unwrap();
+    assert_eq!(site.runs(), 2);
+    assert!(!proxy.state().warned);
+}
+
+#[test]
+fn a_validity_within_the_threshold_means_a_new_proxy_each_time() {
+    let mut site = Site::new();
+    site.settings.validity = Duration::from_secs(60);
+    let proxy = site.proxy();
+    proxy.ensure().unwrap();
+    proxy.ensure().unwrap();
+    assert_eq!(site.runs(), 2);
+    assert!(proxy.state().warned);
+}

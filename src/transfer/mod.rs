@@ -1,0 +1,3 @@
+//! Files between a CE and this machine.
+
+pub(crate) mod outputs;
