@@ -4,15 +4,15 @@
 //! `JASMIN_ARC_CONFIG` names, or all defaults.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
 use jasmin_arc::{ArcInterface, JobStatus};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let config = std::env::args_os().nth(1).or_else(|| std::env::var_os("JASMIN_ARC_CONFIG")).map(PathBuf::from);
-    let arc = ArcInterface::new(config.as_deref())?;
+    let config = std::env::args_os().nth(1).or_else(|| std::env::var_os("JASMIN_ARC_CONFIG"));
+    let config = config.ok_or("name a configuration file, or set JASMIN_ARC_CONFIG")?;
+    let arc = ArcInterface::from_file(config)?;
 
     let job = arc.submit_job("/bin/bash", &["-c", "echo \"This job is running on $(/bin/hostname)\""], &[])?;
     println!("Submitted {job}");

@@ -5,7 +5,6 @@
 //! `JASMIN_ARC_CONFIG` names, or all defaults.
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -14,8 +13,9 @@ use jasmin_arc::{ArcInterface, JobDescription, JobId};
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args_os().skip(1);
     let number: usize = args.next().map_or(Ok(20), |number| number.to_string_lossy().parse())?;
-    let config = args.next().or_else(|| std::env::var_os("JASMIN_ARC_CONFIG")).map(PathBuf::from);
-    let arc = ArcInterface::new(config.as_deref())?;
+    let config = args.next().or_else(|| std::env::var_os("JASMIN_ARC_CONFIG"));
+    let config = config.ok_or("name a configuration file, or set JASMIN_ARC_CONFIG")?;
+    let arc = ArcInterface::from_file(config)?;
     let begun = Instant::now();
 
     let jobs: Vec<_> = (0..number)
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 
     let directory = std::env::temp_dir().join(format!("jasmin_arc-bulk-{}", std::process::id()));
-    let saved = arc.save_jobs_outputs(&ids, &directory)?;
+    let saved = arc.save_jobs_outputs_to(&ids, &directory)?;
     println!("{:7.2?}: saved their outputs in {}", begun.elapsed(), directory.display());
     let mut wrong = 0;
     for (n, saved) in saved.into_iter().enumerate() {

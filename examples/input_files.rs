@@ -5,15 +5,15 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::Duration;
 
 use jasmin_arc::{ArcInterface, JobStatus};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let config = std::env::args_os().nth(1).or_else(|| std::env::var_os("JASMIN_ARC_CONFIG")).map(PathBuf::from);
-    let arc = ArcInterface::new(config.as_deref())?;
+    let config = std::env::args_os().nth(1).or_else(|| std::env::var_os("JASMIN_ARC_CONFIG"));
+    let config = config.ok_or("name a configuration file, or set JASMIN_ARC_CONFIG")?;
+    let arc = ArcInterface::from_file(config)?;
 
     let directory = tempfile::tempdir()?;
     let (f1, f2) = (directory.path().join("f1.txt"), directory.path().join("f2.txt"));

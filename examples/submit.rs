@@ -15,8 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     if files.is_empty() {
         return Err("usage: submit FILE...".into());
     }
-    let config = std::env::var_os("JASMIN_ARC_CONFIG").map(PathBuf::from);
-    let arc = ArcInterface::new(config.as_deref())?;
+    let config = std::env::var_os("JASMIN_ARC_CONFIG").ok_or("set JASMIN_ARC_CONFIG to a configuration file")?;
+    let arc = ArcInterface::from_file(config)?;
 
     let mut failures = 0;
     let mut jobs = Vec::new();

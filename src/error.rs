@@ -15,7 +15,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// ```
 /// use jasmin_arc::{ArcInterface, Error};
 ///
-/// match ArcInterface::new(Some("/no/such/config.json".as_ref())) {
+/// match ArcInterface::from_file("/no/such/config.json") {
 ///     Err(Error::InvalidConfig { path, .. }) => assert_eq!(path.unwrap().to_str(), Some("/no/such/config.json")),
 ///     other => panic!("{other:?}"),
 /// }

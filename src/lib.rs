@@ -9,7 +9,7 @@
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     // {"ARC_SERVER": "ce.example.org", "CLIENT_KEY": "~/key.pem", "CLIENT_CERT": "~/cert.pem"}
-//!     let arc = ArcInterface::new(Some(Path::new("config.json")))?;
+//!     let arc = ArcInterface::from_file("config.json")?;
 //!
 //!     let job = arc.submit_job("/bin/bash", &["-c", "echo Running on $(hostname) > output"], &[])?;
 //!     while !arc.job_status(&job)?.is_final() {
@@ -28,7 +28,7 @@
 //! or by a [`JobDescription`], and known by its [`JobId`]. Every method for one job has a form for many, which asks the CE
 //! once for all of them: [`submit_jobs`](ArcInterface::submit_jobs), [`job_statuses`](ArcInterface::job_statuses),
 //! [`jobs`](ArcInterface::jobs), [`cancel_jobs`](ArcInterface::cancel_jobs), [`clean_jobs`](ArcInterface::clean_jobs) and
-//! [`save_jobs_outputs`](ArcInterface::save_jobs_outputs).
+//! [`save_jobs_outputs_to`](ArcInterface::save_jobs_outputs_to).
 //!
 //! Credentials, TLS and proxies are the business of NorduGrid's C++ library, which is linked. It is kept from taking over
 //! the process: signal handlers, exit codes and exit handlers stay the program's, nothing is printed, nothing asks for a
@@ -51,16 +51,16 @@ mod proxy;
 mod transfer;
 mod util;
 
-pub use config::{ConnectionConfig, Delegation, Interface};
+pub use config::{ConnectionConfig, Delegation, Protocol};
 pub use description::{
-    Bytes, InputFile, InputSource, JobDescription, Notification, NotificationState, OutputFile,
+    ByteSize, InputFile, InputSource, JobDescription, Notification, NotificationState, OutputFile,
     ParseNotificationStateError, RuntimeEnvironment,
 };
 pub use error::{Error, Result};
 pub use interface::{ArcInterface, ArcInterfaceBuilder};
 pub use job::{ARC_STATUS_MAPPING, ArcState, JobId, JobInfo, JobStatus, ParseJobStatusError};
 pub use logging::LogLevel;
-pub use matching::{Amount, Mismatch};
+pub use matching::{Mismatch, ResourceAmount};
 
 /// The Rust code in the documents is compiled with the tests.
 #[cfg(doctest)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::description::{Bytes, JobDescription, RuntimeEnvironment};
+use crate::description::{ByteSize, JobDescription, RuntimeEnvironment};
 
 /// What a CE offers, as far as it tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,17 +54,17 @@ pub(crate) fn tighter(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     one.into_iter().chain(other).min()
 }
 
-/// Something that a job asks for and the CE does not offer: see [`ArcInterface::check_job`](crate::ArcInterface::check_job).
+/// Something that a job asks for and the CE does not offer: see [`ArcInterface::mismatches`](crate::ArcInterface::mismatches).
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use jasmin_arc::{Amount, Mismatch};
+/// use jasmin_arc::{ResourceAmount, Mismatch};
 ///
 /// let queue = Mismatch::NoQueue { asked: "long".into(), offered: vec!["fork".into(), "short".into()] };
 /// assert_eq!(queue.to_string(), r#"queue "long" does not exist: there are fork, short"#);
 ///
-/// let time = |hours: u64| Amount::WallTime(Duration::from_secs(hours * 3600));
+/// let time = |hours: u64| ResourceAmount::WallTime(Duration::from_secs(hours * 3600));
 /// let time = Mismatch::TooMuch { queue: "short".into(), asked: time(48), most: time(4) };
 /// assert_eq!(time.to_string(), r#"48 h of wall time are more than the 4 h that queue "short" allows"#);
 /// ```
@@ -102,9 +102,9 @@ pub enum Mismatch {
         /// The queue.
         queue: String,
         /// What the job asks for.
-        asked: Amount,
+        asked: ResourceAmount,
         /// What it can have at most: the same variant.
-        most: Amount,
+        most: ResourceAmount,
     },
 
     /// The job asks for less than the queue is there for.
@@ -112,53 +112,53 @@ pub enum Mismatch {
         /// The queue.
         queue: String,
         /// What the job asks for.
-        asked: Amount,
+        asked: ResourceAmount,
         /// What it must ask for at least: the same variant.
-        least: Amount,
+        least: ResourceAmount,
     },
 }
 
 /// So much of something that a queue has a limit for.
 ///
 /// ```
-/// use jasmin_arc::{Amount, Bytes};
+/// use jasmin_arc::{ResourceAmount, ByteSize};
 ///
-/// assert_eq!(Amount::Slots(16).to_string(), "16 slots");
-/// assert_eq!(Amount::Memory(Bytes::gib(4)).to_string(), "4 GiB of memory");
+/// assert_eq!(ResourceAmount::Slots(16).to_string(), "16 slots");
+/// assert_eq!(ResourceAmount::Memory(ByteSize::gib(4)).to_string(), "4 GiB of memory");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Amount {
+pub enum ResourceAmount {
     /// The time from the job's start to its end.
     WallTime(Duration),
     /// The CPU time of all of the job's processes together.
     CpuTime(Duration),
     /// The main memory in each slot.
-    Memory(Bytes),
+    Memory(ByteSize),
     /// The virtual memory in each slot.
-    VirtualMemory(Bytes),
+    VirtualMemory(ByteSize),
     /// The disk space of the job.
-    Disk(Bytes),
+    Disk(ByteSize),
     /// Slots of the job.
     Slots(u64),
 }
 
-impl Amount {
+impl ResourceAmount {
     fn kind(&self) -> &'static str {
         match self {
-            Amount::WallTime(_) => " of wall time",
-            Amount::CpuTime(_) => " of CPU time",
-            Amount::Memory(_) => " of memory",
-            Amount::VirtualMemory(_) => " of virtual memory",
-            Amount::Disk(_) => " of disk space",
-            Amount::Slots(_) => " slots",
+            ResourceAmount::WallTime(_) => " of wall time",
+            ResourceAmount::CpuTime(_) => " of CPU time",
+            ResourceAmount::Memory(_) => " of memory",
+            ResourceAmount::VirtualMemory(_) => " of virtual memory",
+            ResourceAmount::Disk(_) => " of disk space",
+            ResourceAmount::Slots(_) => " slots",
         }
     }
 
     fn size(&self) -> String {
         match self {
-            Amount::WallTime(time) | Amount::CpuTime(time) => {
+            ResourceAmount::WallTime(time) | ResourceAmount::CpuTime(time) => {
                 let seconds = time.as_secs();
                 // No days: limits are "48 h" to those who set them and to those who ask for them.
                 let units = [(3600, "h"), (60, "min")];
@@ -167,13 +167,15 @@ impl Amount {
                     None => format!("{seconds} s"),
                 }
             }
-            Amount::Memory(size) | Amount::VirtualMemory(size) | Amount::Disk(size) => size.to_string(),
-            Amount::Slots(slots) => slots.to_string(),
+            ResourceAmount::Memory(size) | ResourceAmount::VirtualMemory(size) | ResourceAmount::Disk(size) => {
+                size.to_string()
+            }
+            ResourceAmount::Slots(slots) => slots.to_string(),
         }
     }
 }
 
-impl fmt::Display for Amount {
+impl fmt::Display for ResourceAmount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{}", self.size(), self.kind())
     }
@@ -258,32 +260,33 @@ fn faults(job: &JobDescription, queue: &Queue) -> Vec<Mismatch> {
     let most_cpu_time = tighter(in_all_slots(queue.most_cpu_time), queue.most_total_cpu_time);
     let disk = queue.disk.map(|gib| gib.saturating_mul(1024));
     let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
-    let mib = |size: Option<Bytes>| size.map(Bytes::in_mib);
-    fn time(kind: fn(Duration) -> Amount) -> impl Fn(u64) -> Amount {
+    let mib = |size: Option<ByteSize>| size.map(ByteSize::in_mib);
+    fn time(kind: fn(Duration) -> ResourceAmount) -> impl Fn(u64) -> ResourceAmount {
         move |seconds| kind(Duration::from_secs(seconds))
     }
-    fn size(kind: fn(Bytes) -> Amount) -> impl Fn(u64) -> Amount {
-        move |mib| kind(Bytes::mib(mib))
+    fn size(kind: fn(ByteSize) -> ResourceAmount) -> impl Fn(u64) -> ResourceAmount {
+        move |mib| kind(ByteSize::mib(mib))
     }
-    let mut check = |asked: Option<u64>, least: Option<u64>, most: Option<u64>, amount: &dyn Fn(u64) -> Amount| {
-        let Some(asked) = asked else { return };
-        let queue = queue.name.clone();
-        match (least, most) {
-            (_, Some(most)) if asked > most => {
-                faults.push(Mismatch::TooMuch { queue, asked: amount(asked), most: amount(most) });
+    let mut check =
+        |asked: Option<u64>, least: Option<u64>, most: Option<u64>, amount: &dyn Fn(u64) -> ResourceAmount| {
+            let Some(asked) = asked else { return };
+            let queue = queue.name.clone();
+            match (least, most) {
+                (_, Some(most)) if asked > most => {
+                    faults.push(Mismatch::TooMuch { queue, asked: amount(asked), most: amount(most) });
+                }
+                (Some(least), _) if asked < least => {
+                    faults.push(Mismatch::TooLittle { queue, asked: amount(asked), least: amount(least) });
+                }
+                _ => {}
             }
-            (Some(least), _) if asked < least => {
-                faults.push(Mismatch::TooLittle { queue, asked: amount(asked), least: amount(least) });
-            }
-            _ => {}
-        }
-    };
-    check(seconds(job.wall_time()), queue.least_wall_time, queue.most_wall_time, &time(Amount::WallTime));
-    check(seconds(job.cpu_time()), in_all_slots(queue.least_cpu_time), most_cpu_time, &time(Amount::CpuTime));
-    check(mib(job.memory()), None, queue.memory, &size(Amount::Memory));
-    check(mib(job.virtual_memory()), None, queue.virtual_memory, &size(Amount::VirtualMemory));
-    check(mib(job.disk()), None, disk, &size(Amount::Disk));
-    check(Some(slots), None, queue.slots, &Amount::Slots);
+        };
+    check(seconds(job.wall_time()), queue.least_wall_time, queue.most_wall_time, &time(ResourceAmount::WallTime));
+    check(seconds(job.cpu_time()), in_all_slots(queue.least_cpu_time), most_cpu_time, &time(ResourceAmount::CpuTime));
+    check(mib(job.memory()), None, queue.memory, &size(ResourceAmount::Memory));
+    check(mib(job.virtual_memory()), None, queue.virtual_memory, &size(ResourceAmount::VirtualMemory));
+    check(mib(job.disk()), None, disk, &size(ResourceAmount::Disk));
+    check(Some(slots), None, queue.slots, &ResourceAmount::Slots);
     faults
 }
 
@@ -339,9 +342,9 @@ mod tests {
             .with_queue("any")
             .with_wall_time(hours(10_000))
             .with_cpu_time(hours(10_000))
-            .with_memory(Bytes::gib(10_000))
-            .with_virtual_memory(Bytes::gib(10_000))
-            .with_disk(Bytes::gib(10_000))
+            .with_memory(ByteSize::gib(10_000))
+            .with_virtual_memory(ByteSize::gib(10_000))
+            .with_disk(ByteSize::gib(10_000))
             .with_slots(10_000)
             .with_exclusive(true);
         check(&greedy, &[queue("any")], &[]);
@@ -360,22 +363,22 @@ mod tests {
         let at_most = job()
             .with_wall_time(hours(4))
             .with_cpu_time(hours(2))
-            .with_memory(Bytes::gib(2))
-            .with_virtual_memory(Bytes::gib(4))
-            .with_disk(Bytes::gib(100));
+            .with_memory(ByteSize::gib(2))
+            .with_virtual_memory(ByteSize::gib(4))
+            .with_disk(ByteSize::gib(100));
         check(&at_most, &[short()], &[]);
         let at_least = job().with_wall_time(Duration::from_secs(60)).with_cpu_time(Duration::from_secs(30));
         check(&at_least, &[short()], &[]);
         check(&job().with_slots(8), &[short()], &[]);
-        let more = |size: Bytes| Bytes::new(size.get() + 1);
+        let more = |size: ByteSize| ByteSize::new(size.get() + 1);
         for (job, expected) in [
             (job().with_wall_time(Duration::from_secs(14_401)), "14401 s of wall time are more than the 4 h"),
             (job().with_wall_time(Duration::from_secs(59)), "59 s of wall time are less than the 1 min"),
             (job().with_cpu_time(Duration::from_secs(7_201)), "7201 s of CPU time are more than the 2 h"),
             (job().with_cpu_time(Duration::from_secs(29)), "29 s of CPU time are less than the 30 s"),
-            (job().with_memory(more(Bytes::gib(2))), "2049 MiB of memory are more than the 2 GiB"),
-            (job().with_virtual_memory(more(Bytes::gib(4))), "4097 MiB of virtual memory are more than the 4 GiB"),
-            (job().with_disk(more(Bytes::gib(100))), "102401 MiB of disk space are more than the 100 GiB"),
+            (job().with_memory(more(ByteSize::gib(2))), "2049 MiB of memory are more than the 2 GiB"),
+            (job().with_virtual_memory(more(ByteSize::gib(4))), "4097 MiB of virtual memory are more than the 4 GiB"),
+            (job().with_disk(more(ByteSize::gib(100))), "102401 MiB of disk space are more than the 100 GiB"),
             (job().with_slots(9), "9 slots are more than the 8"),
         ] {
             let end = if expected.contains("less") { "is for" } else { "allows" };
@@ -415,7 +418,7 @@ mod tests {
         // The same queue, published for two virtual organisations.
         let twice = [short(), Queue { slots: Some(16), ..short() }];
         check(&job().with_queue("short").with_slots(16), &twice, &[]);
-        let large = job().with_memory(Bytes::gib(3));
+        let large = job().with_memory(ByteSize::gib(3));
         check(&large, &twice, &[r#"3 GiB of memory are more than the 2 GiB that queue "short" allows"#]);
     }
 

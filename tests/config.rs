@@ -11,7 +11,7 @@ fn a_file_that_is_no_json_is_refused() {
         ["this is not valid JSON!", "", "[]", "{\"CLIENT_KEY\": \"/tmp/key\"", "\"text\"", "{\"ARC_SERVER\": 5}"]
     {
         std::fs::write(file.path(), text).unwrap();
-        match ArcInterface::new(Some(file.path())) {
+        match ArcInterface::from_file(file.path()) {
             Err(Error::InvalidConfig { path, .. }) => assert_eq!(path.as_deref(), Some(file.path())),
             other => panic!("{text}: {other:?}"),
         }
@@ -21,7 +21,7 @@ fn a_file_that_is_no_json_is_refused() {
 #[test]
 fn a_file_that_is_not_there_is_refused() {
     let missing = Path::new("/no/such/config.json");
-    let error = ArcInterface::new(Some(missing)).unwrap_err();
+    let error = ArcInterface::from_file(missing).unwrap_err();
     assert!(matches!(error, Error::InvalidConfig { .. }), "{error:?}");
     assert!(error.to_string().contains("/no/such/config.json"), "{error}");
 }
@@ -30,8 +30,8 @@ fn a_file_that_is_not_there_is_refused() {
 fn what_the_file_leaves_out_has_a_default() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "{\"CLIENT_KEY\": \"/tmp/key\"}").unwrap();
-    let from_file = ArcInterface::new(Some(file.path())).unwrap();
-    let defaults = ArcInterface::new(None).unwrap();
+    let from_file = ArcInterface::from_file(file.path()).unwrap();
+    let defaults = ArcInterface::builder().build().unwrap();
     assert_eq!(from_file.config().client_key(), Path::new("/tmp/key"));
     assert_eq!(from_file.config().arc_server(), defaults.config().arc_server());
 }

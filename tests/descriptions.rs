@@ -14,7 +14,7 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant, SystemTime};
 
 use common::{Outputs, PATIENCE, Site, eventually};
-use jasmin_arc::{Bytes, Error, InputFile, JobDescription, JobId, JobStatus, NotificationState, RuntimeEnvironment};
+use jasmin_arc::{ByteSize, Error, InputFile, JobDescription, JobId, JobStatus, NotificationState, RuntimeEnvironment};
 
 /// Submits jobs together.
 fn submitted(site: &Site, jobs: &[JobDescription]) -> Vec<JobId> {
@@ -215,12 +215,12 @@ fn inputs_of_all_kinds_arrive() {
         .with_input_bytes("empty", "")
         .with_input_bytes("bytes", &binary)
         .with_input_bytes(odd, &megabyte)
-        .with_input(InputFile::bytes("program", program).executable())
+        .with_input(InputFile::bytes("program", program).with_executable(true))
         .with_input_directory(&tree)
         .with_output_file("/");
     let inside = JobDescription::new("renamed/bin/run")
         .with_arg("three")
-        .with_input(InputFile::directory(&tree).named("renamed"));
+        .with_input(InputFile::directory(&tree).with_name("renamed"));
     let memory = JobDescription::new("program").with_arg("four").with_input_bytes("program", program);
     let outputs = run(&site, &[inputs, inside, memory]);
 
@@ -332,8 +332,8 @@ fn the_ce_fetches_inputs_from_urls() {
     ]);
     let fetching = shell("./run it; test ! -x data.bin")
         .with_input_url(server.at("/in/data.bin"))
-        .with_input(InputFile::url(server.at("/in/other?x=1&y=2")).named("sub dir/named"))
-        .with_input(InputFile::url(server.at("/in/run")).executable())
+        .with_input(InputFile::url(server.at("/in/other?x=1&y=2")).with_name("sub dir/named"))
+        .with_input(InputFile::url(server.at("/in/run")).with_executable(true))
         .with_input_bytes("local", "both")
         .with_output_file("/");
     let main = JobDescription::new("main").with_arg("itself").with_input_url(server.at("/main"));
@@ -449,9 +449,9 @@ fn what_a_job_needs_is_in_the_records_of_the_ce() {
         .with_annotation(" second ")
         .with_wall_time(Duration::from_secs(1234))
         .with_cpu_time(Duration::from_secs(2345))
-        .with_memory(Bytes::mib(111))
-        .with_virtual_memory(Bytes::mib(222))
-        .with_disk(Bytes::mib(333))
+        .with_memory(ByteSize::mib(111))
+        .with_virtual_memory(ByteSize::mib(222))
+        .with_disk(ByteSize::mib(333))
         .with_slots(4)
         .with_slots_per_host(2)
         .with_processes_per_slot(3)

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-use jasmin_arc::{Bytes, Error, InputFile, JobDescription, NotificationState, RuntimeEnvironment};
+use jasmin_arc::{ByteSize, Error, InputFile, JobDescription, NotificationState, RuntimeEnvironment};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -97,7 +97,7 @@ proptest! {
     #[test]
     #[ignore = "needs xmllint"]
     fn a_url_is_refused_or_makes_a_valid_document(url in "[a-z]{1,2}://[a-z0-9:;@%/?#|\\[\\]é^=&.-]{1,12}") {
-        let job = JobDescription::new("/bin/true").with_input(InputFile::url(&url).named("a"));
+        let job = JobDescription::new("/bin/true").with_input(InputFile::url(&url).with_name("a"));
         let job = job.with_output_file_to("b", &url);
         match job.to_jsdl() {
             Ok(jsdl) => validate_both(&jsdl),
@@ -135,10 +135,10 @@ fn everything() -> JobDescription {
         .with_stdin("model/grid")
         .with_stdout("output")
         .with_stderr("output")
-        .with_input(InputFile::file("/home/me/a").named("bin/run").executable())
+        .with_input(InputFile::file("/home/me/a").with_name("bin/run").with_executable(true))
         .with_input_file("/data/b.nc")
         .with_input_directory("/home/me/model")
-        .with_input(InputFile::directory("/").named("all"))
+        .with_input(InputFile::directory("/").with_name("all"))
         .with_input_url("gsiftp://example.org:2811;threads=5;cache=no/c;d")
         .with_output_file("map.png")
         .with_output_file("map.png")
@@ -147,9 +147,9 @@ fn everything() -> JobDescription {
         .with_output_file_to("map.png", "https://example.org/maps?a=1&b=2")
         .with_wall_time(Duration::from_secs(1))
         .with_cpu_time(Duration::from_secs(i32::MAX as u64))
-        .with_memory(Bytes::new(1))
-        .with_virtual_memory(Bytes::new(9_007_199_254_740_993 / 8))
-        .with_disk(Bytes::mib(i32::MAX as u64))
+        .with_memory(ByteSize::new(1))
+        .with_virtual_memory(ByteSize::new(9_007_199_254_740_993 / 8))
+        .with_disk(ByteSize::mib(i32::MAX as u64))
         .with_slots(8)
         .with_slots_per_host(4)
         .with_threads_per_process(2)
@@ -177,7 +177,7 @@ fn description() -> impl Strategy<Value = JobDescription> {
     let files = (vec(input(), 0..6), vec(output(), 0..6));
     let most = i32::MAX as u32;
     let time = move || prop::option::of((1..=u64::from(most)).prop_map(Duration::from_secs));
-    let size = move || prop::option::of((1..=u64::from(most) << 20).prop_map(Bytes::new));
+    let size = move || prop::option::of((1..=u64::from(most) << 20).prop_map(ByteSize::new));
     let amounts = (time(), time(), time(), size(), size(), size());
     let count = move || prop::option::of(1..=most);
     let slots = prop::option::of((1..99_u32, prop::option::of(1..99_u32), count()));
@@ -208,8 +208,8 @@ fn description() -> impl Strategy<Value = JobDescription> {
                         1 => InputFile::directory(directory),
                         _ => InputFile::url(if is_named { format!("{url}x?y=z") } else { format!("{url}i{n}") }),
                     };
-                    let input = if is_named { input.named(format!("i{n}/{own}")) } else { input };
-                    job = job.with_input(if is_executable { input.executable() } else { input });
+                    let input = if is_named { input.with_name(format!("i{n}/{own}")) } else { input };
+                    job = job.with_input(input.with_executable(is_executable));
                     let own = job.inputs()[n].name().unwrap().to_owned();
                     if n == 0
                         && kind != 1
@@ -344,7 +344,7 @@ fn what_jsdl_cannot_say_is_refused_by_name() {
         (job().with_output_list("made"), "that outputs are listed in a file (\"@made\")"),
         (job().with_input_bytes("a", "x"), "the bytes of the input file \"a\""),
         (job().with_input_file("/a/b/"), "/a/b/ ends in a slash"),
-        (job().with_input(InputFile::url("root://h/%zz").named("a")), "\"root://h/%zz\" is not a URI"),
+        (job().with_input(InputFile::url("root://h/%zz").with_name("a")), "\"root://h/%zz\" is not a URI"),
         (job().with_output_file_to("a", "https://h:x/"), "the port in the URL \"https://h:x/\""),
     ] {
         let error = job.to_jsdl().unwrap_err();
@@ -357,16 +357,16 @@ fn what_jsdl_cannot_say_is_refused_by_name() {
 fn local_executables_and_inputs_are_uploaded() {
     let read = |job: JobDescription| JobDescription::from_jsdl(&job.to_jsdl().unwrap()).unwrap();
     let job = read(JobDescription::new("run.sh"));
-    assert_eq!(job, JobDescription::new("run.sh").with_input(InputFile::file("run.sh").executable()));
+    assert_eq!(job, JobDescription::new("run.sh").with_input(InputFile::file("run.sh").with_executable(true)));
     let job = read(JobDescription::new("./bin/run.sh"));
-    let file = InputFile::file("bin/run.sh").named("bin/run.sh").executable();
+    let file = InputFile::file("bin/run.sh").with_name("bin/run.sh").with_executable(true);
     assert_eq!(job, JobDescription::new("./bin/run.sh").with_input(file));
     let own = JobDescription::new("./run.sh").with_input_file("/a/run.sh");
     assert_eq!(read(own.clone()), own);
 
     let jsdl = document("", "<p:Input>data/in</p:Input>", "");
     let job = JobDescription::from_jsdl(&jsdl).unwrap();
-    assert_eq!(job.inputs(), [InputFile::file("data/in").named("data/in")]);
+    assert_eq!(job.inputs(), [InputFile::file("data/in").with_name("data/in")]);
     assert_eq!(job.stdin(), Some("data/in"));
 }
 
@@ -416,7 +416,7 @@ fn amounts_are_one_whole_number() {
         "<UpperBoundedRange>2048</UpperBoundedRange><LowerBoundedRange>2048.0</LowerBoundedRange>",
         "<a:Max>2048</a:Max><UpperBoundedRange>2048</UpperBoundedRange>",
     ] {
-        reads(&memory(inside), |job| job.with_memory(Bytes::kib(2)));
+        reads(&memory(inside), |job| job.with_memory(ByteSize::kib(2)));
     }
     let path = "JobDescription/Resources/IndividualPhysicalMemory";
     for (inside, why) in [
@@ -451,8 +451,8 @@ fn the_same_may_be_said_twice_only_if_it_is_the_same() {
     };
     type Set = fn(JobDescription) -> JobDescription;
     let cases: [(&str, &str, Set); 3] = [
-        ("IndividualPhysicalMemory", "MemoryLimit", |job| job.with_memory(Bytes::new(60))),
-        ("IndividualVirtualMemory", "VirtualMemoryLimit", |job| job.with_virtual_memory(Bytes::new(60))),
+        ("IndividualPhysicalMemory", "MemoryLimit", |job| job.with_memory(ByteSize::new(60))),
+        ("IndividualVirtualMemory", "VirtualMemoryLimit", |job| job.with_virtual_memory(ByteSize::new(60))),
         ("TotalCPUTime", "CPUTimeLimit", |job| job.with_cpu_time(Duration::from_secs(60))),
     ];
     for (name, limit, set) in cases {
@@ -467,7 +467,7 @@ fn the_same_may_be_said_twice_only_if_it_is_the_same() {
         "<FileSystem name='x'><DiskSpace><LowerBoundedRange>1</LowerBoundedRange></DiskSpace></FileSystem>",
         "<a:DiskSpaceRequirement><a:DiskSpace><a:Max>1</a:Max></a:DiskSpace></a:DiskSpaceRequirement>",
     ] {
-        reads(&resources(inside), |job| job.with_disk(Bytes::new(1)));
+        reads(&resources(inside), |job| job.with_disk(ByteSize::new(1)));
         if !inside.starts_with("<Total") {
             fails(
                 &resources(&format!("<TotalDiskSpace><Exact>2</Exact></TotalDiskSpace>{inside}")),
@@ -580,11 +580,11 @@ fn files_are_staged() {
     reads(&staging(local), |job| job.with_input_file_as("/d/a b", "a"));
     reads(&staging("<Source><URI>file://localhost/d/a/</URI></Source>"), |job| job.with_input_directory("/d/a"));
     reads(&staging(&format!("{local}<a:IsExecutable>true</a:IsExecutable>")), |job| {
-        job.with_input(InputFile::file("/d/a b").named("a").executable())
+        job.with_input(InputFile::file("/d/a b").with_name("a").with_executable(true))
     });
     let options = "<a:URIOption>threads=5</a:URIOption><a:URIOption>cache=no</a:URIOption>";
     reads(&staging(&format!("<Source>{url}{options}</Source>")), |job| {
-        job.with_input(InputFile::url("https://h;threads=5;cache=no/b").named("a"))
+        job.with_input(InputFile::url("https://h;threads=5;cache=no/b").with_name("a"))
     });
     // All at once.
     reads(&staging(&format!("{kept}{local}<Target>{url}</Target><CreationFlag>append</CreationFlag>")), |job| {
@@ -811,7 +811,7 @@ fn the_example_of_the_standard_is_read() {
         .with_stdin("input.dat")
         .with_stdout("output1.png")
         .without_stderr()
-        .with_memory(Bytes::mib(2))
+        .with_memory(ByteSize::mib(2))
         .with_slots(1)
         .with_input_url("http://foo.bar.com/~me/control.txt")
         .with_input_url("http://foo.bar.com/~me/input.dat")
@@ -859,7 +859,7 @@ fn the_fragments_of_the_standard_are_read_or_named() {
     }
     reads(&resources("<ExclusiveExecution>true</ExclusiveExecution>"), |job| job.with_exclusive(true));
     let space = "<FileSystem name='TMP'><DiskSpace><LowerBoundedRange>10737418240.0</LowerBoundedRange></DiskSpace></FileSystem>";
-    reads(&resources(space), |job| job.with_disk(Bytes::gib(10)));
+    reads(&resources(space), |job| job.with_disk(ByteSize::gib(10)));
     reads(&resources("<TotalCPUTime><Exact>600.0</Exact></TotalCPUTime>"), |job| {
         job.with_cpu_time(Duration::from_secs(600))
     });
@@ -881,7 +881,7 @@ fn what_arc_tested_is_read_or_named() {
     fails(&posix, "POSIXApplication/ProcessCountLimit is not supported, but where it repeats NumberOfSlots");
     reads(&posix.replace("<p:ProcessCountLimit>2</p:ProcessCountLimit>", ""), |job| {
         let job = command(job).with_wall_time(Duration::from_secs(50)).with_cpu_time(Duration::from_secs(110));
-        job.with_memory(Bytes::mib(100)).with_virtual_memory(Bytes::mib(500))
+        job.with_memory(ByteSize::mib(100)).with_virtual_memory(ByteSize::mib(500))
     });
 
     let profile = |posix: String| {
@@ -901,7 +901,7 @@ fn what_arc_tested_is_read_or_named() {
     );
 
     let space = "<FileSystem><DiskSpace><LowerBoundedRange>128974848</LowerBoundedRange></DiskSpace></FileSystem>";
-    reads(&resources(space), |job| job.with_disk(Bytes::mib(123)));
+    reads(&resources(space), |job| job.with_disk(ByteSize::mib(123)));
 
     let input = "<DataStaging><FileName>test.file</FileName><Source><URI>gsiftp://example.com/test.file</URI>\
         <URIOption>threads=5</URIOption></Source></DataStaging>";
@@ -982,8 +982,8 @@ fn what_arc_wrote_is_read() {
         .with_notification("a@b", [NotificationState::Finished])
         .with_wall_time(Duration::from_secs(60))
         .with_cpu_time(Duration::from_secs(50))
-        .with_memory(Bytes::mib(1))
-        .with_disk(Bytes::mib(2))
+        .with_memory(ByteSize::mib(1))
+        .with_disk(ByteSize::mib(2))
         .with_life_time(Duration::from_secs(86_400))
         .with_slots(8)
         .with_slots_per_host(4)
@@ -992,7 +992,7 @@ fn what_arc_wrote_is_read() {
         .with_queue("q")
         .with_runtime_environment(RuntimeEnvironment::new("A-1"))
         .with_runtime_environment(RuntimeEnvironment::new("B"))
-        .with_input(InputFile::file("run.sh").executable())
+        .with_input(InputFile::file("run.sh").with_executable(true))
         .with_output_file("out");
     assert_eq!(JobDescription::from_jsdl(&jsdl).unwrap(), expected);
 }

@@ -6,7 +6,7 @@ use std::env;
 use std::time::Duration;
 
 use common::Site;
-use jasmin_arc::{Amount, Bytes, Error, JobDescription, Mismatch, RuntimeEnvironment};
+use jasmin_arc::{ByteSize, Error, JobDescription, Mismatch, ResourceAmount, RuntimeEnvironment};
 use serde_json::json;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -23,14 +23,14 @@ fn with(runtime: &str) -> JobDescription {
 #[ignore = "needs an ARC-CE"]
 fn a_job_that_asks_for_nothing_special_fits() {
     let site = Site::new();
-    assert_eq!(site.arc.check_job(&job()).unwrap(), []);
+    assert_eq!(site.arc.mismatches(&job()).unwrap(), []);
     let modest = job()
         .with_slots(1)
         .with_wall_time(Duration::from_secs(600))
         .with_cpu_time(Duration::from_secs(600))
-        .with_memory(Bytes::mib(10))
-        .with_disk(Bytes::mib(1));
-    assert_eq!(site.arc.check_job(&modest).unwrap(), []);
+        .with_memory(ByteSize::mib(10))
+        .with_disk(ByteSize::mib(1));
+    assert_eq!(site.arc.mismatches(&modest).unwrap(), []);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_job_that_asks_for_nothing_special_fits() {
 fn what_no_ce_has_is_told() {
     let site = Site::new();
     let job = with("NO/SUCH-1.0").with_queue("no such queue");
-    let found = site.arc.check_job(&job).unwrap();
+    let found = site.arc.mismatches(&job).unwrap();
     let runtime = Mismatch::NoRuntimeEnvironment { asked: "NO/SUCH-1.0".into(), offered: Vec::new() };
     assert!(
         matches!(&found[..], [first, Mismatch::NoQueue { asked, offered }]
@@ -46,11 +46,11 @@ fn what_no_ce_has_is_told() {
         "{found:?}"
     );
 
-    let invalid = site.arc.check_job(&with("")).unwrap_err();
+    let invalid = site.arc.mismatches(&with("")).unwrap_err();
     assert!(matches!(invalid, Error::InvalidJobDescription { .. }), "{invalid:?}");
 
     let (interface, away) = (site.arc.config().interface(), "localhost:1/arex");
-    let away = site.another(json!({"ARC_SERVER": away})).check_job(&job).unwrap_err();
+    let away = site.another(json!({"ARC_SERVER": away})).mismatches(&job).unwrap_err();
     let expected = if site.is_rest() {
         matches!(away, Error::Connection { .. })
     } else {
@@ -67,15 +67,15 @@ fn the_testbed_is_known_in_detail() {
         return;
     }
     let site = Site::new();
-    let check = |job: &JobDescription| site.arc.check_job(job).unwrap();
+    let check = |job: &JobDescription| site.arc.mismatches(job).unwrap();
     let fitting = job()
         .with_queue("fork")
         .with_slots(1)
         .with_wall_time(7 * DAY)
         .with_cpu_time(100 * DAY)
-        .with_memory(Bytes::gib(100))
-        .with_virtual_memory(Bytes::gib(100))
-        .with_disk(Bytes::mib(100))
+        .with_memory(ByteSize::gib(100))
+        .with_virtual_memory(ByteSize::gib(100))
+        .with_disk(ByteSize::mib(100))
         .with_exclusive(true)
         .with_runtime_environment(RuntimeEnvironment::new("ENV/PROXY").with_option("x"))
         .with_runtime_environment(RuntimeEnvironment::new("TESTS/GREETING-1.2"));
@@ -92,14 +92,14 @@ fn the_testbed_is_known_in_detail() {
         let expected = Mismatch::NoRuntimeEnvironment { asked: asked.into(), offered: vec![offered.into()] };
         assert_eq!(check(&with(asked)), [expected]);
     }
-    let (asked, most) = (Amount::WallTime(8 * DAY), Amount::WallTime(7 * DAY));
+    let (asked, most) = (ResourceAmount::WallTime(8 * DAY), ResourceAmount::WallTime(7 * DAY));
     assert_eq!(check(&job().with_wall_time(8 * DAY)), [Mismatch::TooMuch { queue: "fork".into(), asked, most }]);
-    let found = check(&job().with_slots(1_000_000).with_disk(Bytes::gib(1 << 20)));
+    let found = check(&job().with_slots(1_000_000).with_disk(ByteSize::gib(1 << 20)));
     assert!(
         matches!(&found[..], [
-            Mismatch::TooMuch { asked: Amount::Disk(_), most: Amount::Disk(disk), .. },
-            Mismatch::TooMuch { asked: Amount::Slots(1_000_000), most: Amount::Slots(slots), .. },
-        ] if *disk >= Bytes::gib(1) && *slots >= 1),
+            Mismatch::TooMuch { asked: ResourceAmount::Disk(_), most: ResourceAmount::Disk(disk), .. },
+            Mismatch::TooMuch { asked: ResourceAmount::Slots(1_000_000), most: ResourceAmount::Slots(slots), .. },
+        ] if *disk >= ByteSize::gib(1) && *slots >= 1),
         "{found:?}"
     );
 }

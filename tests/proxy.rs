@@ -161,7 +161,7 @@ fn threads_make_one_between_them() {
 fn processes_make_one_between_them() {
     if is_child() {
         let config = std::env::var_os("JASMIN_ARC_TEST_PROXY_CONFIG").unwrap();
-        let arc = ArcInterface::new(Some(Path::new(&config))).unwrap();
+        let arc = ArcInterface::from_file(Path::new(&config)).unwrap();
         use_proxy(&arc).unwrap();
         println!("inode {}", fs::metadata(arc.config().proxy_file()).unwrap().ino());
         return;

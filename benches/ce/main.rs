@@ -109,7 +109,7 @@ fn submit(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
 
 fn status(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
     progress("status: waiting until the CE itself says that all have ended");
-    let ids = ce::all(ce.arc.submit_jobs(&vec![ce::job(); 1000])?)?;
+    let ids = ce::all(ce.arc.submit_jobs(vec![ce::job(); 1000])?)?;
     ce.action("kill", &ids)?;
     ce.settle()?;
     ce.wait_until_published(&ids)?;
@@ -189,7 +189,7 @@ fn fetch(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
     // With standard output and error that is twelve.
     let script = "mkdir out && cd out && head -c 10240 /dev/zero | split -b 1024";
     let job = JobDescription::new("/bin/sh").with_args(["-c", script]).with_output_file("out");
-    let ids = ce::all(ce.arc.submit_jobs(&vec![job; count])?)?;
+    let ids = ce::all(ce.arc.submit_jobs(vec![job; count])?)?;
     ce.settle()?;
     let [ours, raw] = compare(
         ce,
@@ -197,7 +197,7 @@ fn fetch(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
         |ce| {
             let directory = tempfile::tempdir_in(ce.files.path())?;
             let begun = Instant::now();
-            ce::all(ce.arc.save_jobs_outputs(&ids, directory.path())?)?;
+            ce::all(ce.arc.save_jobs_outputs_to(&ids, directory.path())?)?;
             Ok(begun.elapsed())
         },
         |ce| {

@@ -72,7 +72,7 @@ fn round(arc: &ArcInterface) -> Outcome<()> {
     all(arc.jobs(&ids)?)?;
     all(arc.cancel_jobs(&ids[2..])?)?;
     wait(arc, &ids)?;
-    all(arc.save_jobs_outputs(&ids, directory.path())?)?;
+    all(arc.save_jobs_outputs_to(&ids, directory.path())?)?;
     arc.save_job_outputs(&ids[1])?.map(std::fs::remove_dir_all).transpose()?;
     all(arc.clean_jobs(&ids)?)?;
     Ok(())

@@ -61,7 +61,7 @@ pub(crate) fn has_ended(ce: &Ce, id: &JobId) -> Outcome<bool> {
 
 pub(crate) fn cancel(ce: &mut Ce, count: usize) -> Outcome<Duration> {
     let job = JobDescription::new("/bin/sleep").with_arg("600");
-    let ids = ce::all(ce.arc.submit_jobs(&vec![job; count])?)?;
+    let ids = ce::all(ce.arc.submit_jobs(vec![job; count])?)?;
     let (_, time) = run(ce, "arckill", &with_ids(&["-k"], &ids))?;
     ce.remove(&ids)?;
     Ok(time)

@@ -122,7 +122,7 @@ pub(crate) fn upload_here(file: &str) -> Outcome<()> {
 pub(crate) fn download_here(job: &str, directory: &str) -> Outcome<()> {
     let (_, arc) = ce::connect()?;
     let begun = Instant::now();
-    ce::all(arc.save_jobs_outputs(&[job.into()], Path::new(directory))?)?;
+    ce::all(arc.save_jobs_outputs_to(&[job.into()], Path::new(directory))?)?;
     report(begun, "-")
 }
 

@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd;
 
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
-use crate::config::Interface;
+use crate::config::Protocol;
 use crate::config::endpoint::Endpoint;
 use crate::description::formats::PreparedJob;
 use crate::description::{Content, invalid, is_below};
@@ -37,15 +37,15 @@ pub(crate) struct PluginBackend {
 }
 
 impl PluginBackend {
-    pub(crate) fn new(endpoint: Endpoint, interface: Interface, settings: &SessionSettings) -> Result<PluginBackend> {
+    pub(crate) fn new(endpoint: Endpoint, interface: Protocol, settings: &SessionSettings) -> Result<PluginBackend> {
         let names = match interface {
             // The REST interface has a backend of its own; what does not have it is an old CE.
-            Interface::Auto | Interface::ArcRest | Interface::EmiEs => Names {
+            Protocol::Auto | Protocol::ArcRest | Protocol::EmiEs => Names {
                 information: "org.ogf.glue.emies.resourceinfo",
                 submission: "org.ogf.glue.emies.activitycreation",
                 management: "org.ogf.glue.emies.activitymanagement",
             },
-            Interface::Internal => Names {
+            Protocol::Internal => Names {
                 information: "org.nordugrid.internal",
                 submission: "org.nordugrid.internal",
                 management: "org.nordugrid.internal",

@@ -31,7 +31,7 @@ use crate::logging::{self, LogLevel};
 /// | `PROXY_RENEWAL_THRESHOLD` | `10`                              | seconds left at which a proxy is renewed     |
 /// | `JOBS_INFO_FILE`          | `~/.arc/jobs.dat`                 | ARC's list of submitted jobs                 |
 /// | `OUTPUT_FILE`             | `output`                          | file or directory fetched as a job's output  |
-/// | `INTERFACE`               | `auto`                            | see [`Interface`]                            |
+/// | `INTERFACE`               | `auto`                            | see [`Protocol`]                            |
 /// | `DELEGATION`              | `auto`                            | see [`Delegation`]                           |
 ///
 /// A path that is `~` or begins with `~/` is taken from the home directory. What was given is kept as it was given, so
@@ -89,7 +89,7 @@ pub struct ConnectionConfig {
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     output_file: Option<String>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    interface: Option<Interface>,
+    interface: Option<Protocol>,
     #[serde(deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     delegation: Option<Delegation>,
 }
@@ -466,11 +466,11 @@ impl ConnectionConfig {
     /// `INTERFACE`: how to speak to the CE.
     ///
     /// ```
-    /// use jasmin_arc::{ConnectionConfig, Interface};
+    /// use jasmin_arc::{ConnectionConfig, Protocol};
     ///
-    /// assert_eq!(ConnectionConfig::default().interface(), Interface::Auto);
+    /// assert_eq!(ConnectionConfig::default().interface(), Protocol::Auto);
     /// ```
-    pub fn interface(&self) -> Interface {
+    pub fn interface(&self) -> Protocol {
         self.interface.unwrap_or_default()
     }
 
@@ -648,12 +648,12 @@ impl ConnectionConfig {
     /// Sets `INTERFACE`.
     ///
     /// ```
-    /// use jasmin_arc::{ConnectionConfig, Interface};
+    /// use jasmin_arc::{ConnectionConfig, Protocol};
     ///
-    /// let config = ConnectionConfig::default().with_interface(Interface::ArcRest);
-    /// assert_eq!(config.interface(), Interface::ArcRest);
+    /// let config = ConnectionConfig::default().with_interface(Protocol::ArcRest);
+    /// assert_eq!(config.interface(), Protocol::ArcRest);
     /// ```
-    pub fn with_interface(mut self, value: Interface) -> Self {
+    pub fn with_interface(mut self, value: Protocol) -> Self {
         self.interface = Some(value);
         self
     }
@@ -726,16 +726,16 @@ macro_rules! names {
 /// How to speak to the CE: the values of the key `INTERFACE`.
 ///
 /// ```
-/// use jasmin_arc::{ConnectionConfig, Interface};
+/// use jasmin_arc::{ConnectionConfig, Protocol};
 ///
 /// let config = ConnectionConfig::from_json(r#"{"INTERFACE": "org.nordugrid.arcrest"}"#)?;
-/// assert_eq!(config.interface(), Interface::ArcRest);
+/// assert_eq!(config.interface(), Protocol::ArcRest);
 /// assert_eq!(config.interface().to_string(), "org.nordugrid.arcrest");
 /// # Ok::<(), jasmin_arc::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Interface {
+pub enum Protocol {
     /// `auto`: the best that the CE offers.
     #[default]
     Auto,
@@ -748,7 +748,7 @@ pub enum Interface {
 }
 
 names! {
-    Interface {
+    Protocol {
         Auto: "auto",
         ArcRest: "org.nordugrid.arcrest",
         EmiEs: "org.ogf.glue.emies.activitycreation",

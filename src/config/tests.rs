@@ -55,7 +55,7 @@ fn defaults_are_those_of_the_python_library() {
     assert_eq!(config.proxy_renewal_threshold(), Duration::from_secs(10));
     assert_eq!(config.jobs_info_file(), home().join(".arc/jobs.dat"));
     assert_eq!(config.output_file(), "output");
-    assert_eq!(config.interface(), Interface::Auto);
+    assert_eq!(config.interface(), Protocol::Auto);
 
     assert_eq!(load("{}"), (config.clone(), vec![]));
     config.validate().unwrap();
@@ -136,7 +136,7 @@ fn setters_set_what_the_keys_do() {
         .with_proxy_renewal_threshold(Duration::ZERO)
         .with_jobs_info_file("/tmp/\u{fc} \u{1f980} \"jobs\".dat")
         .with_output_file("~/out/")
-        .with_interface(Interface::ArcRest)
+        .with_interface(Protocol::ArcRest)
         .with_delegation(Delegation::Always);
     built.validate().unwrap();
     assert_eq!(serde_json::to_value(&built).unwrap(), full());
@@ -232,7 +232,7 @@ fn unknown_interface() {
             check_refused(&text, 2, "INTERFACE", allowed);
         }
     }
-    for &(_, interface) in Interface::NAMES {
+    for &(_, interface) in Protocol::NAMES {
         let (config, _) = load(&json!({ "INTERFACE": interface.as_str() }).to_string());
         assert_eq!(config.interface(), interface);
         assert_eq!(interface.to_string(), interface.as_str());
@@ -345,4 +345,10 @@ fn output_file() {
     for name in ["stdout.txt", "stderr.txt", "./stdout.txt", "stderr.txt/", "stdout.txt/x"] {
         check_value_refused("OUTPUT_FILE", json!(name), "standard stream");
     }
+}
+
+#[test]
+fn is_send_and_sync() {
+    fn check<T: Send + Sync>() {}
+    check::<ConnectionConfig>();
 }

@@ -19,8 +19,8 @@ use crate::error::{Error, Result};
 /// use jasmin_arc::{InputFile, JobDescription};
 ///
 /// let job = JobDescription::new("bin/run")
-///     .with_input(InputFile::bytes("bin/run", "#!/bin/sh\necho hello\n").executable())
-///     .with_input(InputFile::file("/tmp/b").named("data/b.txt"))
+///     .with_input(InputFile::bytes("bin/run", "#!/bin/sh\necho hello\n").with_executable(true))
+///     .with_input(InputFile::file("/tmp/b").with_name("data/b.txt"))
 ///     .with_input(InputFile::url("https://example.org/c.nc"));
 /// let names: Vec<_> = job.inputs().iter().map(|input| input.name()).collect();
 /// assert_eq!(names, [Some("bin/run"), Some("data/b.txt"), Some("c.nc")]);
@@ -229,28 +229,28 @@ impl InputFile {
     ///
     /// ```
     /// # use jasmin_arc::InputFile;
-    /// assert_eq!(InputFile::file("/tmp/a").named("in/a.txt").name(), Some("in/a.txt"));
+    /// assert_eq!(InputFile::file("/tmp/a").with_name("in/a.txt").name(), Some("in/a.txt"));
     /// ```
     #[must_use]
-    pub fn named(mut self, name: impl Into<String>) -> Self {
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
     /// Gives it a name of its own only where it has another one.
-    pub(crate) fn named_if_other(self, name: &str) -> Self {
-        if self.name() == Some(name) { self } else { self.named(name) }
+    pub(crate) fn with_other_name(self, name: &str) -> Self {
+        if self.name() == Some(name) { self } else { self.with_name(name) }
     }
 
     /// Has the job be allowed to execute it. Local files that are executable here are so there without this.
     ///
     /// ```
     /// # use jasmin_arc::InputFile;
-    /// assert!(InputFile::bytes("run", "#!/bin/sh\n").executable().is_executable());
+    /// assert!(InputFile::bytes("run", "#!/bin/sh\n").with_executable(true).is_executable());
     /// ```
     #[must_use]
-    pub fn executable(mut self) -> Self {
-        self.executable = true;
+    pub fn with_executable(mut self, executable: bool) -> Self {
+        self.executable = executable;
         self
     }
 
@@ -264,7 +264,7 @@ impl InputFile {
         &self.source
     }
 
-    /// Whether it was [said](InputFile::executable) to be executable.
+    /// Whether it was [said](InputFile::with_executable) to be executable.
     ///
     /// ```
     /// # use jasmin_arc::InputFile;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use files::{Content, ResolvedInput, ResolvedSource, Upload, absolute};
 pub use files::{InputFile, InputSource, OutputFile};
-pub use requests::{Bytes, Notification, NotificationState, ParseNotificationStateError, RuntimeEnvironment};
+pub use requests::{ByteSize, Notification, NotificationState, ParseNotificationStateError, RuntimeEnvironment};
 pub(crate) use validate::{check_url, invalid};
 
 use crate::error::Result;
@@ -31,7 +31,7 @@ const STDERR: &str = "stderr.txt";
 /// ```
 /// use std::time::Duration;
 ///
-/// use jasmin_arc::{Bytes, JobDescription};
+/// use jasmin_arc::{ByteSize, JobDescription};
 ///
 /// let job = JobDescription::new("/bin/sh")
 ///     .with_name("count words")
@@ -39,7 +39,7 @@ const STDERR: &str = "stderr.txt";
 ///     .with_input_file_as("/home/me/book/01.txt", "chapter.txt")
 ///     .with_output_file("words")
 ///     .with_wall_time(Duration::from_secs(600))
-///     .with_memory(Bytes::mib(500));
+///     .with_memory(ByteSize::mib(500));
 /// job.validate()?;
 /// # Ok::<(), jasmin_arc::Error>(())
 /// ```
@@ -55,7 +55,7 @@ const STDERR: &str = "stderr.txt";
 /// ```
 /// use std::time::Duration;
 ///
-/// use jasmin_arc::{Bytes, InputFile, JobDescription, RuntimeEnvironment};
+/// use jasmin_arc::{ByteSize, InputFile, JobDescription, RuntimeEnvironment};
 ///
 /// let text = r#"{
 ///     "executable": "/bin/cat",
@@ -73,12 +73,12 @@ const STDERR: &str = "stderr.txt";
 ///     .with_arg("a")
 ///     .with_env("LANG", "C")
 ///     .with_input_file("/tmp/a")
-///     .with_input(InputFile::url("https://example.org/b").named("c"))
+///     .with_input(InputFile::url("https://example.org/b").with_name("c"))
 ///     .with_output_file("out")
 ///     .with_output_file_to("log", "https://example.org/log")
 ///     .with_runtime_environment(RuntimeEnvironment::new("ENV/PROXY"))
 ///     .with_wall_time(Duration::from_secs(600))
-///     .with_memory(Bytes::gib(1))
+///     .with_memory(ByteSize::gib(1))
 ///     .with_slots(2);
 /// assert_eq!(job, expected);
 /// # Ok::<(), serde_json::Error>(())
@@ -114,11 +114,11 @@ pub struct JobDescription {
     #[serde(default, with = "serde_forms::seconds", skip_serializing_if = "Option::is_none")]
     cpu_time: Option<Duration>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    memory: Option<Bytes>,
+    memory: Option<ByteSize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    virtual_memory: Option<Bytes>,
+    virtual_memory: Option<ByteSize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    disk: Option<Bytes>,
+    disk: Option<ByteSize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     slots: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -258,27 +258,27 @@ settings! {
     /// The main memory that the job needs, and may use, in each of its slots. ARC rounds it up to MiB.
     ///
     /// ```
-    /// # use jasmin_arc::{Bytes, JobDescription};
-    /// assert_eq!(JobDescription::new("/bin/true").with_memory(Bytes::gib(4)).memory(), Some(Bytes::mib(4096)));
+    /// # use jasmin_arc::{ByteSize, JobDescription};
+    /// assert_eq!(JobDescription::new("/bin/true").with_memory(ByteSize::gib(4)).memory(), Some(ByteSize::mib(4096)));
     /// ```
-    with_memory(memory: Bytes = memory) memory -> Bytes = copied;
+    with_memory(memory: ByteSize = memory) memory -> ByteSize = copied;
 
     /// The virtual memory that the job needs in each of its slots. ARC rounds it up to MiB; its batch systems make no use
     /// of it.
     ///
     /// ```
-    /// # use jasmin_arc::{Bytes, JobDescription};
-    /// assert_eq!(JobDescription::new("/bin/true").with_virtual_memory(Bytes::gib(4)).virtual_memory(), Some(Bytes::gib(4)));
+    /// # use jasmin_arc::{ByteSize, JobDescription};
+    /// assert_eq!(JobDescription::new("/bin/true").with_virtual_memory(ByteSize::gib(4)).virtual_memory(), Some(ByteSize::gib(4)));
     /// ```
-    with_virtual_memory(memory: Bytes = memory) virtual_memory -> Bytes = copied;
+    with_virtual_memory(memory: ByteSize = memory) virtual_memory -> ByteSize = copied;
 
     /// The disk space that the job needs in its session directory. ARC rounds it up to MiB.
     ///
     /// ```
-    /// # use jasmin_arc::{Bytes, JobDescription};
-    /// assert_eq!(JobDescription::new("/bin/true").with_disk(Bytes::gib(10)).disk(), Some(Bytes::gib(10)));
+    /// # use jasmin_arc::{ByteSize, JobDescription};
+    /// assert_eq!(JobDescription::new("/bin/true").with_disk(ByteSize::gib(10)).disk(), Some(ByteSize::gib(10)));
     /// ```
-    with_disk(disk: Bytes = disk) disk -> Bytes = copied;
+    with_disk(disk: ByteSize = disk) disk -> ByteSize = copied;
 
     /// How many slots (mostly: cores) the job needs; the CE's default is one.
     ///
@@ -467,7 +467,7 @@ impl JobDescription {
     /// assert!(job.inputs()[0].is_executable());
     /// ```
     pub fn run_local(path: impl Into<PathBuf>) -> Self {
-        let input = InputFile::file(path).executable();
+        let input = InputFile::file(path).with_executable(true);
         // Without a name it is an error of the input file, which says more.
         JobDescription::new(input.name().unwrap_or("?")).with_input(input)
     }
@@ -618,7 +618,7 @@ impl JobDescription {
     /// ```
     #[must_use]
     pub fn with_input_file_as(self, path: impl Into<PathBuf>, name: impl Into<String>) -> Self {
-        self.with_input(InputFile::file(path).named(name))
+        self.with_input(InputFile::file(path).with_name(name))
     }
 
     /// Adds a local directory, to be copied to the session directory under its base name, with all that is in it.
@@ -875,11 +875,11 @@ impl JobDescription {
         let is_missing = |job: &Self, name: &str| !name.is_empty() && !name.starts_with('/') && !job.has_input(name);
         let executable = self.plain_executable().to_owned();
         if is_missing(&self, &executable) {
-            self = self.with_input(InputFile::file(&executable).named_if_other(&executable).executable());
+            self = self.with_input(InputFile::file(&executable).with_other_name(&executable).with_executable(true));
         }
         let stdin = self.stdin.clone().unwrap_or_default();
         if is_missing(&self, &stdin) {
-            self = self.with_input(InputFile::file(&stdin).named_if_other(&stdin));
+            self = self.with_input(InputFile::file(&stdin).with_other_name(&stdin));
         }
         self
     }

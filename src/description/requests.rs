@@ -10,61 +10,61 @@ const KIB: u64 = 1 << 10;
 /// A number of bytes.
 ///
 /// ```
-/// use jasmin_arc::Bytes;
+/// use jasmin_arc::ByteSize;
 ///
-/// assert_eq!(Bytes::gib(2), Bytes::new(2 * 1024 * 1024 * 1024));
-/// assert_eq!([Bytes::gib(2), Bytes::mib(1500), Bytes::new(7)].map(|size| size.to_string()), ["2 GiB", "1500 MiB", "7 B"]);
+/// assert_eq!(ByteSize::gib(2), ByteSize::new(2 * 1024 * 1024 * 1024));
+/// assert_eq!([ByteSize::gib(2), ByteSize::mib(1500), ByteSize::new(7)].map(|size| size.to_string()), ["2 GiB", "1500 MiB", "7 B"]);
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Bytes(u64);
+pub struct ByteSize(u64);
 
-impl Bytes {
+impl ByteSize {
     /// So many bytes.
     ///
     /// ```
-    /// # use jasmin_arc::Bytes;
-    /// assert_eq!(Bytes::new(1024), Bytes::kib(1));
+    /// # use jasmin_arc::ByteSize;
+    /// assert_eq!(ByteSize::new(1024), ByteSize::kib(1));
     /// ```
-    pub const fn new(bytes: u64) -> Bytes {
-        Bytes(bytes)
+    pub const fn new(bytes: u64) -> ByteSize {
+        ByteSize(bytes)
     }
 
     /// So many times 1024 bytes; what is more than fits is as much as fits.
     ///
     /// ```
-    /// # use jasmin_arc::Bytes;
-    /// assert_eq!(Bytes::kib(3).get(), 3072);
+    /// # use jasmin_arc::ByteSize;
+    /// assert_eq!(ByteSize::kib(3).get(), 3072);
     /// ```
-    pub const fn kib(kib: u64) -> Bytes {
-        Bytes(kib.saturating_mul(KIB))
+    pub const fn kib(kib: u64) -> ByteSize {
+        ByteSize(kib.saturating_mul(KIB))
     }
 
     /// So many times 1024 KiB; what is more than fits is as much as fits.
     ///
     /// ```
-    /// # use jasmin_arc::Bytes;
-    /// assert_eq!(Bytes::mib(1), Bytes::kib(1024));
+    /// # use jasmin_arc::ByteSize;
+    /// assert_eq!(ByteSize::mib(1), ByteSize::kib(1024));
     /// ```
-    pub const fn mib(mib: u64) -> Bytes {
-        Bytes(mib.saturating_mul(KIB * KIB))
+    pub const fn mib(mib: u64) -> ByteSize {
+        ByteSize(mib.saturating_mul(KIB * KIB))
     }
 
     /// So many times 1024 MiB; what is more than fits is as much as fits.
     ///
     /// ```
-    /// # use jasmin_arc::Bytes;
-    /// assert_eq!(Bytes::gib(1), Bytes::mib(1024));
+    /// # use jasmin_arc::ByteSize;
+    /// assert_eq!(ByteSize::gib(1), ByteSize::mib(1024));
     /// ```
-    pub const fn gib(gib: u64) -> Bytes {
-        Bytes(gib.saturating_mul(KIB * KIB * KIB))
+    pub const fn gib(gib: u64) -> ByteSize {
+        ByteSize(gib.saturating_mul(KIB * KIB * KIB))
     }
 
     /// How many bytes they are.
     ///
     /// ```
-    /// # use jasmin_arc::Bytes;
-    /// assert_eq!(Bytes::mib(2).get(), 2_097_152);
+    /// # use jasmin_arc::ByteSize;
+    /// assert_eq!(ByteSize::mib(2).get(), 2_097_152);
     /// ```
     pub const fn get(self) -> u64 {
         self.0
@@ -76,7 +76,7 @@ impl Bytes {
     }
 }
 
-impl fmt::Display for Bytes {
+impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(KIB * KIB * KIB, "GiB"), (KIB * KIB, "MiB"), (KIB, "KiB")];
         match units.into_iter().find(|(unit, _)| self.0 != 0 && self.0.is_multiple_of(*unit)) {
@@ -293,10 +293,10 @@ mod tests {
 
     #[test]
     fn sizes_are_exact_and_bounded() {
-        assert_eq!(Bytes::gib(u64::MAX).get(), u64::MAX);
-        assert_eq!((Bytes::new(0).to_string(), Bytes::new(1025).to_string()), ("0 B".into(), "1025 B".into()));
-        assert_eq!([0, 1, 1 << 20, (1 << 20) + 1].map(|bytes| Bytes::new(bytes).in_mib()), [0, 1, 1, 2]);
-        assert_eq!(serde_json::to_string(&Bytes::kib(1)).unwrap(), "1024");
+        assert_eq!(ByteSize::gib(u64::MAX).get(), u64::MAX);
+        assert_eq!((ByteSize::new(0).to_string(), ByteSize::new(1025).to_string()), ("0 B".into(), "1025 B".into()));
+        assert_eq!([0, 1, 1 << 20, (1 << 20) + 1].map(|bytes| ByteSize::new(bytes).in_mib()), [0, 1, 1, 2]);
+        assert_eq!(serde_json::to_string(&ByteSize::kib(1)).unwrap(), "1024");
     }
 
     #[test]

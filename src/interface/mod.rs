@@ -1,5 +1,6 @@
 //! [`ArcInterface`], the one entry: it brings configuration, proxy, descriptions and a backend together.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use crate::backend::Backend;
 use crate::backend::plugin::PluginBackend;
 use crate::backend::rest::RestBackend;
 use crate::config::endpoint::Endpoint;
-use crate::config::{ConnectionConfig, Interface};
+use crate::config::{ConnectionConfig, Protocol};
 use crate::description::JobDescription;
 use crate::description::formats::PreparedJob;
 use crate::error::{Error, Result};
@@ -35,7 +36,7 @@ const TIMEOUT_SECONDS: u32 = 60;
 /// use jasmin_arc::{ArcInterface, JobStatus};
 ///
 /// # fn main() -> jasmin_arc::Result<()> {
-/// let arc = ArcInterface::new(Some("/path/to/config.json".as_ref()))?;
+/// let arc = ArcInterface::from_file("/path/to/config.json")?;
 /// let job = arc.submit_job("/bin/bash", &["-c", "echo Running on $(hostname)"], &[])?;
 /// while !arc.job_status(&job)?.is_final() {
 ///     std::thread::sleep(Duration::from_secs(1));
@@ -80,7 +81,7 @@ enum Config {
 
 impl ArcInterfaceBuilder {
     /// Takes the configuration from a JSON file.
-    pub fn config_path(mut self, path: impl Into<PathBuf>) -> Self {
+    pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.config = Config::File(path.into());
         self
     }
@@ -151,11 +152,11 @@ impl ArcInterfaceBuilder {
 }
 
 impl ArcInterface {
-    /// An interface with the configuration in a JSON file, or with all defaults.
+    /// Creates an interface from a JSON configuration file: see [`ConnectionConfig`].
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] when the file is missing, is not JSON, or holds a value that cannot be used.
+    /// [`Error::InvalidConfig`] if the file is missing, is not JSON, or holds a value that cannot be used.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -164,17 +165,30 @@ impl ArcInterface {
     /// use jasmin_arc::ArcInterface;
     ///
     /// std::fs::write(&path, r#"{"ARC_SERVER": "ce.example.org", "CLIENT_KEY": "~/key.pem"}"#)?;
-    /// let arc = ArcInterface::new(Some(&path))?;
+    /// let arc = ArcInterface::from_file(&path)?;
     /// assert_eq!(arc.config().arc_server(), "ce.example.org");
     /// # Ok(())
     /// # }
     /// ```
-    pub fn new(config_path: Option<&Path>) -> Result<ArcInterface> {
-        let builder = ArcInterface::builder();
-        match config_path {
-            Some(path) => builder.config_path(path).build(),
-            None => builder.build(),
-        }
+    pub fn from_file(path: impl AsRef<Path>) -> Result<ArcInterface> {
+        ArcInterface::builder().config_file(path.as_ref()).build()
+    }
+
+    /// Creates an interface from a configuration built in code.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] if a value cannot be used.
+    ///
+    /// ```
+    /// use jasmin_arc::{ArcInterface, ConnectionConfig};
+    ///
+    /// let arc = ArcInterface::new(ConnectionConfig::default().with_arc_server("ce.example.org"))?;
+    /// assert_eq!(arc.config().arc_server(), "ce.example.org");
+    /// # Ok::<(), jasmin_arc::Error>(())
+    /// ```
+    pub fn new(config: ConnectionConfig) -> Result<ArcInterface> {
+        ArcInterface::builder().config(config).build()
     }
 
     /// A builder, for a configuration made in code or a log of one's own.
@@ -212,7 +226,7 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
-    /// jasmin_arc::ArcInterface::new(None)?.create_proxy()
+    /// jasmin_arc::ArcInterface::builder().build()?.create_proxy()
     /// # }
     /// ```
     pub fn create_proxy(&self) -> Result<()> {
@@ -235,7 +249,7 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// let job = arc.submit_job("/bin/cat", &["data.txt"], &["/home/me/data.txt".as_ref()])?;
     /// println!("submitted {job}");
     /// # Ok(())
@@ -259,7 +273,7 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// use jasmin_arc::JobDescription;
     ///
     /// let job = JobDescription::new("/bin/sh").with_args(["-c", "mkdir out; date > out/date"]).with_output_file("out");
@@ -268,7 +282,7 @@ impl ArcInterface {
     /// # }
     /// ```
     pub fn submit(&self, job: &JobDescription) -> Result<JobId> {
-        only(self.submit_jobs(std::slice::from_ref(job))?, &self.0.endpoint)?
+        only(self.submit_jobs([job])?, &self.0.endpoint)?
     }
 
     /// Submits any number of jobs. The results are in the order of `jobs`; one that fails does not harm the others.
@@ -283,7 +297,7 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// use jasmin_arc::JobDescription;
     ///
     /// let jobs: Vec<_> = (0..1000).map(|n| JobDescription::new("/bin/echo").with_arg(n.to_string())).collect();
@@ -296,8 +310,8 @@ impl ArcInterface {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn submit_jobs(&self, jobs: &[JobDescription]) -> Result<Vec<Result<JobId>>> {
-        let prepared: Vec<Result<PreparedJob>> = jobs.iter().map(JobDescription::prepare).collect();
+    pub fn submit_jobs(&self, jobs: impl IntoIterator<Item: Borrow<JobDescription>>) -> Result<Vec<Result<JobId>>> {
+        let prepared: Vec<Result<PreparedJob>> = jobs.into_iter().map(|job| job.borrow().prepare()).collect();
         let good: Vec<PreparedJob> = prepared.iter().flatten().cloned().collect();
         let mut submitted = if good.is_empty() {
             Vec::new()
@@ -321,14 +335,14 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// # let job = jasmin_arc::JobId::from("");
     /// println!("the job is {}", arc.job_status(&job)?);
     /// # Ok(())
     /// # }
     /// ```
     pub fn job_status(&self, id: &JobId) -> Result<JobStatus> {
-        only(self.job_statuses(std::slice::from_ref(id))?, &self.0.endpoint)?
+        only(self.job_statuses([id])?, &self.0.endpoint)?
     }
 
     /// The statuses of any number of jobs, in the order of `ids`.
@@ -340,14 +354,15 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
     /// let ended = arc.job_statuses(&jobs)?.iter().flatten().filter(|status| status.is_final()).count();
     /// println!("{ended} of {} jobs have ended", jobs.len());
     /// # Ok(())
     /// # }
     /// ```
-    pub fn job_statuses(&self, ids: &[JobId]) -> Result<Vec<Result<JobStatus>>> {
+    pub fn job_statuses(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> Result<Vec<Result<JobStatus>>> {
+        let ids = &owned(ids);
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -364,7 +379,7 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// # let id = jasmin_arc::JobId::from("");
     /// let job = arc.job(&id)?;
     /// println!("{}: {}, on {:?}", job.name.as_deref().unwrap_or("?"), job.state, job.execution_nodes);
@@ -372,7 +387,7 @@ impl ArcInterface {
     /// # }
     /// ```
     pub fn job(&self, id: &JobId) -> Result<JobInfo> {
-        only(self.jobs(std::slice::from_ref(id))?, &self.0.endpoint)?
+        only(self.jobs([id])?, &self.0.endpoint)?
     }
 
     /// All that the CE tells of any number of jobs, in the order of `ids`.
@@ -383,7 +398,7 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// # let ids: Vec<jasmin_arc::JobId> = Vec::new();
     /// for job in arc.jobs(&ids)?.into_iter().flatten() {
     ///     println!("{} {} {:?}", job.id, job.state, job.used_cpu_time);
@@ -391,7 +406,8 @@ impl ArcInterface {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>> {
+    pub fn jobs(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> Result<Vec<Result<JobInfo>>> {
+        let ids = &owned(ids);
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -410,14 +426,14 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// let job = arc.submit_job("/bin/sleep", &["3600"], &[])?;
     /// arc.cancel_job(&job)?;
     /// # Ok(())
     /// # }
     /// ```
     pub fn cancel_job(&self, id: &JobId) -> Result<()> {
-        only(self.cancel_jobs(std::slice::from_ref(id))?, &self.0.endpoint)?
+        only(self.cancel_jobs([id])?, &self.0.endpoint)?
     }
 
     /// Cancels any number of jobs; the results are in the order of `ids`.
@@ -429,7 +445,7 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
     /// for (id, cancelled) in jobs.iter().zip(arc.cancel_jobs(&jobs)?) {
     ///     if let Err(error) = cancelled {
@@ -439,7 +455,8 @@ impl ArcInterface {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn cancel_jobs(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
+    pub fn cancel_jobs(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> Result<Vec<Result<()>>> {
+        let ids = &owned(ids);
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -458,13 +475,14 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
     /// arc.clean_jobs(&jobs)?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn clean_jobs(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
+    pub fn clean_jobs(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> Result<Vec<Result<()>>> {
+        let ids = &owned(ids);
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -487,7 +505,7 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// # let job = jasmin_arc::JobId::from("");
     /// if let Some(directory) = arc.save_job_outputs(&job)? {
     ///     print!("{}", std::fs::read_to_string(directory.join("stdout.txt"))?);
@@ -513,13 +531,13 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// # let job = jasmin_arc::JobId::from("");
     /// arc.clean_job(&job)
     /// # }
     /// ```
     pub fn clean_job(&self, id: &JobId) -> Result<()> {
-        only(self.clean_jobs(std::slice::from_ref(id))?, &self.0.endpoint)?
+        only(self.clean_jobs([id])?, &self.0.endpoint)?
     }
 
     /// Fetches the files that the CE keeps of any number of jobs into `directory`, each job's into a sub-directory with the
@@ -536,22 +554,27 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
-    /// for saved in arc.save_jobs_outputs(&jobs, "results".as_ref())? {
+    /// for saved in arc.save_jobs_outputs_to(&jobs, "results")? {
     ///     println!("{:?}", saved?);
     /// }
     /// # Ok(())
     /// # }
     /// ```
-    pub fn save_jobs_outputs(&self, ids: &[JobId], directory: &Path) -> Result<Vec<Result<Option<PathBuf>>>> {
+    pub fn save_jobs_outputs_to(
+        &self,
+        ids: impl IntoIterator<Item: Borrow<JobId>>,
+        directory: impl AsRef<Path>,
+    ) -> Result<Vec<Result<Option<PathBuf>>>> {
+        let ids = &owned(ids);
         if ids.is_empty() {
             return Ok(Vec::new());
         }
         let _entered = self.begin()?;
         let backend = self.backend()?;
         let listed = backend.files(ids)?;
-        Ok(outputs::save_all(&*backend, ids, listed, directory))
+        Ok(outputs::save_all(&*backend, ids, listed, directory.as_ref()))
     }
 
     /// Checks what a job asks for against what the CE offers. An empty list: it fits, as far as the CE tells.
@@ -573,18 +596,18 @@ impl ArcInterface {
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let arc = jasmin_arc::ArcInterface::new(None)?;
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// use jasmin_arc::JobDescription;
     ///
     /// let job = JobDescription::new("/bin/hostname").with_queue("long").with_slots(64);
-    /// for mismatch in arc.check_job(&job)? {
+    /// for mismatch in arc.mismatches(&job)? {
     ///     // queue "long" does not exist: there are fork, short
     ///     eprintln!("{mismatch}");
     /// }
     /// # Ok(())
     /// # }
     /// ```
-    pub fn check_job(&self, job: &JobDescription) -> Result<Vec<Mismatch>> {
+    pub fn mismatches(&self, job: &JobDescription) -> Result<Vec<Mismatch>> {
         job.validate()?;
         let _entered = self.begin()?;
         Ok(matching::mismatches(job, &self.backend()?.offer()?))
@@ -636,13 +659,13 @@ impl ArcInterface {
     fn pick(&self, settings: &SessionSettings) -> Result<Arc<dyn Backend>> {
         let endpoint = &self.0.endpoint;
         let interface = self.0.config.interface();
-        if matches!(interface, Interface::Auto | Interface::ArcRest) {
+        if matches!(interface, Protocol::Auto | Protocol::ArcRest) {
             let rest = RestBackend::new(endpoint.clone(), settings, self.0.config.delegation())?;
             if rest.offered()? {
                 return Ok(Arc::new(rest));
             }
             let message = "it has no REST interface of a known version";
-            if interface == Interface::ArcRest {
+            if interface == Protocol::ArcRest {
                 return Err(Error::NoTargetsAvailable { endpoint: endpoint.url(), message: message.into() });
             }
             logging::say(LogLevel::Info, format!("{endpoint}: {message}: trying EMI-ES"));
@@ -695,6 +718,11 @@ impl CredentialReader for ArcCredentials {
         let (read, reasons) = logging::capture(|| ffi::read_credential(path));
         read.map_err(|error| format!("{error}: {}", reasons.text()))
     }
+}
+
+/// Backends take a slice: ids are few bytes beside the requests that carry them.
+fn owned(ids: impl IntoIterator<Item: Borrow<JobId>>) -> Vec<JobId> {
+    ids.into_iter().map(|id| id.borrow().clone()).collect()
 }
 
 /// The one answer to a question about one job.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::backend::fake::FakeBackend;
 use crate::job::status::ArcState;
-use crate::matching::{Amount, Offer, Queue};
+use crate::matching::{Offer, Queue, ResourceAmount};
 
 struct AnyCredential;
 
@@ -136,12 +136,12 @@ fn a_job_is_checked_with_one_question() {
     let queue = Queue { name: "fork".into(), slots: Some(2), ..Queue::default() };
     *backend.offer.lock().unwrap() = Offer { queues: vec![queue], ..Offer::default() };
     let job = JobDescription::new("/bin/true").with_input_file("/no/such/file");
-    assert_eq!(arc.check_job(&job.clone().with_queue("fork").with_slots(2)).unwrap(), []);
+    assert_eq!(arc.mismatches(&job.clone().with_queue("fork").with_slots(2)).unwrap(), []);
     assert_eq!(calls(&backend), 1);
-    let (asked, most) = (Amount::Slots(3), Amount::Slots(2));
+    let (asked, most) = (ResourceAmount::Slots(3), ResourceAmount::Slots(2));
     let expected = Mismatch::TooMuch { queue: "fork".into(), asked, most };
-    assert_eq!(arc.check_job(&job.clone().with_slots(3)).unwrap(), [expected]);
-    assert!(matches!(arc.check_job(&job.with_slots(0)), Err(Error::InvalidJobDescription { .. })));
+    assert_eq!(arc.mismatches(&job.clone().with_slots(3)).unwrap(), [expected]);
+    assert!(matches!(arc.mismatches(&job.with_slots(0)), Err(Error::InvalidJobDescription { .. })));
     assert_eq!(calls(&backend), 2);
 }
 
@@ -192,7 +192,7 @@ fn outputs_are_saved_in_new_directories_or_in_one_for_each_job() {
 
     let results = directory.path().join("new/results");
     for _ in 0..2 {
-        let saved = arc.save_jobs_outputs(&ids, &results).unwrap();
+        let saved = arc.save_jobs_outputs_to(&ids, &results).unwrap();
         let saved: Vec<Option<PathBuf>> = saved.into_iter().map(Result::unwrap).collect();
         assert_eq!(saved, [Some(results.join("1")), None, Some(results.join("3"))]);
         assert_eq!(fs::read_to_string(results.join("3/stdout.txt")).unwrap(), "three");
@@ -209,7 +209,7 @@ fn a_file_that_is_short_or_leads_elsewhere_is_never_shown() {
         backend.jobs().get_mut(id.as_str()).unwrap().files = files.collect();
     };
     let results = directory.path().join("results");
-    let save = || arc.save_jobs_outputs(std::slice::from_ref(&id), &results).unwrap().pop().unwrap();
+    let save = || arc.save_jobs_outputs_to(std::slice::from_ref(&id), &results).unwrap().pop().unwrap();
 
     set(vec![("whole", "abc", Some(3)), ("short", "ab", Some(3)), ("grown", "abcd", Some(3))]);
     assert!(matches!(save(), Err(Error::OutputFile { path, .. }) if path.ends_with("1/short")));

@@ -2,6 +2,7 @@
 
 pub(crate) mod status;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -33,6 +34,11 @@ impl JobId {
         &self.0
     }
 
+    /// The id as a `String`, without copying it.
+    pub fn into_string(self) -> String {
+        self.0
+    }
+
     /// The last component: the job's name in the CE's own files (its session directory, for instance).
     pub fn local_id(&self) -> &str {
         let path = self.0.trim_end_matches('/');
@@ -52,9 +58,27 @@ impl AsRef<str> for JobId {
     }
 }
 
-impl<S: Into<String>> From<S> for JobId {
-    fn from(id: S) -> Self {
-        JobId(id.into())
+impl Borrow<str> for JobId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for JobId {
+    fn from(id: String) -> Self {
+        JobId(id)
+    }
+}
+
+impl From<&str> for JobId {
+    fn from(id: &str) -> Self {
+        JobId(id.to_owned())
+    }
+}
+
+impl From<JobId> for String {
+    fn from(id: JobId) -> Self {
+        id.0
     }
 }
 
@@ -75,7 +99,7 @@ impl std::str::FromStr for JobId {
 /// # fn main() -> jasmin_arc::Result<()> {
 /// use jasmin_arc::{ArcInterface, JobId};
 ///
-/// let arc = ArcInterface::new(None)?;
+/// let arc = ArcInterface::from_file("config.json")?;
 /// let info = arc.job(&JobId::from("https://ce.example.org:443/arex/rest/1.0/jobs/0a1b2c"))?;
 /// println!("{} is {} in the queue {:?}, exit code {:?}", info.id, info.state, info.queue, info.exit_code);
 /// # Ok(())

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use jasmin_arc::{ArcInterface, Interface, JobId, JobInfo, JobStatus};
+use jasmin_arc::{ArcInterface, JobId, JobInfo, JobStatus, Protocol};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -66,7 +66,7 @@ impl Site {
 
     /// Whether the CE is spoken to by REST: it tells more then.
     pub fn is_rest(&self) -> bool {
-        matches!(self.arc.config().interface(), Interface::Auto | Interface::ArcRest)
+        matches!(self.arc.config().interface(), Protocol::Auto | Protocol::ArcRest)
     }
 
     /// Submits a shell script.
@@ -189,7 +189,7 @@ fn overridden(config: &Map<String, Value>, overrides: Value) -> Map<String, Valu
 fn interface(directory: &Path, config: &Map<String, Value>) -> ArcInterface {
     let path = directory.join("config.json");
     fs::write(&path, serde_json::to_vec(config).unwrap()).unwrap();
-    ArcInterface::new(Some(&path)).unwrap()
+    ArcInterface::from_file(&path).unwrap()
 }
 
 /// A directory that lasts as long as a test needs it.

@@ -168,7 +168,7 @@ fn register_after() {
 }
 
 fn arc() -> ArcInterface {
-    let arc = ArcInterface::new(Some(&guest().config)).unwrap();
+    let arc = ArcInterface::from_file(&guest().config).unwrap();
     register_after();
     arc
 }
@@ -266,7 +266,7 @@ fn exits_with_threads_busy() -> u8 {
 
 fn exits_during_initialisation() -> u8 {
     register_after();
-    thread::spawn(|| ArcInterface::new(Some(&guest().config)).map(|arc| arc.job_status(&job())));
+    thread::spawn(|| ArcInterface::from_file(&guest().config).map(|arc| arc.job_status(&job())));
     delay(2 * guest().run);
     exit(7)
 }
@@ -778,7 +778,7 @@ fn no_arc_where_it_should_be() -> u8 {
     // SAFETY: there is no other thread yet.
     unsafe { env::set_var("ARC_LOCATION", "/nonexistent") };
     register_after();
-    assert!(matches!(ArcInterface::new(Some(&guest().config)), Err(Error::Arc { .. })));
+    assert!(matches!(ArcInterface::from_file(&guest().config), Err(Error::Arc { .. })));
     0
 }
 

@@ -34,7 +34,7 @@ fn run_test(name: &str, code: i32, config: &Path) {
 fn busy_child() -> Option<PathBuf> {
     let dir = PathBuf::from(env::var_os(DIR)?);
     run::take_terminal();
-    let arc = ArcInterface::new(env::var_os(CONFIG).as_deref().map(Path::new)).unwrap();
+    let arc = ArcInterface::from_file(env::var_os(CONFIG).unwrap()).unwrap();
     let call = move || arc.job_status(&"0123456789abcdef".into()).unwrap_err();
     call();
     for _ in 0..2 {

@@ -194,9 +194,3 @@ fn job_ids_that_cannot_be_of_this_ce() {
         let _ = Endpoint::parse(&whole[..at]);
     }
 }
-
-#[test]
-fn is_send_and_sync() {
-    fn check<T: Send + Sync>() {}
-    check::<crate::config::ConnectionConfig>();
-}

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::xrsl::{Condition, Value, is_url};
-use crate::description::{Bytes, JobDescription, check_url, invalid};
+use crate::description::{ByteSize, JobDescription, check_url, invalid};
 use crate::error::Result;
 use crate::util::xml::Element;
 
@@ -342,7 +342,7 @@ fn write_element(element: &Element, text: &mut String) {
 /// Whether the numbers, times and flags in ADL are those that ARC has read.
 pub(super) fn adl_was_understood(element: &Element, job: &JobDescription) -> Result<()> {
     let value = element.text.as_str();
-    let bytes = || number(value).map(|bytes| Bytes::new(bytes).in_mib());
+    let bytes = || number(value).map(|bytes| ByteSize::new(bytes).in_mib());
     let count = |told: Option<u32>| is(number(value), told.map(u64::from));
     let is_understood = match element.name.as_str() {
         "WallTime" => is(number(value), seconds(job.wall_time())),
@@ -377,8 +377,8 @@ fn seconds(time: Option<Duration>) -> Option<u64> {
     time.map(|time| time.as_secs())
 }
 
-fn mib(size: Option<Bytes>) -> Option<u64> {
-    size.map(Bytes::in_mib)
+fn mib(size: Option<ByteSize>) -> Option<u64> {
+    size.map(ByteSize::in_mib)
 }
 
 /// Digits, and nothing else.

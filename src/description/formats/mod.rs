@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::description::arex;
 use crate::description::{
-    Bytes, InputFile, InputSource, JobDescription, Notification, NotificationState, ResolvedInput, ResolvedSource,
+    ByteSize, InputFile, InputSource, JobDescription, Notification, NotificationState, ResolvedInput, ResolvedSource,
     RuntimeEnvironment, Upload, absolute, invalid, whole_seconds,
 };
 use crate::error::{Error, Result};
@@ -343,7 +343,7 @@ impl JobDescription {
     fn described(&self, inputs: Vec<Input>) -> Description {
         // What is not whole or too much is not valid.
         let number = |number: Option<u32>| number.map_or(-1, |number| i32::try_from(number).unwrap_or(i32::MAX));
-        let mib = |bytes: Option<Bytes>| bytes.map_or(-1, |bytes| i32::try_from(bytes.in_mib()).unwrap_or(i32::MAX));
+        let mib = |bytes: Option<ByteSize>| bytes.map_or(-1, |bytes| i32::try_from(bytes.in_mib()).unwrap_or(i32::MAX));
         let seconds = |time: Option<Duration>| {
             time.map_or(-1, |time| i32::try_from(whole_seconds(time).as_secs()).unwrap_or(i32::MAX))
         };
@@ -461,7 +461,7 @@ fn convert(read: ReadDescription) -> Result<JobDescription> {
     let from = &read.description;
     let text = |text: &String| (!text.is_empty()).then(|| text.clone());
     let number = |number: i32| u32::try_from(number).ok();
-    let mib = |number: i32| u64::try_from(number).ok().map(Bytes::mib);
+    let mib = |number: i32| u64::try_from(number).ok().map(ByteSize::mib);
     let seconds = |number: i32| u64::try_from(number).ok().map(Duration::from_secs);
 
     let mut job = JobDescription::new(&from.executable)
@@ -502,8 +502,8 @@ fn convert(read: ReadDescription) -> Result<JobDescription> {
     }
     for input in inputs {
         let file = if input.url.is_empty() { InputFile::file(&input.path) } else { InputFile::url(&input.url) };
-        let file = if input.executable { file.executable() } else { file };
-        job = job.with_input(file.named_if_other(&input.name));
+        let file = file.with_executable(input.executable);
+        job = job.with_input(file.with_other_name(&input.name));
     }
     for Output { name, url } in outputs {
         let is_kept = [job.stdout(), job.stderr(), job.log_directory()].contains(&Some(name));

@@ -60,8 +60,8 @@ fn job() -> impl Strategy<Value = JobDescription> {
         }
         for (name, url) in files.0 {
             let input = url.map_or_else(|| InputFile::file(format!("/d/{name}")), InputFile::url);
-            let input = input.named_if_other(&name);
-            job = job.with_input(if files.2 { input.executable() } else { input });
+            let input = input.with_other_name(&name);
+            job = job.with_input(if files.2 { input.with_executable(true) } else { input });
         }
         for (name, url) in files.1 {
             job = match url {
@@ -69,8 +69,8 @@ fn job() -> impl Strategy<Value = JobDescription> {
                 None => job.with_output_file(name),
             };
         }
-        job = apply(job, sizes.0.map(Bytes::mib), JobDescription::with_memory);
-        job = apply(job, sizes.1.map(Bytes::mib), JobDescription::with_disk);
+        job = apply(job, sizes.0.map(ByteSize::mib), JobDescription::with_memory);
+        job = apply(job, sizes.1.map(ByteSize::mib), JobDescription::with_disk);
         job = apply(job, sizes.2.map(Duration::from_secs), JobDescription::with_wall_time);
         job = apply(job, sizes.3.map(Duration::from_secs), JobDescription::with_cpu_time);
         job = apply(job, sizes.4.map(Duration::from_secs), JobDescription::with_life_time);
@@ -110,10 +110,10 @@ fn as_adl_has_it(mut job: JobDescription) -> JobDescription {
     .unwrap();
     inputs.into_iter().fold(job, |job, input| {
         let name = input.name().unwrap().to_owned();
-        let local = InputFile::file(&name).named_if_other(&name);
+        let local = InputFile::file(&name).with_other_name(&name);
         match (input.source(), input.is_executable()) {
             (InputSource::Url(_), _) => job.with_input(input),
-            (_, true) => job.with_input(local.executable()),
+            (_, true) => job.with_input(local.with_executable(true)),
             (_, false) => job.with_input(local),
         }
     })
@@ -143,7 +143,7 @@ proptest! {
         let mut job = as_adl_has_it(job);
         job = apply(job, prose, JobDescription::with_description);
         job = annotations.into_iter().fold(job, JobDescription::with_annotation);
-        job = apply(job, memory.map(Bytes::mib), JobDescription::with_virtual_memory);
+        job = apply(job, memory.map(ByteSize::mib), JobDescription::with_virtual_memory);
         if job.slots().is_some() {
             job = apply(job, processes, JobDescription::with_processes_per_slot);
             job = apply(job, threads, JobDescription::with_threads_per_process);
@@ -169,7 +169,7 @@ fn xrsl_of_arcs_tests_is_read_or_its_fault_is_named() {
     }
     assert_eq!(
         job(r#"(inputfiles=("in1" ""))(executables="in1")"#).unwrap().inputs(),
-        [InputFile::file("in1").executable()]
+        [InputFile::file("in1").with_executable(true)]
     );
     assert_eq!(job("(queue=q1)").unwrap().queue(), Some("q1"));
     let told = job(r#"(notify="bqfedc a@example.com" "bqf a@example.com b@example.com")"#).unwrap();
@@ -281,7 +281,11 @@ fn adl_of_arcs_tests_is_read_or_its_fault_is_named() {
                   <adl:Source><adl:URI>https://h/x</adl:URI></adl:Source></adl:InputFile>";
     assert_eq!(
         staging(inputs).unwrap().inputs(),
-        [InputFile::file("a"), InputFile::file("b").executable(), InputFile::url("https://h:443/x").named("c")]
+        [
+            InputFile::file("a"),
+            InputFile::file("b").with_executable(true),
+            InputFile::url("https://h:443/x").with_name("c")
+        ]
     );
     let output = "<adl:OutputFile><adl:Name>o</adl:Name><adl:Target><adl:URI>https://h/x</adl:URI><adl:Option>\
                   <adl:Name>overwrite</adl:Name><adl:Value>yes</adl:Value></adl:Option></adl:Target></adl:OutputFile>";
@@ -364,7 +368,7 @@ fn what_a_language_cannot_say_is_refused() {
         (xrsl(job().with_delegation(false)), "xRSL cannot say whether credentials"),
         (xrsl(job().with_description("d")), "a description"),
         (xrsl(job().with_annotation("a")), "annotations"),
-        (xrsl(job().with_virtual_memory(Bytes::mib(1))), "virtual memory"),
+        (xrsl(job().with_virtual_memory(ByteSize::mib(1))), "virtual memory"),
         (xrsl(job().with_slots(1).with_processes_per_slot(1)), "processes per slot"),
         (xrsl(job().with_slots(1).with_threads_per_process(1)), "threads per process"),
         (xrsl(job().with_input_bytes("a", "x")), "bytes of \"a\""),

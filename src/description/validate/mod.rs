@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::files::{InputFile, InputSource, ResolvedInput, input_error};
-use super::{Bytes, JobDescription, is_below, is_below_one_of, plain};
+use super::{ByteSize, JobDescription, is_below, is_below_one_of, plain};
 use crate::error::{Error, Result};
 
 /// What the names of variables begin with by which odd characters get through (src/arguments.rs).
@@ -318,7 +318,7 @@ impl JobDescription {
         }
         let sizes = [("memory", self.memory), ("virtual memory", self.virtual_memory), ("disk space", self.disk)];
         for (part, size) in sizes {
-            if size.is_some_and(|size| size == Bytes::new(0) || size.in_mib() > u64::from(most)) {
+            if size.is_some_and(|size| size == ByteSize::new(0) || size.in_mib() > u64::from(most)) {
                 return Err(invalid(format!("the {part} is 0, or more than ARC can count")));
             }
         }

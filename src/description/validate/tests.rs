@@ -124,8 +124,8 @@ fn streams_have_plain_names_in_directories_that_are_there() {
     assert!(invalid_part(&inside().with_input_file_as("/tmp/x", "d/e2/x")).contains("no input file is in it"));
     inside().with_input_bytes("d/e/f/x", "").validate().unwrap();
     // What is in them is seen when they are read.
-    inside().with_input(InputFile::directory("/tmp").named("d")).validate().unwrap();
-    inside().with_input(InputFile::directory("/tmp").named("d/e")).validate().unwrap();
+    inside().with_input(InputFile::directory("/tmp").with_name("d")).validate().unwrap();
+    inside().with_input(InputFile::directory("/tmp").with_name("d/e")).validate().unwrap();
 }
 
 #[test]
@@ -319,13 +319,13 @@ fn serde_round_trip() {
             .with_input_file_as("c", "d e")
             .with_output_file("f")
             .with_output_file("f")
-            .with_input(InputFile::bytes("x", [0, 255]).executable())
+            .with_input(InputFile::bytes("x", [0, 255]).with_executable(true))
             .with_input_url("https://h/u")
             .with_output_file_to("o", "https://h/o")
             .with_env("A", "b")
             .with_wall_time(Duration::from_secs(1))
             .with_start_time(SystemTime::UNIX_EPOCH + Duration::from_secs(5))
-            .with_memory(Bytes::mib(1))
+            .with_memory(ByteSize::mib(1))
             .with_exclusive(false)
             .with_runtime_environment(RuntimeEnvironment::new("A-1").with_option("x"))
             .with_notification("a@b", [NotificationState::InLrms])
@@ -348,8 +348,8 @@ fn what_is_asked_for_must_make_sense() {
         (job().with_slots_per_host(2), "not how many slots"),
         (job().with_slots(2).with_slots_per_host(0), "per host are 0"),
         (job().with_threads_per_process(2), "not how many slots"),
-        (job().with_memory(Bytes::new(0)), "memory is 0"),
-        (job().with_disk(Bytes::new(u64::MAX)), "disk space is 0, or more"),
+        (job().with_memory(ByteSize::new(0)), "memory is 0"),
+        (job().with_disk(ByteSize::new(u64::MAX)), "disk space is 0, or more"),
         (job().with_wall_time(Duration::ZERO), "wall time is 0"),
         (job().with_life_time(second * u32::MAX), "life time is 0, or more"),
         (job().with_start_time(SystemTime::UNIX_EPOCH - second), "start time"),
@@ -401,7 +401,7 @@ fn what_is_asked_for_must_make_sense() {
 #[test]
 fn urls_are_inputs_of_their_own() {
     for (url, why) in [("x", "protocol"), ("://x", "protocol"), ("file:///x", "CE's own"), ("https://h/a b", "' '")] {
-        let (path, message) = bad_input(job().with_input(InputFile::url(url).named("x")).validate());
+        let (path, message) = bad_input(job().with_input(InputFile::url(url).with_name("x")).validate());
         assert!(path.to_str() == Some(url) && message.contains(why), "{message}");
     }
     let secret = job().with_input_url("https://me:secret@h/x");
@@ -430,7 +430,7 @@ fn directories_are_their_files() {
         job.resolve_inputs().unwrap().into_iter().map(|input| input.name).collect()
     };
     assert_eq!(names(&job().with_input_directory(&model)), ["model/a", "model/link", "model/sub/b"]);
-    let renamed = job().with_input(InputFile::directory(&model).named("x/y"));
+    let renamed = job().with_input(InputFile::directory(&model).with_name("x/y"));
     assert_eq!(names(&renamed), ["x/y/a", "x/y/link", "x/y/sub/b"]);
 
     let same = job().with_input_directory(&model).with_input_file_as(model.join("a"), "model/sub/b");
@@ -453,7 +453,7 @@ fn directories_are_their_files() {
 
 #[test]
 fn bytes_are_sent_as_they_are() {
-    let job = job().with_input(InputFile::bytes("a", [0, 1, 255]).executable());
+    let job = job().with_input(InputFile::bytes("a", [0, 1, 255]).with_executable(true));
     let resolved = job.resolve_inputs().unwrap().remove(0);
     assert!(resolved.executable);
     let ResolvedSource::Upload(upload) = resolved.source else { panic!("no upload") };

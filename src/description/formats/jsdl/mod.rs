@@ -42,14 +42,14 @@ impl JobDescription {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use jasmin_arc::{Bytes, JobDescription};
+    /// use jasmin_arc::{ByteSize, JobDescription};
     ///
     /// let jsdl = JobDescription::new("/bin/cat")
     ///     .with_args(["R&D notes", ""])
     ///     .with_input_file("/home/me/R&D notes")
     ///     .with_output_file("results")
     ///     .with_wall_time(Duration::from_secs(600))
-    ///     .with_memory(Bytes::mib(500))
+    ///     .with_memory(ByteSize::mib(500))
     ///     .with_queue("short")
     ///     .to_jsdl()?;
     /// assert_eq!(
@@ -121,7 +121,7 @@ impl JobDescription {
     /// the attribute. Besides, those of [`validate`](Self::validate) for what has been read.
     ///
     /// ```
-    /// use jasmin_arc::{Bytes, JobDescription};
+    /// use jasmin_arc::{ByteSize, JobDescription};
     ///
     /// let text = r#"
     ///     <JobDefinition xmlns="http://schemas.ggf.org/jsdl/2005/11/jsdl">
@@ -148,7 +148,7 @@ impl JobDescription {
     ///     .with_stdin("names")
     ///     .with_stdout("sorted")
     ///     .without_stderr()
-    ///     .with_memory(Bytes::mib(1));
+    ///     .with_memory(ByteSize::mib(1));
     /// assert_eq!(JobDescription::from_jsdl(text)?, job);
     ///
     /// let text = text.replace("Individual", "Total");

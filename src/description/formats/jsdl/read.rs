@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::values::{boolean, file_path, integer, is_option, parse_date_time, seconds, whole, with_options};
 use super::{ARC, HPC, JSDL, POSIX};
 use crate::description::formats::apply;
-use crate::description::{Bytes, InputFile, JobDescription, RuntimeEnvironment, invalid};
+use crate::description::{ByteSize, InputFile, JobDescription, RuntimeEnvironment, invalid};
 use crate::error::{Error, Result};
 use crate::util::xml::Element;
 
@@ -416,9 +416,9 @@ fn resources(mut job: JobDescription, document: &Part) -> Result<JobDescription>
     let cpu_time = [part.say("TotalCPUTime", Part::range)?, posix.say("CPUTimeLimit", Part::integer)?];
     job = apply(job, agreed(cpu_time)?.map(Duration::from_secs), JobDescription::with_cpu_time);
     let memory = [part.say("IndividualPhysicalMemory", Part::range)?, posix.say("MemoryLimit", Part::integer)?];
-    job = apply(job, agreed(memory)?.map(Bytes::new), JobDescription::with_memory);
+    job = apply(job, agreed(memory)?.map(ByteSize::new), JobDescription::with_memory);
     let memory = [part.say("IndividualVirtualMemory", Part::range)?, posix.say("VirtualMemoryLimit", Part::integer)?];
-    job = apply(job, agreed(memory)?.map(Bytes::new), JobDescription::with_virtual_memory);
+    job = apply(job, agreed(memory)?.map(ByteSize::new), JobDescription::with_virtual_memory);
     let disk = [
         part.say("TotalDiskSpace", Part::range)?,
         part.inside("FileSystem").say("DiskSpace", Part::range)?,
@@ -431,7 +431,7 @@ fn resources(mut job: JobDescription, document: &Part) -> Result<JobDescription>
             return Err(part.error("has no DiskSpace"));
         }
     }
-    job = apply(job, agreed(disk)?.map(Bytes::new), JobDescription::with_disk);
+    job = apply(job, agreed(disk)?.map(ByteSize::new), JobDescription::with_disk);
 
     // ARC wrote a bare number there, for the slots per host; the standard wants a range, for all slots.
     let is_range = part.get("TotalCPUCount").is_none_or(|part| !part.element.children.is_empty());
@@ -500,8 +500,8 @@ fn stagings(mut job: JobDescription, document: &Part) -> Result<JobDescription> 
             return Err(part.inside("FileName").error("begins with an @, which JSDL cannot mean as an ARC-CE does"));
         }
         if let Some(source) = source {
-            let input = input(&source, name)?.named_if_other(name);
-            job = job.with_input(if is_executable { input.executable() } else { input });
+            let input = input(&source, name)?.with_other_name(name);
+            job = job.with_input(input.with_executable(is_executable));
         }
         // ARC kept a file with a target that has no URI.
         let url = target.as_ref().map(url).transpose()?.flatten();

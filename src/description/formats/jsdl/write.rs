@@ -10,7 +10,7 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use super::values::{date_time, file_uri, is_uri, split_options};
 use super::{ARC, JSDL, POSIX};
-use crate::description::{Bytes, InputFile, InputSource, JobDescription, absolute, invalid};
+use crate::description::{ByteSize, InputFile, InputSource, JobDescription, absolute, invalid};
 use crate::error::Result;
 
 /// An element to be written. The schemas prescribe the order of elements everywhere.
@@ -147,7 +147,7 @@ fn application(job: &JobDescription) -> Vec<Node> {
 }
 
 fn resources(job: &JobDescription) -> Vec<Node> {
-    let at_least = |name, size: Option<Bytes>| size.map(|size| range(name, "LowerBoundedRange", size.get()));
+    let at_least = |name, size: Option<ByteSize>| size.map(|size| range(name, "LowerBoundedRange", size.get()));
     let mut nodes = Vec::new();
     nodes.extend(job.exclusive().map(|yes| leaf("ExclusiveExecution", yes.to_string())));
     nodes.extend(at_least("IndividualPhysicalMemory", job.memory()));
