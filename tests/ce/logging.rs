@@ -1,7 +1,5 @@
 //! The log goes where it should, and no logger can stop the work.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -9,7 +7,7 @@ use std::sync::{Mutex, OnceLock};
 use std::thread::sleep;
 use std::time::Duration;
 
-use common::{Site, child, eventually, is_child};
+use crate::common::{Site, child, eventually, is_child};
 use jasmin_arc::{ArcInterface, Error, LogLevel};
 use serde_json::json;
 
@@ -43,7 +41,7 @@ impl log::Log for Awkward {
 #[ignore = "needs an ARC-CE"]
 fn by_default_it_goes_to_the_facade_whatever_the_logger_does() {
     if !is_child() {
-        let ran = child("by_default_it_goes_to_the_facade_whatever_the_logger_does").output().unwrap();
+        let ran = child("logging::by_default_it_goes_to_the_facade_whatever_the_logger_does").output().unwrap();
         assert!(ran.status.success(), "{ran:?}");
         return;
     }
@@ -106,7 +104,7 @@ fn it_can_go_to_a_writer_with_as_much_as_is_wanted() {
 #[ignore = "needs an ARC-CE"]
 fn it_can_go_nowhere_and_by_itself_nothing_is_printed() {
     if !is_child() {
-        let ran = child("it_can_go_nowhere_and_by_itself_nothing_is_printed").output().unwrap();
+        let ran = child("logging::it_can_go_nowhere_and_by_itself_nothing_is_printed").output().unwrap();
         assert!(ran.status.success(), "{ran:?}");
         let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
         assert_eq!(err, "");

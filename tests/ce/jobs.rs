@@ -1,14 +1,12 @@
 //! Jobs from submission to their outputs, ids of all kinds, cancelling, and CEs that are not there.
 
-mod common;
-
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use common::{PATIENCE, Site, child, eventually, is_child};
+use crate::common::{PATIENCE, Site, child, eventually, is_child};
 use jasmin_arc::{Error, JobDescription, JobId, JobStatus};
 use serde_json::json;
 
@@ -130,7 +128,7 @@ fn a_job_that_fails_says_so_and_leaves_what_it_wrote() {
 fn when_there_is_nothing_to_save_no_directory_is_left() {
     if !is_child() {
         let dir = tempfile::tempdir().unwrap();
-        let ran = child("when_there_is_nothing_to_save_no_directory_is_left").env("TMPDIR", dir.path()).status();
+        let ran = child("jobs::when_there_is_nothing_to_save_no_directory_is_left").env("TMPDIR", dir.path()).status();
         assert!(ran.unwrap().success());
         return;
     }

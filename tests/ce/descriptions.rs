@@ -1,7 +1,5 @@
 //! What a job description says arrives in the job, or in the CE's own record of it.
 
-mod common;
-
 use std::collections::HashMap;
 use std::env;
 use std::fs;
@@ -13,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant, SystemTime};
 
-use common::{Outputs, PATIENCE, Site, eventually};
+use crate::common::{Outputs, PATIENCE, Site, eventually};
 use jasmin_arc::{ByteSize, Error, InputFile, JobDescription, JobId, JobStatus, NotificationState, RuntimeEnvironment};
 
 /// Submits jobs together.

@@ -1,13 +1,11 @@
 //! Arguments and input files arrive on the CE exactly as they were given.
 
-mod common;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::Site;
+use crate::common::Site;
 use jasmin_arc::{Error, JobDescription};
 use tempfile::TempDir;
 

@@ -1,7 +1,5 @@
 //! The proxy certificate: made at the first use, shared, renewed, and never put where it does not belong.
 
-mod common;
-
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -9,7 +7,7 @@ use std::process::Command;
 use std::thread::{self, sleep};
 use std::time::Duration;
 
-use common::{Site, child, is_child};
+use crate::common::{Site, child, is_child};
 use jasmin_arc::{ArcInterface, Error, JobId};
 use serde_json::{Value, json};
 
@@ -170,7 +168,8 @@ fn processes_make_one_between_them() {
     own_proxy(&site, json!({}));
     let config = site.path().join("config.json");
     let one = || {
-        let output = child("processes_make_one_between_them").env("JASMIN_ARC_TEST_PROXY_CONFIG", &config).output();
+        let output =
+            child("proxy::processes_make_one_between_them").env("JASMIN_ARC_TEST_PROXY_CONFIG", &config).output();
         let output = output.unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{text}");

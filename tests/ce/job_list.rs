@@ -1,7 +1,5 @@
 //! The job list is ARC's: its own tools find the jobs in it.
 
-mod common;
-
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -9,7 +7,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{PATIENCE, Site, eventually};
+use crate::common::{PATIENCE, Site, eventually};
 use jasmin_arc::{ArcInterface, JobStatus};
 use serde_json::json;
 

@@ -1,5 +1,4 @@
 //! What the integration tests share: a site of its own for each test, waiting with a deadline, fetched files.
-#![allow(dead_code, unreachable_pub)] // every test binary has this module, and none uses all of it
 
 use std::env;
 use std::fs;
@@ -15,23 +14,23 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 /// How long a CE may take with jobs that need no time themselves. Some tell of a job's end a minute late.
-pub const PATIENCE: Duration = Duration::from_secs(240);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
 /// The CE of `JASMIN_ARC_CONFIG`, with the proxy that the tests share and all other files in a directory of its own.
-pub struct Site {
-    pub arc: ArcInterface,
+pub(crate) struct Site {
+    pub(crate) arc: ArcInterface,
     config: Map<String, Value>,
     dir: TempDir,
     _proxy: Arc<TempDir>,
 }
 
 impl Site {
-    pub fn new() -> Site {
+    pub(crate) fn new() -> Site {
         Site::with(json!({}))
     }
 
     /// A site with some keys of the configuration overridden.
-    pub fn with(overrides: Value) -> Site {
+    pub(crate) fn with(overrides: Value) -> Site {
         let dir = tempfile::tempdir().unwrap();
         let proxy = shared_directory();
         let path = env::var_os("JASMIN_ARC_CONFIG").expect("JASMIN_ARC_CONFIG names no configuration");
@@ -48,39 +47,39 @@ impl Site {
     }
 
     /// Another interface at the same site.
-    pub fn another(&self, overrides: Value) -> ArcInterface {
+    pub(crate) fn another(&self, overrides: Value) -> ArcInterface {
         interface(self.path(), &overridden(&self.config, overrides))
     }
 
     /// The directory of this test.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// Writes a file in the directory of this test.
-    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(name);
         fs::write(&path, content).unwrap();
         path
     }
 
     /// Whether the CE is spoken to by REST: it tells more then.
-    pub fn is_rest(&self) -> bool {
+    pub(crate) fn is_rest(&self) -> bool {
         matches!(self.arc.config().interface(), Protocol::Auto | Protocol::ArcRest)
     }
 
     /// Submits a shell script.
-    pub fn submit(&self, script: &str) -> JobId {
+    pub(crate) fn submit(&self, script: &str) -> JobId {
         self.arc.submit_job("/bin/sh", &["-c", script], &[]).unwrap()
     }
 
     /// Waits until a job has ended.
-    pub fn wait(&self, id: &JobId) -> JobStatus {
+    pub(crate) fn wait(&self, id: &JobId) -> JobStatus {
         self.wait_until(id, JobStatus::is_final)
     }
 
     /// Waits until the status of a job is one that is wanted.
-    pub fn wait_until(&self, id: &JobId, mut wanted: impl FnMut(JobStatus) -> bool) -> JobStatus {
+    pub(crate) fn wait_until(&self, id: &JobId, mut wanted: impl FnMut(JobStatus) -> bool) -> JobStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let status = self.arc.job_status(id).unwrap();
@@ -93,7 +92,7 @@ impl Site {
     }
 
     /// What the CE tells of a job that has ended when it tells all: that may be a minute later.
-    pub fn complete_job(&self, id: &JobId) -> JobInfo {
+    pub(crate) fn complete_job(&self, id: &JobId) -> JobInfo {
         let mut job = self.arc.job(id).unwrap();
         eventually("the CE tells how long it keeps the job", PATIENCE, || {
             job = self.arc.job(id).unwrap();
@@ -103,31 +102,31 @@ impl Site {
     }
 
     /// Waits until a job has completed and fetches its outputs.
-    pub fn outputs(&self, id: &JobId) -> Outputs {
+    pub(crate) fn outputs(&self, id: &JobId) -> Outputs {
         assert_eq!(self.wait(id), JobStatus::Completed, "{:?}", self.arc.job(id));
         self.save(id).expect("there is nothing to fetch")
     }
 
     /// Fetches the outputs of a job as they are.
-    pub fn save(&self, id: &JobId) -> Option<Outputs> {
+    pub(crate) fn save(&self, id: &JobId) -> Option<Outputs> {
         self.arc.save_job_outputs(id).unwrap().map(Outputs)
     }
 }
 
 /// Outputs of a job; the directory goes when this goes.
-pub struct Outputs(PathBuf);
+pub(crate) struct Outputs(PathBuf);
 
 impl Outputs {
-    pub fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.join(name)).unwrap_or_else(|error| panic!("{}: {error}", self.join(name).display()))
     }
 
-    pub fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         String::from_utf8(self.read(name)).unwrap()
     }
 
     /// The names of all the files, sorted.
-    pub fn files(&self) -> Vec<String> {
+    pub(crate) fn files(&self) -> Vec<String> {
         fn walk(top: &Path, directory: &Path, files: &mut Vec<String>) {
             for entry in fs::read_dir(directory).unwrap() {
                 let path = entry.unwrap().path();
@@ -160,20 +159,20 @@ impl Drop for Outputs {
 }
 
 /// Runs one test of this binary again, in a process of its own. It sees that by [`is_child`].
-pub fn child(test: &str) -> Command {
+pub(crate) fn child(test: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", test, "--include-ignored", "--nocapture"]).env("JASMIN_ARC_TEST_CHILD", test);
     command
 }
 
 /// Whether [`child`] started this process.
-pub fn is_child() -> bool {
+pub(crate) fn is_child() -> bool {
     env::var_os("JASMIN_ARC_TEST_CHILD").is_some()
 }
 
 /// Waits until something is the case.
 #[track_caller]
-pub fn eventually(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + patience;
     while !holds() {
         assert!(Instant::now() < deadline, "not within {patience:?}: {what}");

@@ -1,11 +1,9 @@
 //! Jobs checked against what the CE offers.
 
-mod common;
-
 use std::env;
 use std::time::Duration;
 
-use common::Site;
+use crate::common::Site;
 use jasmin_arc::{ByteSize, Error, JobDescription, Mismatch, ResourceAmount, RuntimeEnvironment};
 use serde_json::json;
 
