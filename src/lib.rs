@@ -53,8 +53,8 @@ mod util;
 
 pub use config::{ConnectionConfig, Delegation, Protocol};
 pub use description::{
-    ByteSize, InputFile, InputSource, JobDescription, Notification, NotificationState, OutputFile,
-    ParseNotificationStateError, RuntimeEnvironment,
+    ByteSize, InputFile, InputSource, JobDescription, Notification, NotificationState, OutputFile, ParseByteSizeError,
+    ParseDelegationError, ParseNotificationStateError, RuntimeEnvironment,
 };
 pub use error::{Error, Result};
 pub use interface::{ArcInterface, ArcInterfaceBuilder};

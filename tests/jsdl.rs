@@ -10,7 +10,9 @@ use std::process::{Command, Output};
 use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
-use jasmin_arc::{ByteSize, Error, InputFile, JobDescription, NotificationState, RuntimeEnvironment};
+use jasmin_arc::{
+    ByteSize, Delegation, Error, InputFile, JobDescription, Notification, NotificationState, RuntimeEnvironment,
+};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -160,8 +162,8 @@ fn everything() -> JobDescription {
         .with_rerun(0)
         .with_start_time(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
         .with_life_time(Duration::from_secs(86_400))
-        .with_notification("me@example.org", states)
-        .with_notification("you@example.org", [NotificationState::InLrms])
+        .with_notification(Notification::new("me@example.org", states))
+        .with_notification(Notification::new("you@example.org", [NotificationState::InLrms]))
         .with_priority(100)
         .with_log_directory("gmlog")
 }
@@ -262,7 +264,7 @@ fn description() -> impl Strategy<Value = JobDescription> {
                 job = apply(job, start, JobDescription::with_start_time);
                 job = apply(job, rerun, JobDescription::with_rerun);
                 for (email, states) in notifications {
-                    job = job.with_notification(email, states);
+                    job = job.with_notification(Notification::new(email, states));
                 }
                 job = rtes.into_iter().fold(job, |job, rte| job.with_runtime_environment(RuntimeEnvironment::new(rte)));
                 apply(job, priority, JobDescription::with_priority)
@@ -335,7 +337,7 @@ fn what_jsdl_cannot_say_is_refused_by_name() {
     let empty = r#"{"executable": "/bin/true", "runtime_environments": [{"name": "A", "version": ""}]}"#;
     for (job, what) in [
         (job().with_slots(2).with_processes_per_slot(2), "processes per slot"),
-        (job().with_delegation(false), "whether credentials are delegated"),
+        (job().with_delegation(Delegation::Never), "whether credentials are delegated"),
         (
             job().with_runtime_environment(RuntimeEnvironment::new("A-1").with_option("x")),
             "options of the runtime environment A-1",
@@ -553,7 +555,7 @@ fn extensions_are_read() {
     );
     let notice = |inside: &str| document(&format!("<a:Notification>{inside}</a:Notification>"), "", "");
     reads(&notice("<a:Endpoint>a@b</a:Endpoint><a:State>INLRMS</a:State>"), |job| {
-        job.with_notification("a@b", [NotificationState::InLrms])
+        job.with_notification(Notification::new("a@b", [NotificationState::InLrms]))
     });
     fails(&notice("<a:Type>SMS</a:Type>"), "Application/Notification/Type is \"SMS\"");
     fails(&notice("<a:State>FINISHED</a:State>"), "Application/Notification has no Endpoint");
@@ -979,7 +981,7 @@ fn what_arc_wrote_is_read() {
         .without_stderr()
         .with_log_directory("log")
         .with_rerun(2)
-        .with_notification("a@b", [NotificationState::Finished])
+        .with_notification(Notification::new("a@b", [NotificationState::Finished]))
         .with_wall_time(Duration::from_secs(60))
         .with_cpu_time(Duration::from_secs(50))
         .with_memory(ByteSize::mib(1))

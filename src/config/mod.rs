@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_path_to_error::{Segment, Track};
 
 use self::endpoint::Endpoint;
+pub use crate::description::Delegation;
 use crate::error::{Error, Result};
 use crate::logging::{self, LogLevel};
 
@@ -753,40 +754,6 @@ names! {
         ArcRest: "org.nordugrid.arcrest",
         EmiEs: "org.ogf.glue.emies.activitycreation",
         Internal: "org.nordugrid.internal",
-    }
-}
-
-/// When jobs get the user's credentials on the CE (a delegation): the values of the key `DELEGATION`.
-///
-/// A delegation takes the CE half a second to make, and is made once for all jobs until shortly before it expires. It lets
-/// the CE act for the user: fetch input files from, and bring output files to, places that ask who they are.
-///
-/// It is for the REST interface. ARC's own client classes, which are used with the others, make one for each job.
-///
-/// ```
-/// use jasmin_arc::{ConnectionConfig, Delegation};
-///
-/// let config = ConnectionConfig::from_json(r#"{"DELEGATION": "always"}"#)?;
-/// assert_eq!(config.delegation(), Delegation::Always);
-/// # Ok::<(), jasmin_arc::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Delegation {
-    /// `auto`: for jobs that need it. What can be submitted so far never does.
-    #[default]
-    Auto,
-    /// `always`: for every job.
-    Always,
-    /// `never`: for no job.
-    Never,
-}
-
-names! {
-    Delegation {
-        Auto: "auto",
-        Always: "always",
-        Never: "never",
     }
 }
 

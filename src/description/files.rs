@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 /// let names: Vec<_> = job.inputs().iter().map(|input| input.name()).collect();
 /// assert_eq!(names, [Some("bin/run"), Some("data/b.txt"), Some("c.nc")]);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputFile {
     source: InputSource,
@@ -42,7 +42,7 @@ pub struct InputFile {
 ///
 /// assert!(matches!(InputFile::url("https://example.org/a").source(), InputSource::Url(url) if url.ends_with("/a")));
 /// ```
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum InputSource {
@@ -76,7 +76,7 @@ impl fmt::Debug for InputSource {
 /// assert_eq!((job.outputs()[0].name(), job.outputs()[0].url()), ("a", None));
 /// assert_eq!((job.outputs()[1].name(), job.outputs()[1].url()), ("b", Some("https://example.org/b")));
 /// ```
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OutputFile {
     pub(super) name: String,
@@ -92,6 +92,28 @@ impl fmt::Debug for OutputFile {
 }
 
 impl OutputFile {
+    /// The file or directory `name` in the session directory, kept on the CE for download.
+    pub fn file(name: impl Into<String>) -> Self {
+        OutputFile { name: name.into(), url: None }
+    }
+
+    /// The files that the list file `name` names.
+    pub fn list(name: impl Into<String>) -> Self {
+        OutputFile::file(format!("@{}", name.into()))
+    }
+
+    /// The whole session directory.
+    pub fn everything() -> Self {
+        OutputFile::file("/")
+    }
+
+    /// Has the CE upload the output to `url` when the job has ended well.
+    #[must_use]
+    pub fn with_url(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(url.into());
+        self
+    }
+
     /// The name in the session directory; `/` is all that is there, and `@name` all that is listed in the file `name`.
     ///
     /// ```

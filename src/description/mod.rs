@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use files::{Content, ResolvedInput, ResolvedSource, Upload, absolute};
 pub use files::{InputFile, InputSource, OutputFile};
-pub use requests::{ByteSize, Notification, NotificationState, ParseNotificationStateError, RuntimeEnvironment};
+pub use requests::{
+    ByteSize, Delegation, Notification, NotificationState, ParseByteSizeError, ParseDelegationError,
+    ParseNotificationStateError, RuntimeEnvironment,
+};
 pub(crate) use validate::{check_url, invalid};
 
 use crate::error::Result;
@@ -60,7 +63,7 @@ const STDERR: &str = "stderr.txt";
 /// let text = r#"{
 ///     "executable": "/bin/cat",
 ///     "args": ["a"],
-///     "environment": {"LANG": "C"},
+///     "envs": {"LANG": "C"},
 ///     "inputs": [{"source": {"file": "/tmp/a"}}, {"source": {"url": "https://example.org/b"}, "name": "c"}],
 ///     "outputs": [{"name": "out"}, {"name": "log", "url": "https://example.org/log"}],
 ///     "runtime_environments": [{"name": "ENV/PROXY"}],
@@ -83,7 +86,7 @@ const STDERR: &str = "stderr.txt";
 /// assert_eq!(job, expected);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobDescription {
     #[serde(default = "default_name")]
@@ -98,7 +101,7 @@ pub struct JobDescription {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     args: Vec<String>,
     #[serde(default, with = "serde_forms::map", skip_serializing_if = "Vec::is_empty")]
-    environment: Vec<(String, String)>,
+    envs: Vec<(String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     stdin: Option<String>,
     #[serde(default = "default_stdout")]
@@ -145,8 +148,8 @@ pub struct JobDescription {
     priority: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     log_directory: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    delegation: Option<bool>,
+    #[serde(default, skip_serializing_if = "Delegation::is_auto")]
+    delegation: Delegation,
 }
 
 /// For each setting that is a value or nothing: the method that sets it and the one that tells it.
@@ -385,17 +388,6 @@ settings! {
     /// assert_eq!(JobDescription::new("/bin/true").with_log_directory("gmlog").log_directory(), Some("gmlog"));
     /// ```
     with_log_directory(name: impl Into<String> = name.into()) log_directory -> &str = text;
-
-    /// Whether the job gets your credentials on the CE, by delegation.
-    ///
-    /// If it is not said, it gets them when the CE needs them to fetch or upload files of the job. `DELEGATION` in the
-    /// [configuration](crate::ConnectionConfig) goes before this when it is `always` or `never`.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").with_delegation(true).delegation(), Some(true));
-    /// ```
-    with_delegation(needed: bool = needed) delegation -> bool = copied;
 }
 
 /// Rounded up.
@@ -429,7 +421,7 @@ impl JobDescription {
             project: None,
             executable: executable.into(),
             args: Vec::new(),
-            environment: Vec::new(),
+            envs: Vec::new(),
             stdin: None,
             stdout: default_stdout(),
             stderr: default_stderr(),
@@ -453,7 +445,7 @@ impl JobDescription {
             notifications: Vec::new(),
             priority: None,
             log_directory: None,
-            delegation: None,
+            delegation: Delegation::Auto,
         }
     }
 
@@ -536,12 +528,34 @@ impl JobDescription {
     /// ```
     /// # use jasmin_arc::JobDescription;
     /// let job = JobDescription::new("/bin/true").with_env("OMP_NUM_THREADS", "4");
-    /// assert!(job.environment().eq([("OMP_NUM_THREADS", "4")]));
+    /// assert!(job.envs().eq([("OMP_NUM_THREADS", "4")]));
     /// ```
     #[must_use]
     pub fn with_env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.environment.push((name.into(), value.into()));
+        self.envs.push((name.into(), value.into()));
         self
+    }
+
+    /// Sets environment variables of the job: see [`with_env`](Self::with_env).
+    #[must_use]
+    pub fn with_envs(mut self, envs: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) -> Self {
+        self.envs.extend(envs.into_iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// Sets whether the job gets a delegation.
+    ///
+    /// `DELEGATION` in the [configuration](crate::ConnectionConfig) takes precedence if it is `always` or `never`; see the
+    /// table at [`Delegation`].
+    #[must_use]
+    pub fn with_delegation(mut self, delegation: Delegation) -> Self {
+        self.delegation = delegation;
+        self
+    }
+
+    /// Whether the job gets a delegation; [`Delegation::Auto`] by default.
+    pub fn delegation(&self) -> Delegation {
+        self.delegation
     }
 
     /// Throws the standard output away.
@@ -657,6 +671,13 @@ impl JobDescription {
         self.with_input(InputFile::url(url))
     }
 
+    /// Adds an output: see [`OutputFile`].
+    #[must_use]
+    pub fn with_output(mut self, output: OutputFile) -> Self {
+        self.outputs.push(output);
+        self
+    }
+
     /// Has the CE keep a file or a whole directory of the session directory when the job has ended, for download.
     ///
     /// What the job does not make is not there afterwards: that is no error. `/` keeps all that is there. There are no
@@ -668,9 +689,8 @@ impl JobDescription {
     /// assert_eq!(job.outputs().iter().map(|output| output.name()).collect::<Vec<_>>(), ["map.png", "logs/"]);
     /// ```
     #[must_use]
-    pub fn with_output_file(mut self, name: impl Into<String>) -> Self {
-        self.outputs.push(OutputFile { name: name.into(), url: None });
-        self
+    pub fn with_output_file(self, name: impl Into<String>) -> Self {
+        self.with_output(OutputFile::file(name))
     }
 
     /// Has the CE upload a file of the session directory to a URL when the job has ended well; a directory, if the name
@@ -685,9 +705,8 @@ impl JobDescription {
     /// assert_eq!(job.outputs()[0].url(), Some("https://example.org/maps/7.png"));
     /// ```
     #[must_use]
-    pub fn with_output_file_to(mut self, name: impl Into<String>, url: impl Into<String>) -> Self {
-        self.outputs.push(OutputFile { name: name.into(), url: Some(url.into()) });
-        self
+    pub fn with_output_file_to(self, name: impl Into<String>, url: impl Into<String>) -> Self {
+        self.with_output(OutputFile::file(name).with_url(url))
     }
 
     /// Has the CE keep, or upload, what the job lists in the file `name`, which it writes: on each line the name of a file
@@ -703,7 +722,7 @@ impl JobDescription {
     /// ```
     #[must_use]
     pub fn with_output_list(self, name: impl Into<String>) -> Self {
-        self.with_output_file(format!("@{}", name.into()))
+        self.with_output(OutputFile::list(name))
     }
 
     /// Has the job run in a runtime environment that the CE has installed.
@@ -722,17 +741,13 @@ impl JobDescription {
     /// Has the CE send a message when the job reaches one of these states. A-REX serves three addresses at most.
     ///
     /// ```
-    /// # use jasmin_arc::{JobDescription, NotificationState};
+    /// # use jasmin_arc::{JobDescription, Notification, NotificationState};
     /// let states = [NotificationState::InLrms, NotificationState::Finished];
-    /// assert_eq!(JobDescription::new("/bin/true").with_notification("me@example.org", states).notifications().len(), 1);
+    /// assert_eq!(JobDescription::new("/bin/true").with_notification(Notification::new("me@example.org", states)).notifications().len(), 1);
     /// ```
     #[must_use]
-    pub fn with_notification(
-        mut self,
-        email: impl Into<String>,
-        states: impl IntoIterator<Item = NotificationState>,
-    ) -> Self {
-        self.notifications.push(Notification::new(email.into(), states.into_iter().collect()));
+    pub fn with_notification(mut self, notification: Notification) -> Self {
+        self.notifications.push(notification);
         self
     }
 
@@ -781,10 +796,10 @@ impl JobDescription {
     /// ```
     /// # use jasmin_arc::JobDescription;
     /// let job = JobDescription::new("/bin/true").with_env("B", "2").with_env("A", "1");
-    /// assert!(job.environment().eq([("B", "2"), ("A", "1")]));
+    /// assert!(job.envs().eq([("B", "2"), ("A", "1")]));
     /// ```
-    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.environment.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    pub fn envs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.envs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// What is copied to the session directory.
@@ -861,6 +876,15 @@ impl JobDescription {
     pub(crate) fn stages_remotely(&self) -> bool {
         self.inputs.iter().any(|input| matches!(input.source(), InputSource::Url(_)))
             || self.outputs.iter().any(|output| output.url.is_some() || output.name.starts_with('@'))
+    }
+
+    /// Whether the job gets a delegation if the configuration leaves that to the job.
+    pub(crate) fn wants_delegation(&self) -> bool {
+        match self.delegation {
+            Delegation::Auto => self.stages_remotely(),
+            Delegation::Always => true,
+            Delegation::Never => false,
+        }
     }
 
     /// The executable as input files are named: the CE puts `./` before it again.

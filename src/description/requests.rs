@@ -1,84 +1,73 @@
-//! What a description asks for, where that is more than a number or a name.
+//! Values that a description requests, where a number or a text is not enough.
 
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::util::names::{self, Named};
 
 const KIB: u64 = 1 << 10;
+const MIB: u64 = KIB << 10;
+const GIB: u64 = MIB << 10;
+const TIB: u64 = GIB << 10;
 
-/// A number of bytes.
+/// A size in bytes, such as `ByteSize::gib(4)`.
+///
+/// As text it is a whole number with the largest of the units B, KiB, MiB and GiB that divides it:
 ///
 /// ```
 /// use jasmin_arc::ByteSize;
 ///
-/// assert_eq!(ByteSize::gib(2), ByteSize::new(2 * 1024 * 1024 * 1024));
-/// assert_eq!([ByteSize::gib(2), ByteSize::mib(1500), ByteSize::new(7)].map(|size| size.to_string()), ["2 GiB", "1500 MiB", "7 B"]);
+/// let size: ByteSize = "4 GiB".parse()?;
+/// assert_eq!(size, ByteSize::gib(4));
+/// assert_eq!(size.to_string(), "4 GiB");
+/// assert_eq!(ByteSize::mib(1500).to_string(), "1500 MiB");
+/// # Ok::<(), jasmin_arc::ParseByteSizeError>(())
 /// ```
+///
+/// # Serde form
+///
+/// The number of bytes, as an integer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ByteSize(u64);
 
 impl ByteSize {
-    /// So many bytes.
-    ///
-    /// ```
-    /// # use jasmin_arc::ByteSize;
-    /// assert_eq!(ByteSize::new(1024), ByteSize::kib(1));
-    /// ```
+    /// `bytes` bytes.
     pub const fn new(bytes: u64) -> ByteSize {
         ByteSize(bytes)
     }
 
-    /// So many times 1024 bytes; what is more than fits is as much as fits.
-    ///
-    /// ```
-    /// # use jasmin_arc::ByteSize;
-    /// assert_eq!(ByteSize::kib(3).get(), 3072);
-    /// ```
+    /// `kib` KiB of 1024 bytes each, saturating at `u64::MAX` bytes.
     pub const fn kib(kib: u64) -> ByteSize {
         ByteSize(kib.saturating_mul(KIB))
     }
 
-    /// So many times 1024 KiB; what is more than fits is as much as fits.
-    ///
-    /// ```
-    /// # use jasmin_arc::ByteSize;
-    /// assert_eq!(ByteSize::mib(1), ByteSize::kib(1024));
-    /// ```
+    /// `mib` MiB of 1024 KiB each, saturating at `u64::MAX` bytes.
     pub const fn mib(mib: u64) -> ByteSize {
-        ByteSize(mib.saturating_mul(KIB * KIB))
+        ByteSize(mib.saturating_mul(MIB))
     }
 
-    /// So many times 1024 MiB; what is more than fits is as much as fits.
-    ///
-    /// ```
-    /// # use jasmin_arc::ByteSize;
-    /// assert_eq!(ByteSize::gib(1), ByteSize::mib(1024));
-    /// ```
+    /// `gib` GiB of 1024 MiB each, saturating at `u64::MAX` bytes.
     pub const fn gib(gib: u64) -> ByteSize {
-        ByteSize(gib.saturating_mul(KIB * KIB * KIB))
+        ByteSize(gib.saturating_mul(GIB))
     }
 
-    /// How many bytes they are.
-    ///
-    /// ```
-    /// # use jasmin_arc::ByteSize;
-    /// assert_eq!(ByteSize::mib(2).get(), 2_097_152);
-    /// ```
+    /// The number of bytes.
     pub const fn get(self) -> u64 {
         self.0
     }
 
-    /// In MiB, the unit that ARC counts in, rounded up.
+    /// The size in MiB, ARC's unit, rounded up.
     pub(crate) fn in_mib(self) -> u64 {
-        self.0.div_ceil(KIB * KIB)
+        self.0.div_ceil(MIB)
     }
 }
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(KIB * KIB * KIB, "GiB"), (KIB * KIB, "MiB"), (KIB, "KiB")];
+        let units = [(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")];
         match units.into_iter().find(|(unit, _)| self.0 != 0 && self.0.is_multiple_of(*unit)) {
             Some((unit, name)) => write!(f, "{} {name}", self.0 / unit),
             None => write!(f, "{} B", self.0),
@@ -86,15 +75,65 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// A runtime environment that the CE has installed: its name, its version, and options for this job.
+/// Reads a whole number followed by one of the units `B`, `KiB`, `MiB`, `GiB` and `TiB`.
+///
+/// Blanks between number and unit are optional, and a number without a unit is in bytes. Decimal units (`GB`) and
+/// fractions are an error.
+impl FromStr for ByteSize {
+    type Err = ParseByteSizeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let failed = |reason| ParseByteSizeError { text: text.into(), reason };
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (digits, unit) = text.split_at(end);
+        let unit = match unit.trim_start() {
+            "" if unit.is_empty() => 1,
+            "B" => 1,
+            "KiB" => KIB,
+            "MiB" => MIB,
+            "GiB" => GIB,
+            "TiB" => TIB,
+            _ => return Err(failed(BadByteSize::Form)),
+        };
+        if digits.is_empty() {
+            return Err(failed(BadByteSize::Form));
+        }
+        let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+        bytes.map(ByteSize).ok_or_else(|| failed(BadByteSize::TooLarge))
+    }
+}
+
+/// The error of [`ByteSize`]'s `FromStr`: the text is not a size, or is more than `u64::MAX` bytes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} {reason}")]
+pub struct ParseByteSizeError {
+    text: String,
+    reason: BadByteSize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum BadByteSize {
+    #[error("is not a size: use a whole number and B, KiB, MiB, GiB or TiB, such as \"4 GiB\"")]
+    Form,
+    #[error("is too large: the largest size is {} bytes", u64::MAX)]
+    TooLarge,
+}
+
+/// A runtime environment (RTE) that is installed on the CE, with options for this job.
+///
+/// Its text form is the name, and the version after a dash:
 ///
 /// ```
 /// use jasmin_arc::RuntimeEnvironment;
 ///
 /// let rte = RuntimeEnvironment::new("APPS/HEP/ATLAS-21.0").with_option("quick");
-/// assert_eq!((rte.name(), rte.version(), rte.options()), ("APPS/HEP/ATLAS", Some("21.0"), &["quick".to_owned()][..]));
+/// assert_eq!((rte.name(), rte.version()), ("APPS/HEP/ATLAS", Some("21.0")));
 /// assert_eq!(rte.to_string(), "APPS/HEP/ATLAS-21.0");
 /// ```
+///
+/// # Serde form
+///
+/// An object with `name` (without the version), `version` and `options` (a list); only `name` is required.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RuntimeEnvironment {
@@ -106,14 +145,10 @@ pub struct RuntimeEnvironment {
 }
 
 impl RuntimeEnvironment {
-    /// The runtime environment that is called `name` on the CE, with its version: the version begins after the first dash
-    /// that a digit follows, as in ARC (`Arc::Software`).
+    /// The runtime environment `name`, which may end in a version.
     ///
-    /// ```
-    /// # use jasmin_arc::RuntimeEnvironment;
-    /// assert_eq!(RuntimeEnvironment::new("ENV/PROXY").version(), None);
-    /// assert_eq!(RuntimeEnvironment::new("A-B-1-2").name(), "A-B");
-    /// ```
+    /// The version begins after the first dash that a digit follows, as in ARC (`Arc::Software`): `A-B-1-2` is version
+    /// `1-2` of `A-B`, and `ENV/PROXY` has no version.
     pub fn new(name: impl Into<String>) -> RuntimeEnvironment {
         let mut name = name.into();
         let dash = name
@@ -128,12 +163,7 @@ impl RuntimeEnvironment {
         RuntimeEnvironment { name, version, options: Vec::new() }
     }
 
-    /// Adds an option: an argument for the script of the runtime environment.
-    ///
-    /// ```
-    /// # use jasmin_arc::RuntimeEnvironment;
-    /// assert_eq!(RuntimeEnvironment::new("ENV/CONDOR").with_option("docker").options(), ["docker"]);
-    /// ```
+    /// Adds an option, which the CE passes to the script of the runtime environment as an argument.
     #[must_use]
     pub fn with_option(mut self, option: impl Into<String>) -> Self {
         self.options.push(option.into());
@@ -141,31 +171,16 @@ impl RuntimeEnvironment {
     }
 
     /// The name, without the version.
-    ///
-    /// ```
-    /// # use jasmin_arc::RuntimeEnvironment;
-    /// assert_eq!(RuntimeEnvironment::new("PYTHON-3.11").name(), "PYTHON");
-    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The version, if there is one.
-    ///
-    /// ```
-    /// # use jasmin_arc::RuntimeEnvironment;
-    /// assert_eq!(RuntimeEnvironment::new("PYTHON-3.11").version(), Some("3.11"));
-    /// ```
+    /// The version, if any.
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 
-    /// The options, in order.
-    ///
-    /// ```
-    /// # use jasmin_arc::RuntimeEnvironment;
-    /// assert!(RuntimeEnvironment::new("ENV/PROXY").options().is_empty());
-    /// ```
+    /// The options, in the order in which they were added.
     pub fn options(&self) -> &[String] {
         &self.options
     }
@@ -182,51 +197,49 @@ impl fmt::Display for RuntimeEnvironment {
     }
 }
 
-/// A message that the CE sends by e-mail when a job reaches a state.
+/// An e-mail address, and the states at which the CE writes to it.
 ///
 /// ```
-/// use jasmin_arc::{JobDescription, NotificationState};
+/// use jasmin_arc::{JobDescription, Notification, NotificationState};
 ///
-/// let job = JobDescription::new("/bin/true").with_notification("me@example.org", [NotificationState::Finished]);
-/// assert_eq!(job.notifications()[0].email(), "me@example.org");
-/// assert_eq!(job.notifications()[0].states(), [NotificationState::Finished]);
+/// let states = [NotificationState::InLrms, NotificationState::Finished];
+/// let job = JobDescription::new("/bin/true").with_notification(Notification::new("me@example.org", states));
 /// ```
+///
+/// # Serde form
+///
+/// An object with `email` and `states` (a list of names such as `"FINISHED"`), both required.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Notification {
-    pub(super) email: String,
-    pub(super) states: Vec<NotificationState>,
+    email: String,
+    states: Vec<NotificationState>,
 }
 
 impl Notification {
-    pub(crate) fn new(email: String, states: Vec<NotificationState>) -> Self {
-        Notification { email, states }
+    /// Messages to `email` when the job reaches one of `states`.
+    ///
+    /// A description is [valid](crate::JobDescription::validate) only if each of its notifications has at least one
+    /// state, and no state twice.
+    pub fn new(email: impl Into<String>, states: impl IntoIterator<Item = NotificationState>) -> Self {
+        Notification { email: email.into(), states: states.into_iter().collect() }
     }
 
-    /// Whom the CE writes to.
-    ///
-    /// ```
-    /// # use jasmin_arc::{JobDescription, NotificationState};
-    /// let job = JobDescription::new("/bin/true").with_notification("me@example.org", [NotificationState::Finished]);
-    /// assert_eq!(job.notifications()[0].email(), "me@example.org");
-    /// ```
+    /// The address that the CE writes to.
     pub fn email(&self) -> &str {
         &self.email
     }
 
-    /// When it does.
-    ///
-    /// ```
-    /// # use jasmin_arc::{JobDescription, NotificationState};
-    /// let job = JobDescription::new("/bin/true").with_notification("me@example.org", [NotificationState::Finished]);
-    /// assert_eq!(job.notifications()[0].states(), [NotificationState::Finished]);
-    /// ```
+    /// The states at which it does.
     pub fn states(&self) -> &[NotificationState] {
         &self.states
     }
 }
 
-/// The states of A-REX's grid manager that an ARC-CE sends messages about.
+/// A state of a job in A-REX at which the CE can send a message.
+///
+/// These are the states of A-REX's grid manager, with its names for them (`"INLRMS"`), not those of
+/// [`ArcState`](crate::ArcState).
 ///
 /// ```
 /// use jasmin_arc::NotificationState;
@@ -234,56 +247,181 @@ impl Notification {
 /// assert_eq!("INLRMS".parse(), Ok(NotificationState::InLrms));
 /// assert_eq!(NotificationState::InLrms.to_string(), "INLRMS");
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
+///
+/// # Serde form
+///
+/// The name, in capitals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum NotificationState {
-    /// Input files are being fetched.
+    /// `PREPARING`: the CE fetches the input files.
     Preparing,
-    /// The job is in the batch system.
+    /// `INLRMS`: the job is in the batch system.
     InLrms,
-    /// Output files are being uploaded.
+    /// `FINISHING`: the CE uploads the output files.
     Finishing,
-    /// The job has ended.
+    /// `FINISHED`: the job has ended.
     Finished,
-    /// The job is being cancelled. Only xRSL can say it; a job that is submitted goes as ADL, which cannot.
+    /// `CANCELING`: the job is being cancelled.
+    ///
+    /// Only xRSL and JSDL can express this. Jobs are submitted as ADL, so submitting one with this state is
+    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription).
     Canceling,
-    /// The job has been removed. Only xRSL can say it; a job that is submitted goes as ADL, which cannot.
+    /// `DELETED`: the job has been removed from the CE.
+    ///
+    /// It cannot be submitted, for the same reason as [`Canceling`](Self::Canceling).
     Deleted,
 }
 
 impl NotificationState {
-    const NAMES: [(NotificationState, &str); 6] = [
-        (NotificationState::Preparing, "PREPARING"),
-        (NotificationState::InLrms, "INLRMS"),
-        (NotificationState::Finishing, "FINISHING"),
-        (NotificationState::Finished, "FINISHED"),
-        (NotificationState::Canceling, "CANCELING"),
-        (NotificationState::Deleted, "DELETED"),
+    /// A-REX's name of the state.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            NotificationState::Preparing => "PREPARING",
+            NotificationState::InLrms => "INLRMS",
+            NotificationState::Finishing => "FINISHING",
+            NotificationState::Finished => "FINISHED",
+            NotificationState::Canceling => "CANCELING",
+            NotificationState::Deleted => "DELETED",
+        }
+    }
+}
+
+impl Named for NotificationState {
+    const ALL: &'static [Self] = &[
+        NotificationState::Preparing,
+        NotificationState::InLrms,
+        NotificationState::Finishing,
+        NotificationState::Finished,
+        NotificationState::Canceling,
+        NotificationState::Deleted,
     ];
 
-    /// The name that ARC gives it.
-    pub(crate) fn name(self) -> &'static str {
-        Self::NAMES.iter().find(|(state, _)| *state == self).map_or("", |(_, name)| name)
+    fn name(self) -> &'static str {
+        self.as_str()
     }
 }
 
 impl fmt::Display for NotificationState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.pad(self.as_str())
     }
 }
 
-/// The text is not the name of a [`NotificationState`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no state that an ARC-CE sends messages about")]
-pub struct ParseNotificationStateError(String);
-
+/// Reads A-REX's name of a state, in capitals.
 impl FromStr for NotificationState {
     type Err = ParseNotificationStateError;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let found = Self::NAMES.into_iter().find(|(_, known)| *known == name);
-        found.map(|(state, _)| state).ok_or_else(|| ParseNotificationStateError(name.into()))
+        Self::from_name(name).ok_or_else(|| ParseNotificationStateError(name.into()))
+    }
+}
+
+/// The error of [`NotificationState`]'s `FromStr`: there is no state with that name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a notification state: use one of {names}", names = NotificationState::all_names())]
+pub struct ParseNotificationStateError(String);
+
+impl Serialize for NotificationState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for NotificationState {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        names::deserialize(deserializer)
+    }
+}
+
+/// Whether a job gets a delegation: a proxy certificate on the CE, with which the CE acts for you.
+///
+/// The CE needs one to fetch input files from, and upload output files to, servers that ask for credentials. Making one
+/// takes the CE about half a second. It is made once and shared by all jobs until shortly before it expires.
+///
+/// It can be set for an interface, by the configuration key `DELEGATION`
+/// ([`ConnectionConfig::with_delegation`](crate::ConnectionConfig::with_delegation)), and for a job
+/// ([`JobDescription::with_delegation`](crate::JobDescription::with_delegation)):
+///
+/// | `DELEGATION` | job with `Auto`                      | job with `Always` | job with `Never` |
+/// |--------------|--------------------------------------|-------------------|------------------|
+/// | `Auto`       | if the CE stages files for it by URL | yes               | no               |
+/// | `Always`     | yes                                  | yes               | yes              |
+/// | `Never`      | no                                   | no                | no               |
+///
+/// The CE stages files by URL if the job has an input with a URL, an output with a URL, or a list of outputs.
+///
+/// Only the REST interface makes use of this. Over the other interfaces ARC's client library makes a delegation for
+/// each job.
+///
+/// # Serde form
+///
+/// `"auto"`, `"always"` or `"never"`, as in the configuration file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Delegation {
+    /// `auto`: the jobs that need one.
+    #[default]
+    Auto,
+    /// `always`: every job, or this job.
+    Always,
+    /// `never`: no job, or not this job.
+    Never,
+}
+
+impl Delegation {
+    /// The name in the configuration file.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Delegation::Auto => "auto",
+            Delegation::Always => "always",
+            Delegation::Never => "never",
+        }
+    }
+
+    /// Whether this is the default; serde leaves it out then.
+    pub(super) fn is_auto(&self) -> bool {
+        *self == Delegation::Auto
+    }
+}
+
+impl Named for Delegation {
+    const ALL: &'static [Self] = &[Delegation::Auto, Delegation::Always, Delegation::Never];
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+impl fmt::Display for Delegation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Reads `auto`, `always` or `never`.
+impl FromStr for Delegation {
+    type Err = ParseDelegationError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::from_name(name).ok_or_else(|| ParseDelegationError(name.into()))
+    }
+}
+
+/// The error of [`Delegation`]'s `FromStr`: the text is none of `auto`, `always` and `never`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a delegation setting: use one of {names}", names = Delegation::all_names())]
+pub struct ParseDelegationError(String);
+
+impl Serialize for Delegation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for Delegation {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        names::deserialize(deserializer)
     }
 }
 
@@ -300,7 +438,35 @@ mod tests {
     }
 
     #[test]
-    fn versions_begin_where_arc_says() {
+    fn sizes_are_parsed() {
+        for (text, size) in [
+            ("4 GiB", ByteSize::gib(4)),
+            ("500MiB", ByteSize::mib(500)),
+            ("7 B", ByteSize::new(7)),
+            ("1024", ByteSize::kib(1)),
+            ("3\t KiB", ByteSize::kib(3)),
+            ("2TiB", ByteSize::gib(2048)),
+            ("0 GiB", ByteSize::new(0)),
+            ("18446744073709551615", ByteSize::new(u64::MAX)),
+        ] {
+            assert_eq!(text.parse(), Ok(size), "{text:?}");
+            assert_eq!(size.to_string().parse(), Ok(size));
+        }
+        for text in ["", "GiB", "-1", "+1", "1.5 GiB", "4 GB", "4 gib", "4G", " 4", "4 ", "4 GiB ", "1e3", "0x10"] {
+            let error = text.parse::<ByteSize>().unwrap_err().to_string();
+            assert!(error.contains("is not a size: use a whole number") && error.contains("\"4 GiB\""), "{error}");
+        }
+        for text in ["18446744073709551616", "18014398509481984 KiB"] {
+            let error = text.parse::<ByteSize>().unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("{text:?} is too large: the largest size is 18446744073709551615 bytes")
+            );
+        }
+    }
+
+    #[test]
+    fn versions_begin_where_arc_begins_them() {
         for (text, name, version) in [
             ("A", "A", None),
             ("A-", "A-", None),
@@ -314,12 +480,27 @@ mod tests {
         }
     }
 
-    #[test]
-    fn every_state_has_its_name() {
-        for (state, name) in NotificationState::NAMES {
-            assert_eq!((name.parse(), state.to_string().as_str()), (Ok(state), name));
-            assert_eq!(serde_json::to_string(&state).unwrap(), format!("{name:?}"));
+    /// Every value has the same name as text and in JSON.
+    fn check_names<T>(not_a_name: &str)
+    where
+        T: Named + FromStr<Err: fmt::Display> + fmt::Display + fmt::Debug + PartialEq,
+        T: Serialize + for<'de> Deserialize<'de>,
+    {
+        for value in T::ALL {
+            let name = value.name();
+            assert_eq!((name.parse().ok(), value.to_string().as_str()), (Some(*value), name));
+            assert_eq!(serde_json::to_string(&value).unwrap(), format!("{name:?}"));
+            assert_eq!(serde_json::from_str::<T>(&format!("{name:?}")).unwrap(), *value);
         }
-        assert!("finished".parse::<NotificationState>().is_err());
+        let error = not_a_name.parse::<T>().err().unwrap().to_string();
+        assert!(error.contains(&format!("{not_a_name:?} is not a ")) && error.contains(&T::all_names()), "{error}");
+        let error = serde_json::from_str::<T>("5").unwrap_err().to_string();
+        assert!(error.contains(&format!("expected one of {}", T::all_names())), "{error}");
+    }
+
+    #[test]
+    fn values_have_one_name_each() {
+        check_names::<NotificationState>("finished");
+        check_names::<Delegation>("Always");
     }
 }

@@ -1,5 +1,6 @@
 //! Small helpers that know nothing of jobs or CEs.
 
+pub(crate) mod names;
 pub(crate) mod uri;
 pub(crate) mod xml;
 

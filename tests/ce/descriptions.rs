@@ -12,7 +12,9 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::common::{Outputs, PATIENCE, Site, eventually};
-use jasmin_arc::{ByteSize, Error, InputFile, JobDescription, JobId, JobStatus, NotificationState, RuntimeEnvironment};
+use jasmin_arc::{
+    ByteSize, Error, InputFile, JobDescription, JobId, JobStatus, Notification, NotificationState, RuntimeEnvironment,
+};
 
 /// Submits jobs together.
 fn submitted(site: &Site, jobs: &[JobDescription]) -> Vec<JobId> {
@@ -459,8 +461,14 @@ fn what_a_job_needs_is_in_the_records_of_the_ce() {
         .with_priority(77)
         .with_rerun(2)
         .with_log_directory("records")
-        .with_notification("me@example.invalid", [NotificationState::Preparing, NotificationState::InLrms])
-        .with_notification("you@example.invalid", [NotificationState::Finishing, NotificationState::Finished]);
+        .with_notification(Notification::new(
+            "me@example.invalid",
+            [NotificationState::Preparing, NotificationState::InLrms],
+        ))
+        .with_notification(Notification::new(
+            "you@example.invalid",
+            [NotificationState::Finishing, NotificationState::Finished],
+        ));
     let jobs = [
         all,
         JobDescription::new("/bin/true").with_exclusive(true),
@@ -658,7 +666,8 @@ fn descriptions_in_other_languages_run() {
 fn what_no_ce_can_be_told_is_refused_before_anything_is_sent() {
     let site = Site::new();
     let job = || JobDescription::new("/bin/true");
-    let notified = |state| job().with_notification("me@example.invalid", [NotificationState::Finished, state]);
+    let notified =
+        |state| job().with_notification(Notification::new("me@example.invalid", [NotificationState::Finished, state]));
     let url = "https://example.invalid/a";
     for bad in [
         job().with_project("climate"),

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::description::arex;
 use crate::description::{
-    ByteSize, InputFile, InputSource, JobDescription, Notification, NotificationState, ResolvedInput, ResolvedSource,
-    RuntimeEnvironment, Upload, absolute, invalid, whole_seconds,
+    ByteSize, Delegation, InputFile, InputSource, JobDescription, Notification, NotificationState, ResolvedInput,
+    ResolvedSource, RuntimeEnvironment, Upload, absolute, invalid, whole_seconds,
 };
 use crate::error::{Error, Result};
 use crate::ffi::{self, Description, Input, Language, Notice, Output, ReadDescription, Runtime, Variable};
@@ -262,7 +262,7 @@ impl JobDescription {
         let (arguments, variables) = arex::escape(self.args());
         description.arguments = arguments;
         description.environment.extend(variables);
-        Ok(PreparedJob { description, uploads, delegate: self.delegation().unwrap_or_else(|| self.stages_remotely()) })
+        Ok(PreparedJob { description, uploads, delegate: self.wants_delegation() })
     }
 
     /// What A-REX loses of a description when it has got it.
@@ -308,8 +308,8 @@ impl JobDescription {
 
     fn check_delegation(&self, language: &str) -> Result<()> {
         match self.delegation() {
-            Some(_) => Err(invalid(format!("{language} cannot say whether credentials are delegated"))),
-            None => Ok(()),
+            Delegation::Auto => Ok(()),
+            _ => Err(invalid(format!("{language} cannot say whether credentials are delegated"))),
         }
     }
 
@@ -358,7 +358,7 @@ impl JobDescription {
         };
         let notice = |notification: &Notification| Notice {
             email: notification.email().into(),
-            states: notification.states().iter().map(|state| state.name().to_owned()).collect(),
+            states: notification.states().iter().map(|state| state.as_str().to_owned()).collect(),
         };
         Description {
             name: self.name().into(),
@@ -366,7 +366,7 @@ impl JobDescription {
             annotations: self.annotations().to_vec(),
             executable: self.executable().into(),
             arguments: self.args().to_vec(),
-            environment: self.environment().map(variable).collect(),
+            environment: self.envs().map(variable).collect(),
             inputs,
             outputs: self.distinct_outputs().map(output).collect(),
             stdin: text(self.stdin()),
@@ -498,7 +498,8 @@ fn convert(read: ReadDescription) -> Result<JobDescription> {
     }
     for notice in &from.notices {
         let states: Result<Vec<NotificationState>, _> = notice.states.iter().map(|state| state.parse()).collect();
-        job = job.with_notification(&notice.email, states.map_err(|error| invalid(error.to_string()))?);
+        job = job
+            .with_notification(Notification::new(&notice.email, states.map_err(|error| invalid(error.to_string()))?));
     }
     for input in inputs {
         let file = if input.url.is_empty() { InputFile::file(&input.path) } else { InputFile::url(&input.url) };

@@ -88,7 +88,7 @@ fn job() -> impl Strategy<Value = JobDescription> {
             let rte = RuntimeEnvironment::new(name);
             job = job.with_runtime_environment(options.into_iter().fold(rte, RuntimeEnvironment::with_option));
         }
-        rest.2.into_iter().fold(job, |job, (email, states)| job.with_notification(email, states))
+        rest.2.into_iter().fold(job, |job, (email, states)| job.with_notification(Notification::new(email, states)))
     })
 }
 
@@ -360,12 +360,12 @@ fn what_a_language_cannot_say_is_refused() {
     let xrsl = |job: JobDescription| job.to_xrsl().map_err(|error| error.to_string());
     for (said, why) in [
         (adl(job().with_project("p")), "project"),
-        (adl(job().with_delegation(true)), "ADL cannot say whether credentials"),
-        (adl(job().with_notification("a@b", [NotificationState::Canceling])), "CANCELING"),
+        (adl(job().with_delegation(Delegation::Always)), "ADL cannot say whether credentials"),
+        (adl(job().with_notification(Notification::new("a@b", [NotificationState::Canceling]))), "CANCELING"),
         (adl(job().with_input_url("lfc://gsiftp://h/x@h/x")), "port"),
         (adl(job().with_input_url("https://me:secret@h/x")), "has a password"),
         (xrsl(job().with_project("p")), "project"),
-        (xrsl(job().with_delegation(false)), "xRSL cannot say whether credentials"),
+        (xrsl(job().with_delegation(Delegation::Never)), "xRSL cannot say whether credentials"),
         (xrsl(job().with_description("d")), "a description"),
         (xrsl(job().with_annotation("a")), "annotations"),
         (xrsl(job().with_virtual_memory(ByteSize::mib(1))), "virtual memory"),
@@ -404,7 +404,8 @@ fn plain() -> JobDescription {
 
 #[test]
 fn what_a_ce_cannot_be_told_is_refused() {
-    let state = |state| plain().with_notification("me@example.org", [NotificationState::Finished, state]);
+    let state =
+        |state| plain().with_notification(Notification::new("me@example.org", [NotificationState::Finished, state]));
     for (bad, why) in [
         (plain().with_project("climate"), "project"),
         (state(NotificationState::Canceling), "CANCELING"),

@@ -164,7 +164,7 @@ impl JobDescription {
 
     fn check_environment(&self) -> Result<()> {
         let mut names = HashSet::new();
-        for (name, value) in &self.environment {
+        for (name, value) in &self.envs {
             let part = format!("the environment variable {name:?}");
             let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
             if name.is_empty() || !plain || name.starts_with(|c: char| c.is_ascii_digit()) {

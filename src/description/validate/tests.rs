@@ -5,7 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::*;
-use crate::description::{Content, NotificationState, ResolvedInput, ResolvedSource, RuntimeEnvironment, Upload};
+use crate::description::{
+    Content, Notification, NotificationState, ResolvedInput, ResolvedSource, RuntimeEnvironment, Upload,
+};
 
 fn job() -> JobDescription {
     JobDescription::new("/bin/true")
@@ -328,7 +330,7 @@ fn serde_round_trip() {
             .with_memory(ByteSize::mib(1))
             .with_exclusive(false)
             .with_runtime_environment(RuntimeEnvironment::new("A-1").with_option("x"))
-            .with_notification("a@b", [NotificationState::InLrms])
+            .with_notification(Notification::new("a@b", [NotificationState::InLrms]))
             .without_stdout()
             .with_project("p"),
     ] {
@@ -371,11 +373,16 @@ fn what_is_asked_for_must_make_sense() {
         (job().with_stdout("/a"), "not relative"),
         (job().with_stderr("$a"), "shells"),
         (job().with_log_directory("stdout.txt"), "standard output or error too"),
-        (job().with_notification("a", [NotificationState::Finished]), "no address"),
-        (job().with_notification("a@b c", [NotificationState::Finished]), "no address"),
-        (job().with_notification("a@b", []), "names no state"),
-        (job().with_notification("a@b", [NotificationState::Finished; 2]), "twice"),
-        ((0..4).fold(job(), |job, n| job.with_notification(format!("{n}@b"), [NotificationState::Finished])), "3"),
+        (job().with_notification(Notification::new("a", [NotificationState::Finished])), "no address"),
+        (job().with_notification(Notification::new("a@b c", [NotificationState::Finished])), "no address"),
+        (job().with_notification(Notification::new("a@b", [])), "names no state"),
+        (job().with_notification(Notification::new("a@b", [NotificationState::Finished; 2])), "twice"),
+        (
+            (0..4).fold(job(), |job, n| {
+                job.with_notification(Notification::new(format!("{n}@b"), [NotificationState::Finished]))
+            }),
+            "3",
+        ),
         (job().with_runtime_environment(RuntimeEnvironment::new("")), "no name"),
         (job().with_runtime_environment(RuntimeEnvironment::new("a b")), "no name"),
         (job().with_runtime_environment(RuntimeEnvironment::new("a/../b")), "no name"),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::values::{boolean, file_path, integer, is_option, parse_date_time, seconds, whole, with_options};
 use super::{ARC, HPC, JSDL, POSIX};
 use crate::description::formats::apply;
-use crate::description::{ByteSize, InputFile, JobDescription, RuntimeEnvironment, invalid};
+use crate::description::{ByteSize, InputFile, JobDescription, Notification, RuntimeEnvironment, invalid};
 use crate::error::{Error, Result};
 use crate::util::xml::Element;
 
@@ -401,7 +401,7 @@ fn application(document: &Part) -> Result<JobDescription> {
         let Some(email) = part.text_of("Endpoint") else { return Err(part.error("has no Endpoint")) };
         let what = "a state that an ARC-CE sends messages about";
         let states = part.all("State").into_iter().map(|state| state.value(|name| name.parse().ok(), what));
-        job = job.with_notification(email, states.collect::<Result<Vec<_>>>()?);
+        job = job.with_notification(Notification::new(email, states.collect::<Result<Vec<_>>>()?));
     }
     Ok(job)
 }

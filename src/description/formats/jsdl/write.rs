@@ -10,7 +10,7 @@ use quick_xml::events::{BytesDecl, BytesText, Event};
 
 use super::values::{date_time, file_uri, is_uri, split_options};
 use super::{ARC, JSDL, POSIX};
-use crate::description::{ByteSize, InputFile, InputSource, JobDescription, absolute, invalid};
+use crate::description::{ByteSize, Delegation, InputFile, InputSource, JobDescription, absolute, invalid};
 use crate::error::Result;
 
 /// An element to be written. The schemas prescribe the order of elements everywhere.
@@ -90,7 +90,7 @@ fn check(job: &JobDescription) -> Result<()> {
     if job.processes_per_slot().is_some() {
         lacking.push("processes per slot".to_owned());
     }
-    if job.delegation().is_some() {
+    if job.delegation() != Delegation::Auto {
         lacking.push("whether credentials are delegated".to_owned());
     }
     for rte in job.runtime_environments() {
@@ -126,7 +126,7 @@ fn application(job: &JobDescription) -> Vec<Node> {
     posix.extend(job.stdout().map(|name| leaf("posix:Output", name)));
     posix.extend(job.stderr().map(|name| leaf("posix:Error", name)));
     posix.extend(
-        job.environment().map(|(name, value)| Node {
+        job.envs().map(|(name, value)| Node {
             attributes: vec![("name", name.to_owned())],
             ..leaf("posix:Environment", value)
         }),
@@ -140,7 +140,7 @@ fn application(job: &JobDescription) -> Vec<Node> {
     nodes.extend(job.start_time().map(|time| leaf("arc:ProcessingStartTime", date_time(time))));
     for notification in job.notifications() {
         let mut notice = vec![leaf("arc:Type", "Email"), leaf("arc:Endpoint", notification.email())];
-        notice.extend(notification.states().iter().map(|state| leaf("arc:State", state.name())));
+        notice.extend(notification.states().iter().map(|state| leaf("arc:State", state.as_str())));
         nodes.push(parent("arc:Notification", notice));
     }
     nodes
