@@ -59,7 +59,7 @@ pub use description::{
 pub use error::{Error, Result};
 pub use interface::{ArcInterface, ArcInterfaceBuilder};
 pub use job::{ARC_STATUS_MAPPING, ArcState, JobId, JobInfo, JobStatus, ParseJobStatusError};
-pub use logging::LogLevel;
+pub use logging::{LogLevel, ParseLogLevelError};
 pub use matching::{Mismatch, ResourceAmount};
 
 /// The Rust code in the documents is compiled with the tests.

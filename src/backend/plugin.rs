@@ -162,7 +162,7 @@ impl PluginBackend {
         if let Some(id) = &left_behind {
             let cancelled = self.cancel(std::slice::from_ref(id)).is_ok_and(|done| done.iter().all(Result::is_ok));
             let outcome = if cancelled { "has been cancelled" } else { "could not be cancelled" };
-            logging::say(LogLevel::Warning, format!("job {id} was not submitted whole, and {outcome}"));
+            logging::log(LogLevel::Warning, format!("job {id} was not submitted whole, and {outcome}"));
         }
         Error::JobSubmission { endpoint: self.endpoint.url(), job_id: left_behind, message }
     }

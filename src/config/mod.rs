@@ -285,7 +285,7 @@ fn invalid(key: &str, message: String) -> Error {
 }
 
 fn log_warning(message: String) {
-    logging::say(LogLevel::Warning, message);
+    logging::log(LogLevel::Warning, message);
 }
 
 fn unknown_key(key: &str, path: Option<&Path>) -> String {

@@ -98,7 +98,7 @@ impl ArcInterfaceBuilder {
         self
     }
 
-    /// Writes the log to `writer`, each message on a line: `[seconds since 1970] [target] [LEVEL] text`. At the level
+    /// Writes the log to `writer`, each message on a line: `[2026-11-24T06:44:01.123Z] [target] [LEVEL] text`. At the level
     /// DEBUG ARC's messages have whole requests and answers in them, which go on over more lines.
     ///
     /// The default is the [`log`](https://docs.rs/log) facade, with the targets `jasmin_arc` and `arc::` and ARC's name for the part of it
@@ -139,7 +139,7 @@ impl ArcInterfaceBuilder {
         ffi::adjust_log_threshold()?;
         let config = match self.config {
             Config::File(path) => {
-                logging::say(LogLevel::Debug, format!("using the configuration {}", path.display()));
+                logging::log(LogLevel::Debug, format!("using the configuration {}", path.display()));
                 ConnectionConfig::from_file(&path)?
             }
             Config::Value(config) => *config,
@@ -461,7 +461,7 @@ impl ArcInterface {
             return Ok(Vec::new());
         }
         let _entered = self.begin()?;
-        ids.iter().for_each(|id| logging::say(LogLevel::Info, format!("cancelling job {id}")));
+        ids.iter().for_each(|id| logging::log(LogLevel::Info, format!("cancelling job {id}")));
         self.backend()?.cancel(ids)
     }
 
@@ -668,7 +668,7 @@ impl ArcInterface {
             if interface == Protocol::ArcRest {
                 return Err(Error::NoTargetsAvailable { endpoint: endpoint.url(), message: message.into() });
             }
-            logging::say(LogLevel::Info, format!("{endpoint}: {message}: trying EMI-ES"));
+            logging::log(LogLevel::Info, format!("{endpoint}: {message}: trying EMI-ES"));
         }
         Ok(Arc::new(PluginBackend::new(endpoint.clone(), interface, settings)?))
     }
@@ -678,21 +678,21 @@ impl ArcInterface {
         let path = self.0.config.jobs_info_file();
         let local = ids.filter_map(|id| self.0.endpoint.job_local_id(id.as_str()));
         if let Err(message) = job_list::remove(&path, local) {
-            logging::say(LogLevel::Warning, format!("the job list {} keeps removed jobs: {message}", path.display()));
+            logging::log(LogLevel::Warning, format!("the job list {} keeps removed jobs: {message}", path.display()));
         }
     }
 
     /// Writes jobs to the job list of ARC's tools. They are on the CE whether that succeeds or not.
     fn remember(&self, places: &[JobPlace]) {
         for place in places {
-            logging::say(LogLevel::Info, format!("started job {}", place.id));
+            logging::log(LogLevel::Info, format!("started job {}", place.id));
         }
         let path = self.0.config.jobs_info_file();
         if let Err(message) = job_list::add(&path, places) {
             let ids: Vec<&str> = places.iter().map(|place| place.id.as_str()).collect();
             let message =
                 format!("the job list {} cannot be written: {message}; not in it: {}", path.display(), ids.join(" "));
-            logging::say(LogLevel::Warning, message);
+            logging::log(LogLevel::Warning, message);
         }
     }
 }

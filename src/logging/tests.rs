@@ -1,26 +1,34 @@
+use std::io::Write;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use super::capture::MAX_MESSAGES;
 use super::*;
+use crate::util::lock;
 
 const LINE: &str =
     "[2026-11-22 12:00:00] [Arc.SubmitterPlugin.REST] [INFO] [123/4] Failed to submit all jobs: 500 [x] y";
 
 #[test]
-fn arcs_long_format_is_taken_apart() {
-    assert_eq!(parse(LINE), ("SubmitterPlugin.REST", "Failed to submit all jobs: 500 [x] y"));
-    assert_eq!(parse("[t] [Arc] [INFO] [1/1] text"), ("Arc", "text"));
-    assert_eq!(parse("[t] [Arc] [INFO] [1/1] "), ("Arc", ""));
+fn arcs_long_format_is_split() {
+    assert_eq!(split_long_format(LINE), ("SubmitterPlugin.REST", "Failed to submit all jobs: 500 [x] y"));
+    assert_eq!(split_long_format("[t] [Arc] [INFO] [1/1] text"), ("Arc", "text"));
+    assert_eq!(split_long_format("[t] [Arc] [INFO] [1/1] "), ("Arc", ""));
     for odd in ["", "no brackets", "[t] [d", "[t] [d] [l] no id"] {
-        assert_eq!(parse(odd), ("Arc", odd));
+        assert_eq!(split_long_format(odd), ("Arc", odd));
     }
 }
 
 #[test]
-fn levels_are_arcs() {
+fn levels_round_trip() {
     for level in LogLevel::ALL {
         assert_eq!(LogLevel::from_arc(level.to_arc()), level);
         assert_eq!(level.to_string().parse(), Ok(level));
         assert_eq!(serde_json::to_string(&level).unwrap(), format!("\"{level}\""));
     }
-    assert!("LOUD".parse::<LogLevel>().unwrap_err().contains("LOUD"));
+    assert_eq!("warning".parse(), Ok(LogLevel::Warning));
+    let error = "LOUD".parse::<LogLevel>().unwrap_err();
+    assert_eq!(error.to_string(), "\"LOUD\" is not a log level; use FATAL, ERROR, WARNING, INFO, VERBOSE or DEBUG");
 }
 
 #[derive(Clone, Default)]
@@ -46,27 +54,29 @@ fn text(buffer: &Buffer) -> String {
 }
 
 #[test]
-fn a_thread_logs_to_the_log_it_has_entered_and_below_its_level_only() {
+fn messages_go_to_the_entered_log_up_to_its_level() {
     let (log, buffer) = to_buffer(LogLevel::Info);
     let (other, other_buffer) = to_buffer(LogLevel::Debug);
     let entered = log.enter();
-    say(LogLevel::Info, "shown");
-    say(LogLevel::Verbose, "hidden");
+    super::log(LogLevel::Info, "shown");
+    super::log(LogLevel::Verbose, "hidden");
     {
         let _nested = other.enter();
-        say(LogLevel::Debug, "elsewhere");
+        super::log(LogLevel::Debug, "elsewhere");
     }
-    say(LogLevel::Error, "shown too");
+    super::log(LogLevel::Error, "shown too");
     drop(entered);
     flush(Duration::from_secs(10));
     let text = text(&buffer);
+    let time = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).unwrap().0;
+    assert!(humantime::parse_rfc3339(time).is_ok(), "{text}");
     assert!(text.contains("[jasmin_arc] [INFO] shown\n") && text.contains("[ERROR] shown too\n"), "{text}");
     assert!(!text.contains("hidden") && !text.contains("elsewhere"), "{text}");
     assert!(super::tests::text(&other_buffer).contains("[DEBUG] elsewhere"));
 }
 
 #[test]
-fn what_arc_says_during_a_call_is_its_reason() {
+fn arcs_messages_during_a_call_are_its_reasons() {
     let (log, buffer) = to_buffer(LogLevel::Info);
     let _entered = log.enter();
     let ((), reasons) = capture(|| {
@@ -84,7 +94,7 @@ fn what_arc_says_during_a_call_is_its_reason() {
 }
 
 #[test]
-fn what_another_thread_is_told_is_not_the_reason_of_a_call() {
+fn messages_of_other_callers_are_not_captured() {
     let ((), reasons) = capture(|| {
         let other = std::thread::spawn(|| {
             this_thread_calls_arc();
@@ -96,20 +106,20 @@ fn what_another_thread_is_told_is_not_the_reason_of_a_call() {
 }
 
 #[test]
-fn only_the_last_messages_of_a_call_are_kept() {
+fn a_capture_keeps_the_last_messages() {
     let ((), reasons) =
         capture(|| (0..1000).for_each(|n| arc_message(16, &format!("[t] [Arc] [ERROR] [1/1] message {n}"))));
-    assert_eq!(reasons.texts().count(), KEPT);
+    assert_eq!(reasons.texts().count(), MAX_MESSAGES);
     assert!(reasons.text().ends_with("message 999"));
 }
 
 #[test]
-fn a_logger_that_makes_the_crate_log_does_not_wait_for_itself() {
-    struct Says(Arc<OnceLock<Arc<Log>>>);
-    impl Write for Says {
+fn a_logger_that_logs_does_not_deadlock() {
+    struct LogsAgain(Arc<OnceLock<Arc<Log>>>);
+    impl Write for LogsAgain {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             let _entered = self.0.get().map(Log::enter);
-            say(LogLevel::Info, "again");
+            super::log(LogLevel::Info, "again");
             Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
@@ -117,14 +127,14 @@ fn a_logger_that_makes_the_crate_log_does_not_wait_for_itself() {
         }
     }
     let own = Arc::new(OnceLock::new());
-    let log = Log::new(LogLevel::Info, Destination::Writer(Mutex::new(Box::new(Says(own.clone())))));
+    let log = Log::new(LogLevel::Info, Destination::Writer(Mutex::new(Box::new(LogsAgain(own.clone())))));
     own.set(log.clone()).unwrap();
     let _entered = log.enter();
-    say(LogLevel::Info, "once");
+    super::log(LogLevel::Info, "once");
 }
 
 #[test]
-fn a_logger_that_panics_does_not_end_logging() {
+fn a_logger_that_panics_does_not_stop_others() {
     struct Panics;
     impl Write for Panics {
         fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
@@ -138,7 +148,7 @@ fn a_logger_that_panics_does_not_end_logging() {
     {
         let _entered = broken.enter();
         capture(|| arc_message(4, LINE));
-        say(LogLevel::Info, "what the crate says itself");
+        super::log(LogLevel::Info, "a message of the crate");
     }
     let (log, buffer) = to_buffer(LogLevel::Info);
     let _entered = log.enter();

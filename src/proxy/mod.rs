@@ -137,7 +137,7 @@ impl Proxy {
         let certificate = self.certificate(&mut state.certificate)?;
         let path = self.path().display();
         if metadata.mode() & 0o077 != 0 {
-            logging::say(
+            logging::log(
                 LogLevel::Verbose,
                 format!("{path}: others may use this proxy (mode {:o})", metadata.mode() & 0o7777),
             );
@@ -146,12 +146,12 @@ impl Proxy {
         let proxy = match read(&*self.reader, &mut state.proxy, self.path(), &metadata) {
             Ok(proxy) => proxy,
             Err(why) => {
-                logging::say(LogLevel::Verbose, format!("{path}: no proxy: {why}"));
+                logging::log(LogLevel::Verbose, format!("{path}: no proxy: {why}"));
                 return Ok(false);
             }
         };
         if proxy.certificate != certificate.certificate {
-            logging::say(LogLevel::Verbose, format!("{path}: a proxy of another certificate: {}", proxy.identity));
+            logging::log(LogLevel::Verbose, format!("{path}: a proxy of another certificate: {}", proxy.identity));
             return Ok(false);
         }
         let now = SystemTime::now();
@@ -219,9 +219,9 @@ impl Proxy {
             .and_then(|()| fs::rename(&file, &settings.proxy))
             .map_err(|e| self.io_error("the new proxy cannot be put there", e))?;
 
-        logging::say(LogLevel::Verbose, format!("arcproxy succeeded{output}"));
+        logging::log(LogLevel::Verbose, format!("arcproxy succeeded{output}"));
         let path = settings.proxy.display();
-        logging::say(
+        logging::log(
             LogLevel::Info,
             format!("{path}: a new proxy of {}, valid for {} s", proxy.identity, left.as_secs()),
         );
@@ -388,7 +388,7 @@ impl Proxy {
     fn warn(&self, state: &mut State, left: Duration) {
         if !state.warned {
             state.warned = true;
-            logging::say(
+            logging::log(
                 LogLevel::Warning,
                 format!(
                     "{}: the proxy ends in {} s, which PROXY_RENEWAL_THRESHOLD ({} s) calls too soon, and a new one would last no longer: look at PROXY_VALIDITY_PERIOD and at the end of CLIENT_CERT",

@@ -130,7 +130,7 @@ impl RestBackend {
         let reply = match self.pool.submit("jobs?action=new", body.as_bytes()) {
             Ok(reply) => reply,
             Err(error) => {
-                logging::say(
+                logging::log(
                     LogLevel::Error,
                     format!("{} jobs may exist of which no id is known: {error}", jobs.len()),
                 );
@@ -148,7 +148,7 @@ impl RestBackend {
             // Which is which is unknown, but what exists is named.
             let ids: Vec<&str> = answers.iter().map(|answer| answer.id.as_str()).filter(|id| !id.is_empty()).collect();
             let message = format!("{} answers for {} jobs; there exist {}", answers.len(), jobs.len(), ids.join(" "));
-            logging::say(LogLevel::Error, &message);
+            logging::log(LogLevel::Error, &message);
             return Some(all(message));
         }
         let place = |(job, answer): (&PreparedJob, Answer)| match answer.code {
@@ -215,7 +215,7 @@ impl RestBackend {
             let Ok(place) = &places[index] else { continue };
             let id = JobId::from(place.id.as_str());
             let outcome = if cancelled { "it has been cancelled" } else { "it could not be cancelled" };
-            logging::say(LogLevel::Warning, format!("job {id} did not get its input files, {outcome}: {error}"));
+            logging::log(LogLevel::Warning, format!("job {id} did not get its input files, {outcome}: {error}"));
             places[index] = Err(Error::JobSubmission {
                 endpoint: self.pool.endpoint().url(),
                 job_id: Some(id),

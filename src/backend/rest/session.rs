@@ -164,7 +164,7 @@ impl Pool {
         };
         match attempt(false)? {
             (Err(error @ Error::Connection { .. }), true) if repeat == Repeat::Once => {
-                logging::say(LogLevel::Verbose, format!("again, on a new connection: {error}"));
+                logging::log(LogLevel::Verbose, format!("again, on a new connection: {error}"));
                 attempt(true)?.0
             }
             (result, _) => result,

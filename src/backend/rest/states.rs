@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::ffi;
 use crate::job::JobId;
 use crate::job::status::ArcState;
-use crate::logging::{LogLevel, say};
+use crate::logging::{self, LogLevel};
 use crate::util::lock;
 
 /// All the states that A-REX can filter by.
@@ -203,10 +203,10 @@ fn look_up<'a>(
                 found.extend(jobs::parse(pool, &reply.body)?.into_iter().map(|answer| (answer.id, answer.state)));
                 return Ok(found);
             }
-            Ok(reply) => say(LogLevel::Verbose, pool.refused(&reply).to_string()),
+            Ok(reply) => logging::log(LogLevel::Verbose, pool.refused(&reply).to_string()),
             Err(Error::Exiting) => return Err(Error::Exiting),
             // A CE with so many jobs that it does not get them listed in time: it can still be asked for each.
-            Err(error) => say(LogLevel::Verbose, error.to_string()),
+            Err(error) => logging::log(LogLevel::Verbose, error.to_string()),
         }
     }
     one_by_one(pool, costs, rest, &mut found)?;
