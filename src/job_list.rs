@@ -1,9 +1,10 @@
-//! The job list at `JOBS_INFO_FILE`, which ARC's command-line tools share (`arcstat -j`).
+//! The job list at `JOBS_INFO_FILE`, a SQLite database shared with ARC's command-line tools (`arcstat -j`).
 //!
-//! ARC's own class writes it, but takes a transaction and some 10 ms for each job. So ARC writes the first job of a batch,
-//! which makes the table, or brings an old one up to date, in whatever form the installed ARC has; the others are copies
-//! of that row with what is different put in, all in one transaction.
+//! ARC's own class `JobInformationStorageSQLite` takes a transaction and about 10 ms for each job. It therefore writes only
+//! the first job of a batch, which also creates or upgrades the table as the installed ARC needs it. The other jobs are
+//! copies of that row with other ids and names, all in one transaction.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,15 +13,31 @@ use rusqlite::{Connection, OpenFlags, named_params};
 use crate::ffi::{self, JobPlace};
 use crate::logging;
 
-/// How long another process may hold the list.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for another process that has locked the list.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Adds jobs to the list, which is made if need be. The error is a text.
-pub(crate) fn add(path: &Path, jobs: &[JobPlace]) -> Result<(), String> {
+/// Adds jobs to the list, and creates the list if it does not exist.
+///
+/// With `create_directory`, the list's directory is created too, but not the directory above it. The error says why the
+/// list cannot be written.
+pub(crate) fn add(path: &Path, create_directory: bool, jobs: &[JobPlace]) -> Result<(), String> {
     let Some((first, others)) = jobs.split_first() else { return Ok(()) };
     let text = path.to_str().ok_or("the path is not UTF-8")?;
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(|error| error.to_string())?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
+        let place = parent.display();
+        if !create_directory {
+            return Err(format!(
+                "there is no directory {place}; create it, or set JOBS_INFO_FILE to a path in another one"
+            ));
+        }
+        match std::fs::create_dir(parent) {
+            // Another thread or process may have created it.
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(format!("the directory {place} cannot be created: {error}"));
+            }
+            _ => {}
+        }
     }
     wait_until_free(path).map_err(|error| error.to_string())?;
     let (stored, reasons) = logging::capture(|| ffi::store_jobs(text, std::slice::from_ref(first)));
@@ -31,7 +48,7 @@ pub(crate) fn add(path: &Path, jobs: &[JobPlace]) -> Result<(), String> {
     add_like(path, first, others).map_err(|error| error.to_string())
 }
 
-/// Removes jobs from the list, if there is one, by the ids that the CE has for them.
+/// Removes the jobs with these local ids from the list, if it exists.
 pub(crate) fn remove<'a>(path: &Path, local_ids: impl Iterator<Item = &'a str>) -> Result<(), String> {
     let mut local_ids = local_ids.peekable();
     if local_ids.peek().is_none() || !path.exists() {
@@ -51,11 +68,11 @@ pub(crate) fn remove<'a>(path: &Path, local_ids: impl Iterator<Item = &'a str>) 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let list = Connection::open_with_flags(path, flags)?;
-    list.busy_timeout(PATIENCE)?;
+    list.busy_timeout(LOCK_TIMEOUT)?;
     Ok(list)
 }
 
-/// ARC waits without end for a list that another process holds, so it is waited for here first.
+/// Waits until no other process has locked the list. ARC itself would wait without end.
 fn wait_until_free(path: &Path) -> rusqlite::Result<()> {
     if !path.exists() {
         return Ok(());
@@ -89,7 +106,7 @@ fn add_like(path: &Path, first: &JobPlace, others: &[JobPlace]) -> rusqlite::Res
     transaction.commit()
 }
 
-/// As ARC writes text into the list (`sql_escape` in JobInformationStorageSQLite.cpp).
+/// Escapes text as ARC does in the list (`sql_escape` in JobInformationStorageSQLite.cpp).
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -122,7 +139,7 @@ mod tests {
         }
     }
 
-    /// Every row, without the time that it was made at.
+    /// Every row, without the time at which it was written.
     fn rows(path: &Path) -> Vec<Vec<Value>> {
         let list = Connection::open(path).unwrap();
         let mut query = list.prepare("SELECT * FROM jobs ORDER BY id").unwrap();
@@ -134,19 +151,19 @@ mod tests {
     }
 
     #[test]
-    fn many_jobs_are_added_whole_and_once() {
+    fn jobs_are_added_completely_and_once() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new/jobs.dat");
         let jobs: Vec<JobPlace> = (0..1000).map(job).collect();
-        add(&path, &jobs[..1]).unwrap();
-        add(&path, &jobs).unwrap();
-        // One by one, all by ARC.
+        add(&path, true, &jobs[..1]).unwrap();
+        add(&path, true, &jobs).unwrap();
+        // The same jobs, written one by one by ARC.
         let by_arc = directory.path().join("arc.dat");
-        jobs[..20].iter().for_each(|job| add(&by_arc, std::slice::from_ref(job)).unwrap());
+        jobs[..20].iter().for_each(|job| add(&by_arc, false, std::slice::from_ref(job)).unwrap());
         let (stored, expected) = (rows(&path), rows(&by_arc));
         assert_eq!(stored.len(), 1000);
         assert!(expected.iter().all(|row| stored.contains(row)), "{:?} is not in {:?}", expected, &stored[..20]);
-        add(&path, &[]).unwrap();
+        add(&path, false, &[]).unwrap();
 
         remove(&path, jobs[10..].iter().map(|job| job.local_id.as_str())).unwrap();
         assert_eq!(rows(&path).len(), 10);
@@ -154,26 +171,37 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_somebody_holds_is_not_waited_for_without_end() {
+    fn only_the_lists_own_directory_is_created() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("jobs.dat");
-        add(&path, &[job(1)]).unwrap();
-        let other = Connection::open(&path).unwrap();
-        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-        assert!(add(&path, &[job(2)]).unwrap_err().contains("locked"));
-        drop(other);
-        add(&path, &[job(2)]).unwrap();
+        let missing = directory.path().join("a");
+        let error = add(&missing.join("jobs.dat"), false, &[job(1)]).unwrap_err();
+        assert!(error.contains(&format!("there is no directory {}", missing.display())), "{error}");
+        let error = add(&missing.join("b/jobs.dat"), true, &[job(1)]).unwrap_err();
+        assert!(error.contains(&format!("the directory {} cannot be created", missing.join("b").display())), "{error}");
+        assert!(!missing.exists());
     }
 
     #[test]
-    fn what_is_no_job_list_is_left_alone() {
+    fn a_locked_list_is_an_error_after_a_while() {
         let directory = tempfile::tempdir().unwrap();
-        assert!(add(directory.path(), &[job(1)]).is_err());
+        let path = directory.path().join("jobs.dat");
+        add(&path, false, &[job(1)]).unwrap();
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        assert!(add(&path, false, &[job(2)]).unwrap_err().contains("locked"));
+        drop(other);
+        add(&path, false, &[job(2)]).unwrap();
+    }
+
+    #[test]
+    fn other_files_are_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        assert!(add(directory.path(), false, &[job(1)]).is_err());
         let garbage = directory.path().join("garbage");
         std::fs::write(&garbage, "this is no data base, and longer than a header of one would be. ".repeat(40))
             .unwrap();
         let before = std::fs::read(&garbage).unwrap();
-        assert!(add(&garbage, &[job(1), job(2)]).is_err());
+        assert!(add(&garbage, false, &[job(1), job(2)]).is_err());
         assert_eq!(std::fs::read(&garbage).unwrap(), before);
     }
 }

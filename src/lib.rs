@@ -51,7 +51,7 @@ mod proxy;
 mod transfer;
 mod util;
 
-pub use config::{ConnectionConfig, Delegation, Protocol};
+pub use config::{ConnectionConfig, Delegation, ParseProtocolError, Protocol};
 pub use description::{
     ByteSize, InputFile, InputSource, JobDescription, Notification, NotificationState, OutputFile, ParseByteSizeError,
     ParseDelegationError, ParseNotificationStateError, RuntimeEnvironment,

@@ -1,8 +1,11 @@
 use std::error::Error as _;
+use std::fs;
 
 use serde_json::{Value, json};
 
+use super::validate::check_output_file;
 use super::*;
+use crate::util::names::Named;
 
 /// Path, line, key and message of the error.
 type Refusal = (Option<PathBuf>, Option<usize>, Option<String>, String);
@@ -15,7 +18,7 @@ fn refusal(result: Result<ConnectionConfig>) -> Refusal {
     }
 }
 
-/// `text` is refused alike from a file and from memory, for the reason in `message`.
+/// Checks that `text` is refused in a file and in memory, with the same line, key and message.
 #[track_caller]
 fn check_refused(text: impl AsRef<[u8]>, line: usize, key: &str, message: &str) {
     let text = text.as_ref();
@@ -34,16 +37,16 @@ fn check_refused(text: impl AsRef<[u8]>, line: usize, key: &str, message: &str) 
 
 fn load(text: &str) -> (ConnectionConfig, Vec<String>) {
     let mut warnings = Vec::new();
-    let config = ConnectionConfig::parse(text.as_bytes(), None, &mut |warning| warnings.push(warning)).unwrap();
+    let config = parse::parse(text.as_bytes(), None, &mut |warning| warnings.push(warning)).unwrap();
     (config, warnings)
 }
 
 fn home() -> PathBuf {
-    env::home_dir().unwrap()
+    dirs::home_dir().unwrap()
 }
 
 #[test]
-fn defaults_are_those_of_the_python_library() {
+fn defaults_equal_the_python_librarys() {
     let config = ConnectionConfig::default();
     assert_eq!(config.client_key(), home().join(".arc/userkey-nopass.pem"));
     assert_eq!(config.client_cert(), home().join(".arc/usercert.pem"));
@@ -59,11 +62,11 @@ fn defaults_are_those_of_the_python_library() {
 
     assert_eq!(load("{}"), (config.clone(), vec![]));
     config.validate().unwrap();
-    assert_eq!(config.endpoint().unwrap().url(), "https://jasmin-ce.ceda.ac.uk:60000/arex");
+    assert_eq!(config.endpoint_url().unwrap(), "https://jasmin-ce.ceda.ac.uk:60000/arex");
 }
 
 #[test]
-fn examples_of_the_python_library() {
+fn the_python_librarys_examples_are_read() {
     let quickstart = r#"{
   "CLIENT_KEY": "/path/to/private/key.pem",
   "CLIENT_CERT": "/path/to/cert.pem",
@@ -84,7 +87,7 @@ fn examples_of_the_python_library() {
     );
     assert_eq!(config.client_key(), Path::new("/my/private/key"));
     assert_eq!(config.client_cert(), home().join(".arc/usercert.pem"));
-    assert_eq!(config.endpoint().unwrap().url(), "https://my-arc-server.ac.uk:443/arex");
+    assert_eq!(config.endpoint_url().unwrap(), "https://my-arc-server.ac.uk:443/arex");
     assert!(warnings.is_empty());
 }
 
@@ -107,10 +110,10 @@ fn full() -> Value {
 }
 
 #[test]
-fn json_to_value_to_json_is_the_same_document() {
+fn reading_and_writing_keeps_the_document() {
     let mut documents = vec![json!({}), full()];
     documents.extend(full().as_object().unwrap().iter().map(|(key, value)| json!({ key: value })));
-    // What is also the default stays given.
+    // Values that equal the default are still written.
     documents.push(json!({"CLIENT_KEY": "~/.arc/userkey-nopass.pem", "OUTPUT_FILE": "output"}));
     documents.push(json!({"PROXY_VALIDITY_PERIOD": 43_200, "PROXY_RENEWAL_THRESHOLD": 10, "INTERFACE": "auto"}));
     documents.push(json!({"PROXY_VALIDITY_PERIOD": u64::MAX}));
@@ -118,13 +121,12 @@ fn json_to_value_to_json_is_the_same_document() {
         let (config, warnings) = load(&document.to_string());
         assert!(warnings.is_empty(), "{warnings:?}");
         assert_eq!(serde_json::to_value(&config).unwrap(), document);
-        // And from the value's side.
         assert_eq!(serde_json::from_value::<ConnectionConfig>(document).unwrap(), config);
     }
 }
 
 #[test]
-fn setters_set_what_the_keys_do() {
+fn setters_correspond_to_keys() {
     let built = ConnectionConfig::default()
         .with_client_key("~/key.pem")
         .with_client_cert("~")
@@ -148,7 +150,7 @@ fn setters_set_what_the_keys_do() {
 }
 
 #[test]
-fn tilde() {
+fn a_leading_tilde_is_the_home_directory() {
     let at = |path: &str| ConnectionConfig::default().with_proxy_file(path).proxy_file();
     assert_eq!(at("~"), home());
     assert_eq!(at("~/"), home());
@@ -162,21 +164,26 @@ fn tilde() {
 }
 
 #[test]
-fn unreadable_files() {
+fn unreadable_files_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     for path in [dir.path().join("missing.json"), dir.path().to_owned()] {
         let error = ConnectionConfig::from_file(&path).unwrap_err();
         assert!(error.source().is_some_and(|source| source.is::<std::io::Error>()));
-        assert!(error.to_string().starts_with(&format!("invalid configuration {}: ", path.display())), "{error}");
+        assert_eq!(error.to_string(), format!("invalid configuration {}: the file cannot be read", path.display()));
         let (got, line, key, _) = refusal(Err(error));
         assert_eq!((got, line, key), (Some(path), None, None));
     }
 }
 
 #[test]
-fn broken_json() {
-    check_refused("", 1, "", "EOF");
-    check_refused("\n\n", 3, "", "EOF");
+fn empty_files_are_refused() {
+    let message = "it is empty; a configuration is a JSON object, and {} is the shortest";
+    check_refused("", 1, "", message);
+    check_refused("\n\n", 3, "", message);
+}
+
+#[test]
+fn broken_json_is_refused() {
     check_refused("{\n", 2, "", "EOF");
     check_refused("{\n\"CLIENT_KEY\": \"/k\"\n\"CLIENT_CERT\": \"/c\"}", 3, "", "expected `,` or `}`");
     check_refused("{\n\"CLIENT_KEY\": \"/k\n\"}", 3, "CLIENT_KEY", "control character");
@@ -194,14 +201,14 @@ fn broken_json() {
 }
 
 #[test]
-fn top_level_that_is_no_object() {
+fn anything_but_an_object_is_refused() {
     for text in ["[]", "[\"/k\"]", "5", "\"/k\"", "null", "true"] {
         check_refused(format!("\n{text}\n"), 2, "", "expected an object");
     }
 }
 
 #[test]
-fn wrong_types() {
+fn wrong_types_are_refused() {
     for key in KEYS {
         let is_number = key.starts_with("PROXY_") && key != "PROXY_FILE";
         let wrong: &[&str] = match is_number {
@@ -219,10 +226,14 @@ fn wrong_types() {
         }
     }
     check_refused("{\"CLIENT_KEY\": 5}", 1, "CLIENT_KEY", "invalid type: integer `5`");
+    for (key, example) in [("PROXY_VALIDITY_PERIOD", "43200"), ("PROXY_RENEWAL_THRESHOLD", "10")] {
+        let message = format!("invalid type: string \"12h\", expected a whole number of seconds, such as {example}");
+        check_refused(format!("{{\"{key}\": \"12h\"}}"), 1, key, &message);
+    }
 }
 
 #[test]
-fn unknown_interface() {
+fn interfaces_have_names() {
     for name in ["", "Auto", "arcrest", "org.nordugrid.gridftpjob"] {
         let text = format!("{{\n\"INTERFACE\": \"{name}\"\n\n}}");
         check_refused(&text, 2, "INTERFACE", &format!("{name:?}"));
@@ -232,15 +243,21 @@ fn unknown_interface() {
             check_refused(&text, 2, "INTERFACE", allowed);
         }
     }
-    for &(_, interface) in Protocol::NAMES {
+    for &interface in Protocol::ALL {
         let (config, _) = load(&json!({ "INTERFACE": interface.as_str() }).to_string());
         assert_eq!(config.interface(), interface);
         assert_eq!(interface.to_string(), interface.as_str());
+        assert_eq!(interface.as_str().parse(), Ok(interface));
     }
+    assert_eq!(
+        "rest".parse::<Protocol>().unwrap_err().to_string(),
+        "\"rest\" is not an interface; use one of auto, org.nordugrid.arcrest, \
+         org.ogf.glue.emies.activitycreation, org.nordugrid.internal"
+    );
 }
 
 #[test]
-fn keys_given_twice() {
+fn repeated_keys_are_refused() {
     for (key, value) in full().as_object().unwrap() {
         let text = format!("{{\n\"{key}\": {value},\n\n\"{key}\": {value}\n}}");
         check_refused(text, 4, key, "duplicate field");
@@ -248,7 +265,7 @@ fn keys_given_twice() {
 }
 
 #[test]
-fn unknown_keys_are_warned_about() {
+fn unknown_keys_cause_warnings() {
     let hint = |key: &str| {
         let (config, warnings) = load(&json!({ key: {"nested": [1]}, "OUTPUT_FILE": "o" }).to_string());
         assert_eq!(serde_json::to_value(config).unwrap(), json!({"OUTPUT_FILE": "o"}));
@@ -282,7 +299,7 @@ fn unknown_keys_are_warned_about() {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), r#"{"Output_File": "x"}"#).unwrap();
     let mut warnings = Vec::new();
-    ConnectionConfig::from_file_with(file.path(), &mut |warning| warnings.push(warning)).unwrap();
+    parse::read_file(file.path(), &mut |warning| warnings.push(warning)).unwrap();
     let place = file.path().display();
     assert_eq!(
         warnings,
@@ -290,7 +307,7 @@ fn unknown_keys_are_warned_about() {
     );
 }
 
-/// The value is refused in a file, with its line, and when it was set in code.
+/// Checks that the value is refused in a file, with its line, and in a configuration built in code.
 #[track_caller]
 fn check_value_refused(key: &str, value: Value, message: &str) {
     let document = json!({ key: value });
@@ -302,7 +319,7 @@ fn check_value_refused(key: &str, value: Value, message: &str) {
 }
 
 #[test]
-fn values_that_cannot_be_used() {
+fn bad_values_are_refused() {
     for key in ["CLIENT_KEY", "CLIENT_CERT", "CERTS_DIR", "ARCPROXY_PATH", "PROXY_FILE", "JOBS_INFO_FILE"] {
         check_value_refused(key, json!(""), "must not be empty");
         check_value_refused(key, json!("/a\0b"), "NUL");
@@ -322,11 +339,11 @@ fn values_that_cannot_be_used() {
     load("{\"PROXY_VALIDITY_PERIOD\": 60, \"PROXY_RENEWAL_THRESHOLD\": 59}");
 
     let error = ConnectionConfig::default().with_arc_server("a b").endpoint().unwrap_err();
-    assert_eq!(error.to_string(), "invalid configuration, key ARC_SERVER: ' ' does not belong in the address of a CE");
+    assert_eq!(error.to_string(), "invalid configuration, key ARC_SERVER: the address of a CE must not contain ' '");
 }
 
 #[test]
-fn output_file() {
+fn output_files_stay_below_the_directory() {
     for name in ["output", "~", "~/x", "a/b/c", "a/", "./a", "a.b", "..a", "a..b", "...", "out put", "\u{fc}", "-r"] {
         check_output_file(name).unwrap();
     }
@@ -348,7 +365,22 @@ fn output_file() {
 }
 
 #[test]
-fn is_send_and_sync() {
+fn it_is_send_and_sync() {
     fn check<T: Send + Sync>() {}
     check::<ConnectionConfig>();
+}
+
+#[test]
+fn error_chains_repeat_no_text() {
+    let directory = tempfile::tempdir().unwrap();
+    let broken = directory.path().join("broken.json");
+    fs::write(&broken, "{\"CLIENT_KEY\": 5}").unwrap();
+    let missing = directory.path().join("missing.json");
+    for (path, chain) in [
+        (&broken, ", line 1, key CLIENT_KEY: invalid type: integer `5`, expected path string"),
+        (&missing, ": the file cannot be read: No such file or directory (os error 2)"),
+    ] {
+        let error = anyhow::Error::from(ConnectionConfig::from_file(path).unwrap_err());
+        assert_eq!(format!("{error:#}"), format!("invalid configuration {}{chain}", path.display()));
+    }
 }

@@ -688,7 +688,7 @@ impl ArcInterface {
             logging::log(LogLevel::Info, format!("started job {}", place.id));
         }
         let path = self.0.config.jobs_info_file();
-        if let Err(message) = job_list::add(&path, places) {
+        if let Err(message) = job_list::add(&path, self.0.config.has_default_jobs_info_file(), places) {
             let ids: Vec<&str> = places.iter().map(|place| place.id.as_str()).collect();
             let message =
                 format!("the job list {} cannot be written: {message}; not in it: {}", path.display(), ids.join(" "));

@@ -1,4 +1,4 @@
-//! Small helpers that know nothing of jobs or CEs.
+//! Helpers that depend on no other module of the crate.
 
 pub(crate) mod names;
 pub(crate) mod uri;
@@ -6,7 +6,7 @@ pub(crate) mod xml;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A panic while one of this crate's locks was held cannot have left anything half done.
+/// Locks a mutex. A poisoned lock is no error: every change behind this crate's locks is complete or not begun.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

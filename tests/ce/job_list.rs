@@ -35,7 +35,7 @@ fn tool(site: &Site, name: &str, list: &Path, args: &[&str]) -> String {
 #[ignore = "needs an ARC-CE"]
 fn arcs_own_tools_work_on_the_list() {
     let site = Site::new();
-    let list = site.path().join("not/there/yet/jobs.dat");
+    let list = site.path().join("not-yet.dat");
     let arc = site.another(json!({ "JOBS_INFO_FILE": list }));
     let script = "echo hello > output; echo out";
     let done = arc.submit_job("/bin/sh", &["-c", script], &[]).unwrap();
@@ -69,7 +69,8 @@ fn a_list_that_cannot_be_written_is_a_warning() {
     fs::create_dir(&directory).unwrap();
     let garbage = site.file("garbage", "this is no database\n".repeat(1000));
     let below = garbage.join("jobs.dat");
-    for list in [&directory, &garbage, &below] {
+    let missing = site.path().join("missing/jobs.dat");
+    for list in [&directory, &garbage, &below, &missing] {
         let log = Shared::default();
         let config = site.arc.config().clone().with_jobs_info_file(list);
         let arc = ArcInterface::builder().config(config).log_writer(log.clone()).build().unwrap();
@@ -79,6 +80,7 @@ fn a_list_that_cannot_be_written_is_a_warning() {
             |line: &str| ["[WARNING]", list.to_str().unwrap(), id.as_str()].iter().all(|part| line.contains(part));
         eventually("a warning names the list and the job", Duration::from_secs(10), || log.text().lines().any(tells));
     }
+    assert!(!missing.parent().unwrap().exists());
     assert!(fs::read_to_string(&garbage).unwrap().starts_with("this is no database"));
 }
 

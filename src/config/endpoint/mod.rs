@@ -1,13 +1,13 @@
-//! [`Endpoint`]: the address of a CE, and which job ids belong to it.
+//! [`Endpoint`]: the address of a CE, and the job ids that belong to it.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// The CE's address, in full: `https://ce.example.org:443/arex`.
+/// The address of a CE in its full form, such as `https://ce.example.org:443/arex`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint {
     scheme: &'static str,
-    /// In lower case; an IPv6 address without its brackets.
+    /// In lower case. An IPv6 address has no brackets here.
     host: String,
     port: u16,
     /// Begins with a slash and does not end with one.
@@ -15,13 +15,12 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The error says what is wrong with `text`.
+    /// Parses `host`, `host:port`, `host:port/path` or an http(s) URL. The error says what is wrong with `text`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        // What may not be here is either no part of a CE's address (user, query, fragment), or has a meaning of its own
-        // to ARC's URLs.
+        // Other characters would begin a user, a query or a fragment, or have a special meaning in ARC's URLs.
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~%+/:[]".contains(c);
         if let Some(c) = text.chars().find(|c| !allowed(*c)) {
-            return Err(format!("{c:?} does not belong in the address of a CE"));
+            return Err(format!("the address of a CE must not contain {c:?}"));
         }
         let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
         let scheme = match scheme.to_ascii_lowercase().as_str() {
@@ -36,7 +35,7 @@ impl Endpoint {
         if segments.iter().any(|segment| matches!(*segment, "." | "..")) {
             return Err(format!("the path {path:?} must not contain \".\" or \"..\""));
         }
-        // The root of the REST interface, which is below the CE's.
+        // The REST interface is below the path of the CE.
         match segments[..] {
             [.., "rest"] => segments.truncate(segments.len() - 1),
             [.., "rest", version] if is_version(version) => segments.truncate(segments.len() - 2),
@@ -48,12 +47,12 @@ impl Endpoint {
         Ok(Endpoint { scheme, host, port, path: format!("/{}", segments.join("/")) })
     }
 
-    /// The path: `/arex`.
+    /// The path, such as `/arex`.
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
-    /// Host and port: `ce.example.org:443`, `[::1]:443`.
+    /// The host and the port, such as `ce.example.org:443` or `[::1]:443`.
     pub(crate) fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
@@ -62,17 +61,18 @@ impl Endpoint {
         }
     }
 
-    /// The whole: `https://ce.example.org:443/arex`.
+    /// The URL, such as `https://ce.example.org:443/arex`.
     pub(crate) fn url(&self) -> String {
         format!("{}://{}{}", self.scheme, self.authority(), self.path)
     }
 
-    /// The CE's own name of the job with this id, if the id can be one of this CE's: the bare name,
-    /// `https://ce.example.org:443/arex/NAME`, or `https://ce.example.org:443/arex/rest/1.0/jobs/NAME`.
+    /// The local id of a job, if its id can be one of this CE's.
     ///
-    /// The name is safe to put into a URL or a file name.
+    /// `id` is the local id itself, `https://ce.example.org:443/arex/LOCAL` (EMI-ES) or
+    /// `https://ce.example.org:443/arex/rest/1.0/jobs/LOCAL` (REST). The local id contains only letters, digits, `-` and
+    /// `_`, so it is safe in URLs and file names.
     pub(crate) fn job_local_id<'a>(&self, id: &'a str) -> Option<&'a str> {
-        let id = id.trim_end(); // a line of a file has its end
+        let id = id.trim_end(); // ids that are read from a file may end in a line feed
         let name = match id.split_once("://") {
             None => id,
             Some((scheme, rest)) => {
@@ -102,11 +102,11 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The host in the form that [`Endpoint`] keeps it in, and the port.
+/// The host, in the form of [`Endpoint::host`], and the port.
 fn parse_authority(authority: &str, scheme: &str) -> Result<(String, u16), String> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
-            let (host, port) = rest.split_once(']').ok_or("the bracket is not closed")?;
+            let (host, port) = rest.split_once(']').ok_or("the bracket of the IPv6 address is not closed")?;
             let host: Ipv6Addr = host.parse().map_err(|_| format!("{host:?} is not an IPv6 address"))?;
             (host.to_string(), port)
         }
@@ -121,17 +121,17 @@ fn parse_authority(authority: &str, scheme: &str) -> Result<(String, u16), Strin
     };
     let number = match port.strip_prefix(':') {
         None if port.is_empty() => Some(if scheme == "http" { 80 } else { 443 }),
-        // `parse` would let a plus sign through.
+        // `parse` would accept a plus sign.
         Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok(),
         _ => None,
     };
     match number {
         Some(number) if number > 0 => Ok((host, number)),
-        _ => Err(format!("{port:?} is not a port: 1 to 65535 after a colon")),
+        _ => Err(format!("{port:?} is not a port; write a colon and a number from 1 to 65535")),
     }
 }
 
-/// Whether this is a version of the REST interface: `1.0`.
+/// Whether `text` is a version of the REST interface, such as `1.0`.
 fn is_version(text: &str) -> bool {
     let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     text.split_once('.').is_some_and(|(major, minor)| number(major) && number(minor))

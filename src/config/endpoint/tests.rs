@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn endpoint_forms() {
+fn addresses_are_normalised() {
     for (text, url) in [
         ("ce.example.org", "https://ce.example.org:443/arex"),
         ("CE.Example.ORG", "https://ce.example.org:443/arex"),
@@ -31,7 +31,7 @@ fn endpoint_forms() {
         let endpoint = Endpoint::parse(text).unwrap();
         assert_eq!(endpoint.url(), url, "{text}");
         assert_eq!(endpoint.to_string(), url);
-        // What is normal stays as it is.
+        // The URL is its own normal form.
         assert_eq!(Endpoint::parse(url).unwrap(), endpoint);
     }
 
@@ -41,57 +41,60 @@ fn endpoint_forms() {
 }
 
 #[test]
-fn endpoints_refused() {
+fn bad_addresses_are_refused() {
     for (text, reason) in [
         ("", "\"\" is not a host name"),
         ("/arex", "\"\" is not a host name"),
         (":443", "\"\" is not a host name"),
         ("https://", "\"\" is not a host name"),
         ("https:///arex", "\"\" is not a host name"),
-        ("https:ce.example.org", "\":ce.example.org\" is not a port: 1 to 65535 after a colon"),
-        ("https:/ce.example.org", "\":\" is not a port: 1 to 65535 after a colon"),
+        ("https:ce.example.org", "\":ce.example.org\" is not a port; write a colon and a number from 1 to 65535"),
+        ("https:/ce.example.org", "\":\" is not a port; write a colon and a number from 1 to 65535"),
         ("://ce", "\"\" is not https or http"),
         ("ftp://ce", "\"ftp\" is not https or http"),
         ("file:///x", "\"file\" is not https or http"),
         ("ce/https://ce", "\"ce/https\" is not https or http"),
-        ("ce:", "\":\" is not a port: 1 to 65535 after a colon"),
-        ("ce:0", "\":0\" is not a port: 1 to 65535 after a colon"),
-        ("ce:65536", "\":65536\" is not a port: 1 to 65535 after a colon"),
-        ("ce:99999999999999999999", "\":99999999999999999999\" is not a port: 1 to 65535 after a colon"),
-        ("ce:+443", "\":+443\" is not a port: 1 to 65535 after a colon"),
-        ("ce:-1", "\":-1\" is not a port: 1 to 65535 after a colon"),
-        ("ce:https", "\":https\" is not a port: 1 to 65535 after a colon"),
-        ("ce:1:2", "\":1:2\" is not a port: 1 to 65535 after a colon"),
+        ("ce:", "\":\" is not a port; write a colon and a number from 1 to 65535"),
+        ("ce:0", "\":0\" is not a port; write a colon and a number from 1 to 65535"),
+        ("ce:65536", "\":65536\" is not a port; write a colon and a number from 1 to 65535"),
+        (
+            "ce:99999999999999999999",
+            "\":99999999999999999999\" is not a port; write a colon and a number from 1 to 65535",
+        ),
+        ("ce:+443", "\":+443\" is not a port; write a colon and a number from 1 to 65535"),
+        ("ce:-1", "\":-1\" is not a port; write a colon and a number from 1 to 65535"),
+        ("ce:https", "\":https\" is not a port; write a colon and a number from 1 to 65535"),
+        ("ce:1:2", "\":1:2\" is not a port; write a colon and a number from 1 to 65535"),
         ("::1", "\"\" is not a host name"),
-        ("[::1", "the bracket is not closed"),
+        ("[::1", "the bracket of the IPv6 address is not closed"),
         ("[]", "\"\" is not an IPv6 address"),
         ("[ce]", "\"ce\" is not an IPv6 address"),
         ("[fe80::1%eth0]", "\"fe80::1%eth0\" is not an IPv6 address"),
-        ("[::1]443", "\"443\" is not a port: 1 to 65535 after a colon"),
+        ("[::1]443", "\"443\" is not a port; write a colon and a number from 1 to 65535"),
         ("-ce", "\"-ce\" is not a host name"),
         ("..", "\"..\" is not a host name"),
         ("c%65", "\"c%65\" is not a host name"),
         ("ce/../arex", "the path \"../arex\" must not contain \".\" or \"..\""),
         ("ce/arex/.", "the path \"arex/.\" must not contain \".\" or \"..\""),
-        ("user@ce", "'@' does not belong in the address of a CE"),
-        ("https://user:secret@ce", "'@' does not belong in the address of a CE"),
-        ("ce/arex?x=1", "'?' does not belong in the address of a CE"),
-        ("ce/arex#x", "'#' does not belong in the address of a CE"),
-        ("ce;x=1/arex", "';' does not belong in the address of a CE"),
-        ("ce\\arex", "'\\\\' does not belong in the address of a CE"),
-        ("ce example.org", "' ' does not belong in the address of a CE"),
-        (" ce", "' ' does not belong in the address of a CE"),
-        ("ce\n", "'\\n' does not belong in the address of a CE"),
-        ("ce\0", "'\\0' does not belong in the address of a CE"),
-        ("c\u{e9}", "'\u{e9}' does not belong in the address of a CE"),
-        ("\u{1f980}", "'\u{1f980}' does not belong in the address of a CE"),
+        ("user@ce", "the address of a CE must not contain '@'"),
+        ("https://user:secret@ce", "the address of a CE must not contain '@'"),
+        ("ce/arex?x=1", "the address of a CE must not contain '?'"),
+        ("ce/arex#x", "the address of a CE must not contain '#'"),
+        ("ce;x=1/arex", "the address of a CE must not contain ';'"),
+        ("ce\\arex", "the address of a CE must not contain '\\\\'"),
+        ("ce example.org", "the address of a CE must not contain ' '"),
+        (" ce", "the address of a CE must not contain ' '"),
+        ("ce\n", "the address of a CE must not contain '\\n'"),
+        ("ce\0", "the address of a CE must not contain '\\0'"),
+        ("c\u{e9}", "the address of a CE must not contain '\u{e9}'"),
+        ("\u{1f980}", "the address of a CE must not contain '\u{1f980}'"),
     ] {
         assert_eq!(Endpoint::parse(text), Err(reason.to_owned()), "{text:?}");
     }
 }
 
 #[test]
-fn job_ids_of_this_ce() {
+fn ids_of_this_ce_are_recognised() {
     let name = "RmCMDmqK9brnMQPDjq2vDwNoABFKDmABFKDmvpFKDmWEFKDmnXLGem";
     let standard = ["CE.example.org", "https://ce.example.org:443/arex"];
     for server in standard {
@@ -121,7 +124,7 @@ fn job_ids_of_this_ce() {
 }
 
 #[test]
-fn job_ids_that_cannot_be_of_this_ce() {
+fn other_ids_are_refused() {
     let endpoint = Endpoint::parse("ce.example.org").unwrap();
     for id in [
         "",
@@ -182,10 +185,10 @@ fn job_ids_that_cannot_be_of_this_ce() {
         assert_eq!(endpoint.job_local_id(id), None, "{id:?}");
     }
     assert_eq!(endpoint.job_local_id(&"x".repeat(257)), None);
-    // Without a port an id is one of the scheme's own port, and not of another that the CE may have.
+    // An id without a port has the default port of its scheme, not the CE's port.
     assert_eq!(Endpoint::parse("ce:60000").unwrap().job_local_id("https://ce/arex/a"), None);
 
-    // No cut of an id, at whatever character, is a panic.
+    // Ids and addresses that are cut off at any character do not panic.
     let whole = "https://ce.example.org:443/arex/\u{1f980}/rest/1.0/jobs/\u{e9}a";
     for (at, _) in whole.char_indices() {
         endpoint.job_local_id(&whole[at..]);

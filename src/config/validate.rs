@@ -1,0 +1,66 @@
+//! The rules for the values of a configuration.
+
+use std::path::{Component, Path};
+
+use super::ConnectionConfig;
+use super::endpoint::Endpoint;
+
+/// The names under which a job's standard output and error are saved, in the same directory as `OUTPUT_FILE`.
+const SAVED_STREAMS: [&str; 2] = ["stdout.txt", "stderr.txt"];
+
+impl ConnectionConfig {
+    /// Checks every value. The error is the key and what is wrong with its value.
+    pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
+        let paths = [
+            ("CLIENT_KEY", &self.client_key),
+            ("CLIENT_CERT", &self.client_cert),
+            ("CERTS_DIR", &self.certs_dir),
+            ("ARCPROXY_PATH", &self.arcproxy_path),
+            ("PROXY_FILE", &self.proxy_file),
+            ("JOBS_INFO_FILE", &self.jobs_info_file),
+        ];
+        for (key, path) in paths {
+            let path = path.as_ref().map(|path| path.as_os_str().as_encoded_bytes());
+            if path.is_some_and(|path| path.is_empty() || path.contains(&0)) {
+                return Err((key, "a path must not be empty or contain NUL".to_owned()));
+            }
+        }
+        Endpoint::parse(self.arc_server()).map_err(|message| ("ARC_SERVER", message))?;
+
+        let (period, threshold) = (self.proxy_validity_period(), self.proxy_renewal_threshold());
+        if period.is_zero() {
+            return Err(("PROXY_VALIDITY_PERIOD", "must be at least 1 second".to_owned()));
+        }
+        if threshold >= period {
+            // One of the two may be the default: the error names the other.
+            let key = match self.proxy_renewal_threshold {
+                Some(_) => "PROXY_RENEWAL_THRESHOLD",
+                None => "PROXY_VALIDITY_PERIOD",
+            };
+            let (period, threshold) = (period.as_secs(), threshold.as_secs());
+            let message = format!(
+                "the renewal threshold ({threshold} seconds) must be less than the validity period ({period} seconds)"
+            );
+            return Err((key, message));
+        }
+        check_output_file(self.output_file()).map_err(|message| ("OUTPUT_FILE", message))
+    }
+}
+
+pub(super) fn check_output_file(name: &str) -> Result<(), String> {
+    if name.chars().any(char::is_control) {
+        return Err(format!("{name:?} must not contain control characters"));
+    }
+    let mut components = Path::new(name).components().filter(|component| *component != Component::CurDir).peekable();
+    match components.peek() {
+        None => return Err(format!("{name:?} must name a file or directory")),
+        Some(Component::Normal(first)) if SAVED_STREAMS.iter().any(|stream| first == stream) => {
+            return Err(format!("{name:?} is the name under which a standard stream of the job is saved"));
+        }
+        Some(_) => {}
+    }
+    if components.any(|component| !matches!(component, Component::Normal(_))) {
+        return Err(format!("{name:?} must be a relative path without \"..\""));
+    }
+    Ok(())
+}
