@@ -30,27 +30,27 @@ std::string to_pem(X509* certificate) {
 
 std::time_t to_time(const ASN1_TIME* time) {
   struct tm fields;
-  if (!ASN1_TIME_to_tm(time, &fields)) throw std::runtime_error("a certificate has no valid time");
+  if (!ASN1_TIME_to_tm(time, &fields)) throw std::runtime_error("a certificate has an invalid time");
   return timegm(&fields);
 }
 
-// ARC's constructor takes one, no or three flags for the system's CA certificates before the password, by version.
-// A password is never asked for: the key is of no interest here.
+// Arc::Credential's constructor takes flags that select the system's CA certificates before the password: none in ARC
+// 6, one in 7.0, three in 7.2. PasswordSourceNone keeps ARC from prompting: the key is not needed here.
 template <typename Credential>
 std::unique_ptr<Credential> open_credential(const std::string& path) {
   Arc::PasswordSourceNone none;
-  const std::string no;
+  const std::string unset;
   if constexpr (std::is_constructible_v<Credential, const std::string&, const std::string&, const std::string&,
                                         const std::string&, Arc::PasswordSource&>)
-    return std::make_unique<Credential>(path, no, no, no, none);
+    return std::make_unique<Credential>(path, unset, unset, unset, none);
   else if constexpr (std::is_constructible_v<Credential, const std::string&, const std::string&, const std::string&,
                                              const std::string&, bool, Arc::PasswordSource&>)
-    return std::make_unique<Credential>(path, no, no, no, false, none);
+    return std::make_unique<Credential>(path, unset, unset, unset, false, none);
   else
-    return std::make_unique<Credential>(path, no, no, no, false, false, false, none);
+    return std::make_unique<Credential>(path, unset, unset, unset, false, false, false, none);
 }
 
-// A proxy's subject is its issuer's with one more CN (RFC 3820, 3.4).
+// Whether a certificate has the ProxyCertInfo extension, which marks proxy certificates (RFC 3820, section 3.8).
 bool is_proxy(X509* certificate) { return X509_get_ext_by_NID(certificate, NID_proxyCertInfo, -1) >= 0; }
 
 } // namespace
@@ -59,8 +59,8 @@ CredentialFile read_credential(rust::Str path) {
   const auto read = open_credential<Arc::Credential>(std::string(path));
   const Arc::Credential& credential = *read;
   X509* const first = credential.GetCert();
-  if (!first) throw std::runtime_error("there is no certificate in it");
-  std::unique_ptr<X509, decltype(&X509_free)> own(first, &X509_free); // GetCert gives a copy
+  if (!first) throw std::runtime_error("the file holds no certificate");
+  std::unique_ptr<X509, decltype(&X509_free)> own(first, &X509_free); // GetCert returns a copy
 
   std::time_t not_before = to_time(X509_get0_notBefore(first));
   std::time_t not_after = to_time(X509_get0_notAfter(first));
@@ -68,14 +68,15 @@ CredentialFile read_credential(rust::Str path) {
 
   STACK_OF(X509)* const chain = credential.GetCertChain();
   const auto free_chain = [](STACK_OF(X509)* stack) { sk_X509_pop_free(stack, X509_free); };
-  std::unique_ptr<STACK_OF(X509), decltype(free_chain)> own_chain(chain, free_chain); // a copy too
+  std::unique_ptr<STACK_OF(X509), decltype(free_chain)> own_chain(chain, free_chain); // GetCertChain returns a copy
   for (int n = 0; !end_entity && chain && n < sk_X509_num(chain); ++n) {
     X509* const link = sk_X509_value(chain, n);
     not_before = std::max(not_before, to_time(X509_get0_notBefore(link)));
     not_after = std::min(not_after, to_time(X509_get0_notAfter(link)));
     if (!is_proxy(link)) end_entity = link;
   }
-  if (!end_entity) throw std::runtime_error("there is a proxy in it, but not the certificate that it was made from");
+  if (!end_entity)
+    throw std::runtime_error("the file holds a proxy certificate without the certificate that issued it");
 
   CredentialFile result;
   result.identity = credential.GetIdentityName();

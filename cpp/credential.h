@@ -1,4 +1,4 @@
-// Reading certificates and proxies.
+// Reading certificates and proxy certificates.
 #pragma once
 
 #include "rust/cxx.h"
@@ -7,7 +7,7 @@ namespace jasmin_arc {
 
 struct CredentialFile;
 
-/// Reads the certificate (or proxy with its chain) in a PEM file. Throws when there is none.
+/// Reads the certificate, or the proxy certificate with its chain, in a PEM file. Throws if the file holds none.
 CredentialFile read_credential(rust::Str path);
 
 } // namespace jasmin_arc

@@ -10,8 +10,10 @@
 
 namespace jasmin_arc {
 
-/// All that there are, and the thread that watches them. Never destroyed: the thread has no end.
+/// All deadlines of the process, and the thread that watches them. Never destroyed, because the thread never ends.
 struct Deadlines {
+  using TimePoint = std::chrono::steady_clock::time_point;
+
   std::mutex mutex;
   std::condition_variable changed;
   std::set<Deadline*> all;
@@ -29,21 +31,27 @@ struct Deadlines {
   void watch() {
     std::unique_lock<std::mutex> lock(mutex);
     while (true) {
-      auto next = std::chrono::steady_clock::time_point::max();
-      const auto now = std::chrono::steady_clock::now();
-      for (Deadline* deadline : all) {
-        if (deadline->passed_) continue;
-        if (deadline->when_ <= now) {
-          deadline->passed_ = true;
-          // What is waiting for the other end fails at once. The descriptor stays its owner's.
-          if (deadline->socket_ >= 0) ::shutdown(deadline->socket_, SHUT_RDWR);
-        } else {
-          next = std::min(next, deadline->when_);
-        }
-      }
-      // Not for ever at once: waiting until the end of time overflows in some libraries.
+      const TimePoint now = std::chrono::steady_clock::now();
+      const TimePoint next = shut_down_passed(now);
+      // Without the limit, time_point::max() overflows in some implementations of wait_until.
       changed.wait_until(lock, std::min(next, now + std::chrono::hours(1)));
     }
+  }
+
+  /// Shuts down the sockets whose deadlines have passed, and returns the next deadline.
+  TimePoint shut_down_passed(TimePoint now) {
+    TimePoint next = TimePoint::max();
+    for (Deadline* deadline : all) {
+      if (deadline->passed_) continue;
+      if (deadline->when_ > now) {
+        next = std::min(next, deadline->when_);
+        continue;
+      }
+      deadline->passed_ = true;
+      // Reads and writes that wait for the peer fail at once. The owner of the descriptor closes it.
+      if (deadline->socket_ >= 0) ::shutdown(deadline->socket_, SHUT_RDWR);
+    }
+    return next;
   }
 };
 
@@ -52,7 +60,7 @@ Deadline::Deadline(int socket, std::chrono::seconds after)
   Deadlines& deadlines = Deadlines::instance();
   const std::lock_guard<std::mutex> lock(deadlines.mutex);
   deadlines.all.insert(this);
-  // The thread looks again only for one that comes before what it waits for.
+  // The thread needs to wake up only if this deadline comes before the one that it waits for.
   for (const Deadline* other : deadlines.all)
     if (other != this && other->when_ <= when_) return;
   deadlines.changed.notify_one();

@@ -1,13 +1,15 @@
-// An end to waiting for a server that sends a byte now and then: ARC's time-outs are for one read each.
+// Time limits for whole requests: ARC's time-outs apply to single reads, so a server that sends a byte now and then can
+// hold a request for any time.
 #pragma once
 
 #include <chrono>
 
 namespace jasmin_arc {
 
-/// Cuts a socket off when too much time has passed, unless it has been destroyed before.
+/// Shuts a socket down after a time, unless the Deadline is destroyed before that.
 class Deadline {
 public:
+  /// Does nothing if `socket` is -1. The socket must stay open while the Deadline exists.
   Deadline(int socket, std::chrono::seconds after);
   ~Deadline();
   Deadline(const Deadline&) = delete;

@@ -19,23 +19,51 @@ namespace jasmin_arc {
 
 namespace {
 
+// Seconds since 1970, -1 if the time is unknown.
 std::int64_t seconds(const Arc::Time& time) {
   return time == Arc::Time(Arc::Time::UNDEFINED) ? -1 : static_cast<std::int64_t>(time.GetTime());
 }
 
 std::int64_t seconds(const Arc::Period& period) { return static_cast<std::int64_t>(period.GetPeriod()); }
 
+// What a CE sends can have any encoding; Rust takes UTF-8.
+rust::String text(const std::string& from) { return rust::String::lossy(from); }
+
 rust::Vec<rust::String> strings(const std::list<std::string>& from) {
   rust::Vec<rust::String> to;
-  for (const std::string& text : from) to.push_back(rust::String::lossy(text));
+  for (const std::string& string : from) to.push_back(text(string));
   return to;
 }
 
-// What a CE sends may be in any encoding; what Rust takes is UTF-8.
-rust::String text(const std::string& from) { return rust::String::lossy(from); }
+// The state of the REST interface among the states of a GLUE2 document, which each have the prefix of their interface.
+rust::String rest_state(Arc::XMLNode activity) {
+  const std::string prefix = "arcrest:";
+  std::string found;
+  for (Arc::XMLNode state = activity["State"]; static_cast<bool>(state); ++state) {
+    const std::string value = state;
+    if (value.compare(0, prefix.size(), prefix) == 0) found = value.substr(prefix.size());
+  }
+  return text(found);
+}
 
-// What A-REX puts before its own states among those of GLUE2.
-const std::string rest_prefix = "arcrest:";
+// Reads one job of A-REX's response to `action=info`.
+JobRecord read_entry(Arc::XMLNode entry) {
+  const Arc::XMLNode activity = entry["info_document"]["ComputingActivity"];
+  const std::string code = entry["status-code"];
+  Arc::Job job;
+  if (static_cast<bool>(activity)) job.SetFromXML(activity);
+  JobRecord record = from_arc(job);
+  record.id = text(entry["id"]);
+  record.name = text(activity["Name"]); // Arc::Job::SetFromXML does not read it
+  record.found = code == "200" && static_cast<bool>(activity);
+  if (record.found) {
+    record.native_state = rest_state(activity);
+  } else {
+    record.native_state = text(code);
+    record.messages = strings({static_cast<std::string>(entry["reason"])});
+  }
+  return record;
+}
 
 } // namespace
 
@@ -86,7 +114,7 @@ JobRecord from_arc(const Arc::Job& job) {
   record.submission_time = seconds(job.SubmissionTime);
   record.start_time = seconds(job.StartTime);
   record.end_time = seconds(job.EndTime);
-  // Of a job that failed A-REX tells only when it left the batch system.
+  // For a failed job A-REX publishes only ComputingManagerEndTime, when the job left the batch system.
   if (record.end_time < 0) record.end_time = seconds(job.ComputingManagerEndTime);
   record.erase_time = seconds(job.WorkingAreaEraseTime);
   record.proxy_expiration_time = seconds(job.ProxyExpirationTime);
@@ -96,11 +124,11 @@ JobRecord from_arc(const Arc::Job& job) {
 rust::Vec<JobRecord> update_jobs(const Session& session, rust::Slice<const JobPlace> places) {
   const std::lock_guard<std::mutex> lock(plugins());
   Arc::JobSupervisor supervisor(session.config());
-  std::set<std::string> asked; // the supervisor would ask twice for a job named twice
+  std::set<std::string> added; // Arc::JobSupervisor::AddJob accepts duplicates, and asks the CE for each
   for (const JobPlace& place : places) {
-    if (!asked.insert(std::string(place.id)).second) continue;
+    if (!added.insert(std::string(place.id)).second) continue;
     if (!supervisor.AddJob(to_arc(place)))
-      throw std::runtime_error("no ARC plugin for the interface " + std::string(place.management_interface));
+      throw std::runtime_error("ARC has no plugin for the interface " + std::string(place.management_interface));
   }
   supervisor.Update();
   std::map<std::string, const Arc::Job*> known;
@@ -115,27 +143,9 @@ rust::Vec<JobRecord> update_jobs(const Session& session, rust::Slice<const JobPl
 
 rust::Vec<JobRecord> parse_jobs(rust::Slice<const std::uint8_t> xml) {
   Arc::XMLNode jobs(std::string(reinterpret_cast<const char*>(xml.data()), xml.size()));
-  if (!jobs || jobs.Name() != "jobs") throw std::runtime_error("the answer is no list of jobs");
+  if (!jobs || jobs.Name() != "jobs") throw std::runtime_error("the response is not a list of jobs");
   rust::Vec<JobRecord> records;
-  for (Arc::XMLNode entry = jobs["job"]; static_cast<bool>(entry); ++entry) {
-    Arc::Job job;
-    const Arc::XMLNode activity = entry["info_document"]["ComputingActivity"];
-    if (static_cast<bool>(activity)) job.SetFromXML(activity);
-    JobRecord record = from_arc(job);
-    record.id = text(entry["id"]);
-    record.name = text(activity["Name"]); // which SetFromXML leaves out
-    record.found = static_cast<std::string>(entry["status-code"]) == "200" && static_cast<bool>(activity);
-    record.native_state = "";
-    for (Arc::XMLNode state = activity["State"]; static_cast<bool>(state); ++state) {
-      const std::string value = state;
-      if (value.compare(0, rest_prefix.size(), rest_prefix) == 0) record.native_state = text(value.substr(rest_prefix.size()));
-    }
-    if (!record.found) { // why not
-      record.native_state = text(entry["status-code"]);
-      record.messages = strings({static_cast<std::string>(entry["reason"])});
-    }
-    records.push_back(record);
-  }
+  for (Arc::XMLNode entry = jobs["job"]; static_cast<bool>(entry); ++entry) records.push_back(read_entry(entry));
   return records;
 }
 

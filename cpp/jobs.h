@@ -1,4 +1,4 @@
-// Looking at jobs, cancelling and cleaning them, through ARC's JobSupervisor and Job.
+// Reading, cancelling and cleaning jobs through ARC's JobSupervisor and Job.
 #pragma once
 
 #include <arc/compute/Job.h>
@@ -14,13 +14,14 @@ struct JobRecord;
 Arc::Job to_arc(const JobPlace& place);
 JobRecord from_arc(const Arc::Job& job);
 
-/// What the CE says of these jobs, in their order.
+/// One record for each place, in the same order. `found` is false for jobs that the CE does not report.
 rust::Vec<JobRecord> update_jobs(const Session& session, rust::Slice<const JobPlace> places);
 
-/// Reads A-REX's answer to `action=info`: the GLUE2 documents of jobs, in the order of the answer. Of
-/// jobs that are not found, native_state is the status code and messages has the reason.
+/// Reads A-REX's response to `action=info`, the GLUE2 documents of jobs, in the order of the response. For a job that
+/// is not found, `native_state` is the status code and `messages` holds the reason.
 rust::Vec<JobRecord> parse_jobs(rust::Slice<const std::uint8_t> xml);
 
+/// Return whether ARC succeeded; its log has the reason if it did not.
 bool cancel_job(const Session& session, const JobPlace& place);
 bool clean_job(const Session& session, const JobPlace& place);
 

@@ -1,6 +1,7 @@
 #include "logging.h"
 
 #include <sstream>
+#include <string>
 
 #include <arc/Logger.h>
 #include <arc/Utils.h>
@@ -11,29 +12,34 @@ namespace jasmin_arc {
 
 namespace {
 
-class ToRust : public Arc::LogDestination {
+class RustDestination : public Arc::LogDestination {
 public:
+  // Arc::Logger::log calls this under a lock that is not recursive: nothing here may log.
   void log(const Arc::LogMessage& message) override {
     try {
-      // The fields of a message are private; its long format has all of them.
-      std::ostringstream line;
-      Arc::EnvLockWrap(false); // gettext reads the environment
-      line << Arc::LoggerFormat(Arc::LongFormat) << message;
-      Arc::EnvLockUnwrap(false);
-      const std::string text = line.str();
-      arc_logged(static_cast<std::uint32_t>(message.getLevel()), rust::Slice<const std::uint8_t>(
-          reinterpret_cast<const std::uint8_t*>(text.data()), text.size()));
+      const std::string line = format(message);
+      arc_logged(static_cast<std::uint32_t>(message.getLevel()),
+                 rust::Slice<const std::uint8_t>(reinterpret_cast<const std::uint8_t*>(line.data()), line.size()));
     } catch (...) {
       // A message that cannot be formatted is lost; the call that logged it goes on.
     }
+  }
+
+private:
+  // The fields of Arc::LogMessage are private; its long format has all of them.
+  static std::string format(const Arc::LogMessage& message) {
+    const Arc::EnvLockWrapper lock(false); // gettext reads the environment
+    std::ostringstream line;
+    line << Arc::LoggerFormat(Arc::LongFormat) << message;
+    return line.str();
   }
 };
 
 } // namespace
 
 void logging_start() {
-  // Never destroyed: ARC's threads log until the very end.
-  static ToRust* const destination = new ToRust;
+  // Never destroyed: ARC's threads log until the process ends.
+  static RustDestination* const destination = new RustDestination;
   Arc::Logger& root = Arc::Logger::getRootLogger();
   root.removeDestinations();
   root.addDestination(*destination);
@@ -45,6 +51,7 @@ void logging_stop() noexcept {
     Arc::Logger::getRootLogger().removeDestinations();
     arc_log_flush();
   } catch (...) {
+    // The process exits; there is nobody to tell.
   }
 }
 
@@ -52,7 +59,7 @@ void logging_threshold(std::uint32_t level) {
   Arc::Logger::getRootLogger().setThreshold(static_cast<Arc::LogLevel>(level));
 }
 
-void logging_say(std::uint32_t level, rust::Str text) {
+void logging_message(std::uint32_t level, rust::Str text) {
   Arc::Logger::getRootLogger().msg(static_cast<Arc::LogLevel>(level), "%s", std::string(text));
 }
 

@@ -1,4 +1,4 @@
-// ARC's log, handed to Rust.
+// Sending ARC's log to Rust.
 #pragma once
 
 #include <cstdint>
@@ -7,16 +7,16 @@
 
 namespace jasmin_arc {
 
-/// Sends every message of ARC's root logger to Rust, and to nowhere else.
+/// Makes Rust the only destination of ARC's root logger.
 void logging_start();
 
-/// Takes the destination away. ARC's threads may go on logging, into nothing.
+/// Removes the destination and flushes Rust's logs. What ARC's threads log later is dropped.
 void logging_stop() noexcept;
 
-/// Sets ARC's threshold (Arc::LogLevel's values: 1 debug ... 32 fatal).
+/// Sets the level below which ARC drops messages, one of Arc::LogLevel's values (1 debug to 32 fatal).
 void logging_threshold(std::uint32_t level);
 
-/// Logs a message through ARC's root logger, for the tests.
-void logging_say(std::uint32_t level, rust::Str text);
+/// Logs a message through ARC's root logger. For tests.
+void logging_message(std::uint32_t level, rust::Str text);
 
 } // namespace jasmin_arc

@@ -34,9 +34,9 @@ namespace jasmin_arc {
 
 namespace {
 
-// --- the gate: calls in flight -----------------------------------------------------------------------------------
+// --- calls in flight ----------------------------------------------------------------------------------------------
 
-// How long exit waits for calls that other threads have in flight.
+// How long exit waits for calls in flight in other threads.
 constexpr std::chrono::seconds exit_patience(5);
 
 struct Gate {
@@ -46,7 +46,7 @@ struct Gate {
   bool closing = false;
 };
 
-// Never destroyed: it is used during exit, when static objects are already going.
+// Never destroyed: it is used during exit, while static objects are destroyed.
 Gate& gate() {
   static Gate* const instance = new Gate;
   return *instance;
@@ -56,8 +56,8 @@ std::atomic<bool> closing_flag{false};
 
 // --- exit --------------------------------------------------------------------------------------------------------
 
-// HostnameResolver keeps its helper process private, but its age is what tells a new one from a pooled one.
-// Naming a private member in an explicit instantiation is allowed.
+// Access to the private helper process of Arc::HostnameResolver, whose start time tells a new resolver from a pooled
+// one. C++ allows an explicit instantiation to name a private member.
 template <typename Tag, typename Tag::type Member>
 struct Expose {
   friend typename Tag::type expose(Tag) { return Member; }
@@ -68,29 +68,31 @@ struct ResolverProcess {
 };
 template struct Expose<ResolverProcess, &Arc::HostnameResolver::hostname_resolver_>;
 
-// ARC pools its arc-hostname-resolver processes in a static object whose destructor waits for a thread that is itself
-// blocked on another static object that is gone by then: exit hangs for ever (6.17 and 7.0). So the pool is emptied
-// first: take them all and never give them back. One that is younger than the draining means that the pool was empty.
+// Empties ARC's pool of arc-hostname-resolver processes, and leaks them. In ARC 6.17 and 7.0 the destructor of the
+// static Arc::HostnameResolverContainer waits for the thread of RunPump (Run_unix.cpp), which blocks in Logger::msg on
+// a static object that is already destroyed, so exit never ends. A resolver that was started after this function means
+// that the pool is empty.
 void drain_resolver_pool() {
-  const Arc::Time begun;
+  const Arc::Time start;
   for (int n = 0; n < 1000; ++n) {
     Arc::HostnameResolver* resolver = Arc::HostnameResolver::Acquire();
     if (!resolver || !*resolver) return;
     Arc::Run* process = resolver->*expose(ResolverProcess());
-    if (!process || process->RunTime() >= begun) return;
+    if (!process || process->RunTime() >= start) return;
   }
 }
 
-// Set when a thread did not leave ARC in time: ARC's static objects cannot be destroyed under it.
+// Whether ARC's static objects must not be destroyed, because a thread did not leave ARC in time.
 std::atomic<bool> stuck{false};
 
-// The process that ARC was initialised in. In one forked from it ARC's threads are missing, with locks that they hold.
+// The process that initialised ARC, 0 if none did. A process forked from it lacks ARC's threads but has the locks that
+// they held.
 std::atomic<pid_t> owner{0};
 
-// Refuses calls from now on, and waits for those in flight.
+// Refuses new calls, and waits for those in flight.
 void close_gate() {
-  const pid_t in = owner;
-  if (in != 0 && in != getpid()) return;
+  const pid_t initialiser = owner;
+  if (initialiser != 0 && initialiser != getpid()) return;
   Gate& g = gate();
   std::unique_lock<std::mutex> lock(g.mutex);
   if (g.closing) return;
@@ -99,45 +101,45 @@ void close_gate() {
   stuck = !g.left.wait_for(lock, exit_patience, [&g] { return g.inside == 0; });
 }
 
-// exit() destroys the objects of its own thread before it runs any handler. So when it is the main thread that exits,
-// calls in flight are over before anything that they use can be destroyed, even what they have only just made.
+// exit() destroys the thread_local objects of its own thread before it runs exit handlers. If the main thread exits,
+// calls in flight thus end before any object is destroyed, even one that they have just created.
 struct MainThread {
   ~MainThread() { close_gate(); }
 };
 
-// Runs after the exit handlers of the program and before the destructors of the libraries it was linked with.
+// Runs after the program's exit handlers and before the destructors of the libraries that it is linked with.
 void last_resort(int status, void*) {
   if (!stuck) return;
   std::fflush(nullptr);
   _exit(status);
 }
 
-// Before main, so before any exit handler of the program, but after the libraries' own initialisation.
+// Runs before main, thus before the program registers exit handlers, and after the libraries are initialised.
 __attribute__((constructor)) void watch_main_thread() {
   on_exit(&last_resort, nullptr);
-  if (syscall(SYS_gettid) != getpid()) return; // part of a library that another thread has loaded
+  if (syscall(SYS_gettid) != getpid()) return; // another thread has loaded us, with dlopen
   static thread_local MainThread watched;
   static_cast<void>(&watched);
 }
 
 void at_exit(int, void*) {
   static std::atomic<bool> done{false};
-  if (done.exchange(true)) return; // registered more than once
+  if (done.exchange(true)) return; // it is registered more than once
   if (owner != getpid()) {
     stuck = true;
     return;
   }
-  close_gate(); // for exit from another thread than main
+  close_gate(); // needed if another thread than the main thread exits
   logging_stop();
-  if (stuck) return; // see last_resort
+  if (stuck) return; // last_resort ends the process
   try {
     drain_resolver_pool();
   } catch (...) {
+    // The process exits; there is nobody to tell.
   }
 }
 
-// Exit handlers and destructors of libraries run in the reverse order of their registration, so this is called again
-// whenever there is something new that must outlive the handler.
+// How many libraries had been loaded when at_exit was last registered.
 std::atomic<unsigned long long> libraries_seen{0};
 
 unsigned long long libraries_loaded() {
@@ -152,14 +154,16 @@ unsigned long long libraries_loaded() {
   return adds;
 }
 
+// Exit handlers and the destructors of libraries run in the reverse order of their registration. at_exit must run
+// before the destructors of all libraries that calls use, so it is registered again after new ones have been loaded.
 void register_at_exit() {
   libraries_seen = libraries_loaded();
   on_exit(&at_exit, nullptr);
 }
 
-// All of ARC's plugins that calls use are loaded at the beginning, and stay. ARC itself loads some of them for each
-// connection and unloads them again, and the static objects of a library that came in the middle of a call would be
-// destroyed before the exit handler had waited for that call.
+// Loads all ARC plugins that calls use, and keeps them loaded. ARC loads and unloads some of them for each connection.
+// The static objects of a library that is loaded during a call would be destroyed before at_exit, which was registered
+// earlier, has waited for that call.
 void load_plugins() {
   for (const std::string& directory : Arc::ArcLocation::GetPlugins()) {
     for (const char* name : {"mcctcp", "mcctls", "mcchttp", "mccsoap", "mccmsgvalidator", "modcrypto", "modcredential",
@@ -172,8 +176,8 @@ void load_plugins() {
 
 // --- SIGCHLD -----------------------------------------------------------------------------------------------------
 
-struct sigaction program_action; // what the program had set before ARC
-struct sigaction arc_action;     // what ARC set over it
+struct sigaction program_action; // the program's action, from before ARC was initialised
+struct sigaction arc_action;     // ARC's action
 
 void call_handler(const struct sigaction& action, int number, siginfo_t* info, void* context) {
   if (action.sa_flags & SA_SIGINFO) {
@@ -185,14 +189,15 @@ void call_handler(const struct sigaction& action, int number, siginfo_t* info, v
 
 void on_sigchld(int number, siginfo_t* info, void* context) {
   const int saved = errno;
-  // Once the process exits, ARC's thread that watches children must not be woken: it logs, and the logger's parts go.
+  // ARC's handler wakes the thread of RunPump, which logs. During exit parts of the logger are already destroyed.
   if (!closing_flag.load(std::memory_order_relaxed)) call_handler(arc_action, number, info, context);
   call_handler(program_action, number, info, context);
   errno = saved;
 }
 
-// ARC's process watcher sets SIGCHLD for itself at its first use and drops what the program had set. So that use is
-// forced here, and one handler put in place that calls both.
+// Installs a SIGCHLD handler that calls the program's and ARC's. RunPump::Instance (Run_unix.cpp in 6.17 and 7.0)
+// replaces the program's action when it is first used, so this function makes ARC use it, by starting a resolver
+// process.
 void share_sigchld() {
   sigaction(SIGCHLD, nullptr, &program_action);
   Arc::HostnameResolver::Release(Arc::HostnameResolver::Acquire());
@@ -203,7 +208,7 @@ void share_sigchld() {
   both.sa_mask = program_action.sa_mask;
   both.sa_flags = SA_SIGINFO | SA_RESTART | (program_action.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT | SA_ONSTACK));
   if (!(program_action.sa_flags & SA_SIGINFO) && program_action.sa_handler == SIG_IGN) {
-    both.sa_flags |= SA_NOCLDWAIT; // the program wants its children reaped by the kernel
+    both.sa_flags |= SA_NOCLDWAIT; // with SIG_IGN the kernel reaps the program's children
   }
   sigaction(SIGCHLD, &both, nullptr);
 }
@@ -255,20 +260,21 @@ void runtime_after_call() noexcept {
 void runtime_start(rust::Str location) {
   static std::once_flag once;
   std::call_once(once, [&] {
-    logging_start(); // first, or ARC's complaints go nowhere
-    // ARC takes the path of a program and cuts off the last two components.
+    logging_start(); // first: without a destination ARC's messages are lost
+    // Init takes the path of a program and drops the last two components.
     Arc::ArcLocation::Init(std::string(location) + "/bin/arcproxy");
-    // ARC would find out only when it starts it, and print that on the program's stderr.
+    // ARC would notice a missing helper only when it starts it, and print that to the program's stderr.
     const std::string helper = Arc::ArcLocation::GetLibDir() + "/arc-hostname-resolver";
-    if (access(helper.c_str(), X_OK) != 0) throw std::runtime_error("ARC is not installed here: there is no " + helper);
+    if (access(helper.c_str(), X_OK) != 0)
+      throw std::runtime_error("ARC is not installed: " + helper + " is missing or not executable");
     owner = getpid();
-    // What logging makes at its first use is in use as long as there are threads of ARC.
+    // ARC's threads log until the process ends: the objects that the first message creates must outlive at_exit.
     Arc::Logger::getRootLogger().msg(Arc::DEBUG, "ARC is initialised");
-    register_at_exit(); // from here on exit waits for us
+    register_at_exit(); // exit waits for this call from here on
     load_plugins();
-    // OpenSSL would clean up at exit, whoever is using it.
+    // Keeps OpenSSL from freeing its memory at exit while other threads use it.
     OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, nullptr);
-    // These too make objects at their first use that exit destroys.
+    // Both create static objects when they are first used, which must outlive at_exit too.
     Arc::Credential();
     Arc::InitVOMSAttribute();
     share_sigchld();
@@ -278,15 +284,10 @@ void runtime_start(rust::Str location) {
 
 void runtime_throw(std::uint8_t kind) {
   switch (kind) {
-  case 0:
-    Glib::file_get_contents("/nonexistent/file/for/a/Glib::Exception");
-    break;
-  case 1:
-    throw std::string("a std::string");
-  case 2:
-    throw 42;
-  default:
-    throw std::runtime_error("a std::exception");
+  case 0: Glib::file_get_contents("/nonexistent/file/for/a/Glib::Exception"); break;
+  case 1: throw std::string("a std::string");
+  case 2: throw 42;
+  default: throw std::runtime_error("a std::exception");
   }
 }
 

@@ -1,4 +1,4 @@
-// ARC as a guest in somebody else's process: initialisation, exit, SIGCHLD.
+// ARC in a process that belongs to another program: initialisation, exit, SIGCHLD.
 #pragma once
 
 #include <cstdint>
@@ -7,16 +7,18 @@
 
 namespace jasmin_arc {
 
-/// Initialises ARC once for the process. `location` is the prefix ARC is installed under (ARC_LOCATION overrides it).
+/// Initialises ARC once for the process. `location` is the prefix that ARC is installed under. The environment variable
+/// ARC_LOCATION overrides it.
 void runtime_start(rust::Str location);
 
-/// Registers the exit handler again if ARC has loaded libraries (plugins) since: their destructors must run after it.
+/// Registers the exit handler again if libraries (ARC's plugins) have been loaded since the last time: their
+/// destructors must run after it.
 void runtime_after_call() noexcept;
 
-/// For the tests: throws what `kind` says (0: Glib::Exception, 1: std::string, 2: int, 3: std::exception).
+/// Throws an exception (0: Glib::Exception, 1: std::string, 2: int, otherwise: std::exception). For tests.
 void runtime_throw(std::uint8_t kind);
 
-/// Destroys what a `T*` points to, unless the process is exiting: then ARC may be half gone, and it is leaked.
+/// A deleter that leaks the object if the process is exiting, when parts of ARC may be destroyed already.
 template <typename T>
 struct Delete {
   void operator()(T* object) const noexcept;
@@ -33,6 +35,6 @@ void jasmin_arc::Delete<T>::operator()(T* object) const noexcept {
   try {
     delete object;
   } catch (...) {
-    // Nobody can do anything about it.
+    // A destructor's failure has no remedy.
   }
 }

@@ -9,7 +9,7 @@
 namespace jasmin_arc {
 
 Session::Session(const SessionSettings& settings)
-    // No client.conf, no search for credentials: what is given is what is used.
+    // SkipCredentials: ARC reads no client.conf and searches no credentials. It uses these settings alone.
     : config_(Arc::initializeCredentialsType(Arc::initializeCredentialsType::SkipCredentials)) {
   config_.ProxyPath(std::string(settings.proxy));
   config_.CACertificatesDirectory(std::string(settings.ca_directory));

@@ -1,4 +1,4 @@
-// What ARC's client classes need to know of the user: an Arc::UserConfig.
+// The credentials and time-out that ARC's client classes use: an Arc::UserConfig.
 #pragma once
 
 #include <memory>
@@ -21,11 +21,13 @@ private:
   Arc::UserConfig config_;
 };
 
-/// The session with these settings. There is one for each settings in a process, and it is never destroyed: ARC's
-/// plugins are shared by the whole process and keep pointers to the last UserConfig that they were used with.
+/// Returns the process's session with these settings, created when they are first used. A session is never destroyed:
+/// ARC's plugin objects are shared by the whole process and keep pointers to the last UserConfig that they were used
+/// with.
 std::shared_ptr<Session> new_session(const SessionSettings& settings);
 
-/// ARC's plugins and their loaders are shared and have no locks: whoever uses them holds this one.
+/// The lock for all use of submitter and job controller plugins. ARC shares their loaders and the plugin objects across
+/// the process without locks (Arc::Submitter::getLoader, Arc::Job::getLoader).
 std::mutex& plugins();
 
 } // namespace jasmin_arc

@@ -13,9 +13,32 @@
 
 namespace jasmin_arc {
 
+namespace {
+
+Target from_arc(const Arc::ExecutionTarget& from) {
+  const Arc::ComputingShareAttributes& share = *from.ComputingShare;
+  Target to{};
+  to.queue = rust::String::lossy(share.MappingQueue.empty() ? share.Name : share.MappingQueue);
+  to.serving = rust::String::lossy(from.ComputingEndpoint->ServingState);
+  to.least_wall_time = share.MinWallTime.GetPeriod();
+  to.most_wall_time = share.MaxWallTime.GetPeriod();
+  to.least_cpu_time = share.MinCPUTime.GetPeriod();
+  to.most_cpu_time = share.MaxCPUTime.GetPeriod();
+  to.most_total_cpu_time = share.MaxTotalCPUTime.GetPeriod();
+  to.memory = share.MaxMainMemory;
+  to.virtual_memory = share.MaxVirtualMemory;
+  to.disk = share.MaxDiskSpace;
+  to.free_disk = from.ComputingManager->WorkingAreaFree;
+  to.slots = share.MaxSlotsPerJob;
+  to.all_slots = from.ComputingManager->TotalSlots;
+  return to;
+}
+
+} // namespace
+
 std::list<Arc::ExecutionTarget> find_targets(const Session& session, rust::Str endpoint,
                                              rust::Str information_interface, rust::Str submission_interface) {
-  // The interface is pinned: without one ARC tries every plugin it has, LDAP among them.
+  // Without an interface ARC tries all its plugins in parallel, LDAP among them.
   const Arc::Endpoint service(std::string(endpoint), Arc::Endpoint::COMPUTINGINFO, std::string(information_interface));
   Arc::ComputingServiceRetriever retriever(session.config(), std::list<Arc::Endpoint>(1, service));
   retriever.wait();
@@ -32,25 +55,10 @@ Offered offered(const Session& session, rust::Str endpoint, rust::Str informatio
   const std::lock_guard<std::mutex> lock(plugins());
   Offered result{};
   std::set<std::string> runtimes;
-  for (const Arc::ExecutionTarget& from :
+  for (const Arc::ExecutionTarget& target :
        find_targets(session, endpoint, information_interface, submission_interface)) {
-    const Arc::ComputingShareAttributes& share = *from.ComputingShare;
-    Target to{};
-    to.queue = rust::String::lossy(share.MappingQueue.empty() ? share.Name : share.MappingQueue);
-    to.serving = rust::String::lossy(from.ComputingEndpoint->ServingState);
-    to.least_wall_time = share.MinWallTime.GetPeriod();
-    to.most_wall_time = share.MaxWallTime.GetPeriod();
-    to.least_cpu_time = share.MinCPUTime.GetPeriod();
-    to.most_cpu_time = share.MaxCPUTime.GetPeriod();
-    to.most_total_cpu_time = share.MaxTotalCPUTime.GetPeriod();
-    to.memory = share.MaxMainMemory;
-    to.virtual_memory = share.MaxVirtualMemory;
-    to.disk = share.MaxDiskSpace;
-    to.free_disk = from.ComputingManager->WorkingAreaFree;
-    to.slots = share.MaxSlotsPerJob;
-    to.all_slots = from.ComputingManager->TotalSlots;
-    result.targets.push_back(to);
-    for (const Arc::ApplicationEnvironment& runtime : *from.ApplicationEnvironments) runtimes.insert(runtime());
+    result.targets.push_back(from_arc(target));
+    for (const Arc::ApplicationEnvironment& runtime : *target.ApplicationEnvironments) runtimes.insert(runtime());
   }
   for (const std::string& runtime : runtimes) result.runtimes.push_back(rust::String::lossy(runtime));
   return result;

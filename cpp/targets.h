@@ -1,4 +1,4 @@
-// What a CE offers, by ARC's reading of its information.
+// The queues and runtime environments of a CE, as ARC reads them from the CE's information.
 #pragma once
 
 #include <list>
@@ -12,11 +12,12 @@ namespace jasmin_arc {
 class Session;
 struct Offered;
 
-/// Asks the CE what can be submitted to by an interface. The caller holds the lock of plugins().
+/// Reads the CE's information and returns the targets that take jobs by `submission_interface`. The caller holds
+/// plugins().
 std::list<Arc::ExecutionTarget> find_targets(const Session& session, rust::Str endpoint,
                                              rust::Str information_interface, rust::Str submission_interface);
 
-/// The same, for Rust.
+/// The same targets for Rust, with all their runtime environments.
 Offered offered(const Session& session, rust::Str endpoint, rust::Str information_interface,
                 rust::Str submission_interface);
 

@@ -30,7 +30,7 @@ std::string current_exception_text() noexcept {
     try {
       throw;
 #if GLIBMM_MAJOR_VERSION == 2 && GLIBMM_MINOR_VERSION < 68
-      // From glibmm 2.68 on Glib's exceptions are std::exception.
+      // Since glibmm 2.68 Glib::Exception is a std::exception.
     } catch (const Glib::Exception& e) {
       return e.what();
 #endif

@@ -1,6 +1,6 @@
-// What happens around every call from Rust into C++: it is counted, so that the process does not tear ARC down under
-// it, and no C++ exception of any type gets through (cxx's own handler knows only std::exception; ARC throws
-// Glib::Exception, SQLiteException and others, and an escape is std::terminate).
+// What surrounds every call from Rust into C++. Calls are counted, so that exit can wait for them before ARC's objects
+// are destroyed. All exceptions become errors: cxx's own handler catches only std::exception, and any other type, such
+// as Glib::Exception or ARC's SQLiteException, would end the process through std::terminate.
 #pragma once
 
 #include <csignal>
@@ -8,8 +8,8 @@
 
 namespace jasmin_arc {
 
-/// Keeps SIGPIPE from the thread for a while: ARC writes to sockets that the other end may have closed, and a program may
-/// have SIGPIPE kill it.
+/// Blocks SIGPIPE in this thread while it exists, and discards one that arrives. ARC writes to sockets without
+/// MSG_NOSIGNAL (PayloadTCPSocket::Put), and the default action of SIGPIPE kills the program.
 class NoSigpipe {
 public:
   NoSigpipe() noexcept;
@@ -22,7 +22,7 @@ private:
   bool pending_;
 };
 
-/// A call in flight. False when the process is exiting: then nothing may be begun.
+/// A call in flight. False if the process is exiting: the call must then do nothing.
 class Call {
 public:
   Call() noexcept;
@@ -36,10 +36,10 @@ private:
   bool admitted_;
 };
 
-/// The text that Rust recognises as Error::Exiting.
+/// The text of the error for calls that are not admitted. src/ffi recognises it.
 extern const char* const exiting_message;
 
-/// What the exception being handled says, whatever its type.
+/// The text of the exception that is being handled; its type if it has no text.
 std::string current_exception_text() noexcept;
 
 } // namespace jasmin_arc

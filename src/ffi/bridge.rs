@@ -239,7 +239,7 @@ pub(crate) mod cpp {
         fn runtime_throw(kind: u8) -> Result<()>;
 
         fn logging_threshold(level: u32) -> Result<()>;
-        fn logging_say(level: u32, text: &str) -> Result<()>;
+        fn logging_message(level: u32, text: &str) -> Result<()>;
 
         fn read_credential(path: &str) -> Result<CredentialFile>;
 

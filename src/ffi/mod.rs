@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn arcs_log_comes_to_rust() {
         start().unwrap();
-        let ((), reasons) = logging::capture(|| cpp::logging_say(4, "50% of \u{1f980}").unwrap());
+        let ((), reasons) = logging::capture(|| cpp::logging_message(4, "50% of \u{1f980}").unwrap());
         assert_eq!(reasons.text(), "50% of \u{1f980}");
     }
 
