@@ -1,6 +1,7 @@
 #include "files.h"
 
 #include <list>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -19,21 +20,35 @@ namespace jasmin_arc {
 
 namespace {
 
-// Deeper than any sane output; a CE must not be able to make us recurse for ever.
-constexpr int deepest = 100;
+// A CE must not be able to make list_directory recurse without end. No sane job nests directories this deep.
+constexpr int max_depth = 100;
 
-void list_directory(const Session& session, const Arc::URL& directory, const std::string& prefix, int depth,
-                    rust::Vec<RemoteFile>& files) {
-  if (depth > deepest) throw std::runtime_error("directories are nested too deep at " + prefix);
-  Arc::DataHandle handle(directory, session.config());
-  if (!handle) throw std::runtime_error("ARC has no plugin for " + directory.str());
+std::unique_ptr<Arc::DataHandle> open_data(const Session& session, const Arc::URL& url) {
+  // Arc::DataHandle::getLoader creates its static loader without a lock.
+  static std::mutex* const loading = new std::mutex;
+  const std::lock_guard<std::mutex> lock(*loading);
+  auto handle = std::make_unique<Arc::DataHandle>(url, session.config());
+  if (!*handle) throw std::runtime_error("ARC has no plugin for " + url.str());
+  return handle;
+}
+
+std::list<Arc::FileInfo> read_directory(const Session& session, const Arc::URL& directory) {
+  const auto handle = open_data(session, directory);
   std::list<Arc::FileInfo> entries;
   const Arc::DataStatus status =
-      handle->List(entries, static_cast<Arc::DataPoint::DataPointInfoType>(Arc::DataPoint::INFO_TYPE_NAME |
-                                                                           Arc::DataPoint::INFO_TYPE_TYPE |
-                                                                           Arc::DataPoint::INFO_TYPE_CONTENT));
+      (*handle)->List(entries, static_cast<Arc::DataPoint::DataPointInfoType>(Arc::DataPoint::INFO_TYPE_NAME |
+                                                                              Arc::DataPoint::INFO_TYPE_TYPE |
+                                                                              Arc::DataPoint::INFO_TYPE_CONTENT));
   if (!status.Passed()) throw std::runtime_error("cannot list " + directory.str() + ": " + std::string(status));
-  for (const Arc::FileInfo& entry : entries) {
+  return entries;
+}
+
+// Appends the files in a directory and its subdirectories. `prefix` is the directory's path in the session directory,
+// empty or with a slash at its end.
+void list_directory(const Session& session, const Arc::URL& directory, const std::string& prefix, int depth,
+                    rust::Vec<RemoteFile>& files) {
+  if (depth > max_depth) throw std::runtime_error("the session directory is nested too deep at " + prefix);
+  for (const Arc::FileInfo& entry : read_directory(session, directory)) {
     const std::string& name = entry.GetName();
     if (name == "." || name == "..") continue;
     Arc::URL url(directory);
@@ -59,27 +74,27 @@ rust::Vec<RemoteFile> list_files(const Session& session, const JobPlace& place) 
     const std::lock_guard<std::mutex> lock(plugins());
     Arc::Job job = to_arc(place);
     if (!job.PrepareHandler(session.config()) || !job.GetURLToResource(Arc::Job::STAGEOUTDIR, directory) || !directory)
-      throw std::runtime_error("no URL for the outputs of the job");
+      throw std::runtime_error("ARC has no URL for the job's session directory");
   }
   rust::Vec<RemoteFile> files;
   list_directory(session, directory, "", 0, files);
   return files;
 }
 
+// Arc::Job::CopyJobFile does the same with two static handles, which all threads of the process would share.
 void fetch_file(const Session& session, rust::Str url, rust::Str path) {
-  // Arc::Job::CopyJobFile does the same with two static handles, which all the threads of a process would share.
   Arc::URL source_url{std::string(url)};
   source_url.AddOption("checksum=no", false);
   Arc::URL target_url("file:///");
   target_url.ChangePath(std::string(path));
-  Arc::DataHandle source(source_url, session.config());
-  Arc::DataHandle target(target_url, session.config());
-  if (!source) throw std::runtime_error("ARC has no plugin for " + source_url.str());
-  if (!target) throw std::runtime_error("ARC has no plugin for local files");
-  source->SetAdditionalChecks(false);
-  target->SetAdditionalChecks(false);
-  source->SetTries(2);
-  target->SetTries(1);
+  const auto source_handle = open_data(session, source_url);
+  const auto target_handle = open_data(session, target_url);
+  Arc::DataPoint& source = **source_handle;
+  Arc::DataPoint& target = **target_handle;
+  source.SetAdditionalChecks(false);
+  target.SetAdditionalChecks(false);
+  source.SetTries(2);
+  target.SetTries(1);
   Arc::DataMover mover;
   mover.retry(true);
   mover.secure(false);
@@ -88,7 +103,7 @@ void fetch_file(const Session& session, rust::Str url, rust::Str path) {
   mover.checks(false);
   Arc::FileCache no_cache;
   const Arc::DataStatus status =
-      mover.Transfer(*source, *target, no_cache, Arc::URLMap(), 0, 0, 0, session.config().Timeout());
+      mover.Transfer(source, target, no_cache, Arc::URLMap(), 0, 0, 0, session.config().Timeout());
   if (!status.Passed()) throw std::runtime_error(std::string(status));
 }
 

@@ -1,4 +1,4 @@
-// The files of a job, through ARC's data library.
+// The files in a job's session directory, through ARC's data library.
 #pragma once
 
 #include "rust/cxx.h"
@@ -9,10 +9,10 @@ class Session;
 struct JobPlace;
 struct RemoteFile;
 
-/// Every file in the job's session directory and below.
+/// Lists all files in the job's session directory and its subdirectories.
 rust::Vec<RemoteFile> list_files(const Session& session, const JobPlace& place);
 
-/// Fetches a file to a path where there is none yet. Throws unless all of it has arrived.
+/// Downloads a file to `path`, where no file may exist. Throws unless the whole file arrives.
 void fetch_file(const Session& session, rust::Str url, rust::Str path);
 
 } // namespace jasmin_arc

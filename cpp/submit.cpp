@@ -1,5 +1,6 @@
 #include "submit.h"
 
+#include <list>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -17,9 +18,23 @@ namespace jasmin_arc {
 
 namespace {
 
-/// ARC's plugins submit to the queue of the target, whatever the description says (Arc::JobDescription::Prepare).
 bool serves(const Arc::ExecutionTarget& target, const std::string& queue) {
   return queue.empty() || target.ComputingShare->Name == queue || target.ComputingShare->MappingQueue == queue;
+}
+
+// The job exists once ARC has its id, so nothing here may throw for text that is not UTF-8.
+JobPlace place_of(const Arc::Job& job) {
+  JobPlace place{};
+  place.id = rust::String::lossy(job.JobID);
+  place.local_id = rust::String::lossy(job.IDFromEndpoint);
+  place.service_url = rust::String::lossy(job.JobManagementURL.fullstr());
+  place.information_interface = rust::String::lossy(job.ServiceInformationInterfaceName);
+  place.management_interface = rust::String::lossy(job.JobManagementInterfaceName);
+  place.name = rust::String::lossy(job.Name);
+  place.stdout = rust::String::lossy(job.StdOut);
+  place.stderr = rust::String::lossy(job.StdErr);
+  if (!job.DelegationID.empty()) place.delegation = rust::String::lossy(job.DelegationID.front());
+  return place;
 }
 
 } // namespace
@@ -28,33 +43,23 @@ Submission submit(const Session& session, rust::Str endpoint, rust::Str informat
                   rust::Str submission_interface, const Description& description) {
   const std::lock_guard<std::mutex> lock(plugins());
   Submission result{};
-  bool offered = false;
   const std::string queue(description.queue);
   const Arc::JobDescription job_description = to_arc(description);
-  for (const Arc::ExecutionTarget& target :
-       find_targets(session, endpoint, information_interface, submission_interface)) {
-    offered = true;
-    if (!serves(target, queue)) continue;
-    ++result.targets;
-    // A description that a target has not taken may have become a job all the same (its upload failed): the next
-    // target would make a second one.
-    if (result.targets > 1) continue;
-    Arc::Submitter submitter(session.config());
-    Arc::Job job;
-    const Arc::SubmissionStatus status = submitter.Submit(target, job_description, job);
-    result.submitted = status && !job.JobID.empty();
-    if (!result.submitted) continue;
-    result.place.id = job.JobID;
-    result.place.local_id = job.IDFromEndpoint;
-    result.place.service_url = job.JobManagementURL.fullstr();
-    result.place.information_interface = job.ServiceInformationInterfaceName;
-    result.place.management_interface = job.JobManagementInterfaceName;
-    result.place.name = job.Name;
-    result.place.stdout = job.StdOut;
-    result.place.stderr = job.StdErr;
-    if (!job.DelegationID.empty()) result.place.delegation = job.DelegationID.front();
-  }
-  if (offered && result.targets == 0) throw std::runtime_error("it has no queue " + queue);
+  std::list<Arc::ExecutionTarget> targets =
+      find_targets(session, endpoint, information_interface, submission_interface);
+  if (targets.empty()) return result;
+  // ARC's plugins submit to the queue of the target and ignore the description's (Arc::JobDescription::Prepare).
+  targets.remove_if([&queue](const Arc::ExecutionTarget& target) { return !serves(target, queue); });
+  if (targets.empty()) throw std::runtime_error("the CE has no queue " + queue);
+  result.targets = targets.size();
+
+  // Only one target is tried: if the submission fails after the CE has made the job (an upload fails, for example), the
+  // next target would make a second job.
+  Arc::Submitter submitter(session.config());
+  Arc::Job job;
+  const Arc::SubmissionStatus status = submitter.Submit(targets.front(), job_description, job);
+  result.submitted = status && !job.JobID.empty();
+  if (result.submitted) result.place = place_of(job);
   return result;
 }
 

@@ -9,7 +9,8 @@ class Session;
 struct Description;
 struct Submission;
 
-/// Asks the CE for its execution targets and submits one job to the first that takes it.
+/// Reads the CE's execution targets and submits a job to the first that serves the description's queue. Throws if none
+/// serves it. `targets` is 0 if the CE has no targets; `submitted` is false if the target did not accept the job.
 Submission submit(const Session& session, rust::Str endpoint, rust::Str information_interface,
                   rust::Str submission_interface, const Description& description);
 
