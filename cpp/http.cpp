@@ -1,13 +1,14 @@
 #include "http.h"
 
 #include <cerrno>
-#include <cstdlib>
+#include <map>
 #include <mutex>
 #include <shared_mutex>
 #include <stdexcept>
 #include <system_error>
+#include <tuple>
 
-#include <dirent.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -19,6 +20,7 @@
 #include <arc/message/PayloadRaw.h>
 #include <arc/message/PayloadStream.h>
 
+#include "file_content.h"
 #include "session.h"
 
 #include "jasmin-arc/src/ffi/bridge.rs.h"
@@ -27,100 +29,56 @@ namespace jasmin_arc {
 
 namespace {
 
-// An answer that is kept in memory: no sane one comes near.
-constexpr std::size_t largest_body = 128 * 1024 * 1024;
+// Far above any response that is kept in memory.
+constexpr std::size_t max_body = 128 * 1024 * 1024;
 
-// The answer to an upload, which is short.
-constexpr std::size_t largest_refusal = 1024 * 1024;
+// The response to an upload has a short text at most.
+constexpr std::size_t max_upload_response = 1024 * 1024;
 
-constexpr int buffer_size = 1024 * 1024;
+constexpr int download_buffer = 1024 * 1024;
 
-// How long a request may take in all. A-REX takes tens of seconds for hundreds of jobs when it is busy.
-constexpr std::chrono::seconds longest_request(600);
+// The time limit of a request. A busy A-REX needs tens of seconds for hundreds of jobs.
+constexpr std::chrono::seconds request_limit(600);
 
-// How long a file may take besides: slower than this it is not worth waiting for.
-std::chrono::seconds transfer_time(std::uint64_t size) { return std::chrono::seconds(size / (16 * 1024)); }
+// The time that a file adds to the limit: a transfer slower than 16 KiB/s is given up.
+std::chrono::seconds transfer_limit(std::uint64_t size) { return std::chrono::seconds(size / (16 * 1024)); }
 
-// A part of a file as the content of a request, read as it is sent.
-class FileContent : public Arc::PayloadStreamInterface {
-public:
-  FileContent(int file, std::uint64_t size) : file_(file), size_(static_cast<Size_t>(size)) {}
-
-  bool Get(char* buffer, int& size) override {
-    const Size_t left = size_ - position_;
-    if (size <= 0 || left <= 0) {
-      size = 0;
-      return false;
-    }
-    const std::size_t wanted = static_cast<std::size_t>(left < size ? left : size);
-    ssize_t got;
-    do {
-      got = ::pread(file_, buffer, wanted, static_cast<off_t>(position_));
-    } while (got < 0 && errno == EINTR);
-    size = 0;
-    if (got <= 0) {
-      failed_ = true; // shorter than it was, or unreadable
-      return false;
-    }
-    size = static_cast<int>(got);
-    position_ += got;
-    return true;
-  }
-  using Arc::PayloadStreamInterface::Get;
-  bool Put(const char*, Size_t) override { return false; }
-  using Arc::PayloadStreamInterface::Put;
-  operator bool() override { return !failed_; }
-  bool operator!() override { return failed_; }
-  int Timeout() const override { return 0; }
-  void Timeout(int) override {}
-  Size_t Pos() const override { return position_; }
-  Size_t Size() const override { return size_; }
-  Size_t Limit() const override { return size_; }
-  bool whole() const { return !failed_ && position_ == size_; }
-
-private:
-  const int file_;
-  const Size_t size_;
-  Size_t position_ = 0;
-  bool failed_ = false;
-};
-
-std::uint16_t port_of(const sockaddr_storage& address) {
-  if (address.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
-  if (address.ss_family == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
-  return 0;
-}
-
-// The ports of both ends of a socket, 0 when it is none.
-Ports ports(int descriptor) {
-  sockaddr_storage here{}, there{};
-  socklen_t length = sizeof(here);
-  if (getsockname(descriptor, reinterpret_cast<sockaddr*>(&here), &length) != 0) return {0, 0};
-  length = sizeof(there);
-  if (getpeername(descriptor, reinterpret_cast<sockaddr*>(&there), &length) != 0) return {0, 0};
-  return {port_of(here), port_of(there)};
-}
-
-// The process's sockets that are connected to a port.
-Sockets sockets_to(int port) {
-  Sockets found;
-  const std::unique_ptr<DIR, int (*)(DIR*)> directory(opendir("/proc/self/fd"), &closedir);
-  if (!directory) return found;
-  while (const dirent* entry = readdir(directory.get())) {
-    char* end = nullptr;
-    const long descriptor = std::strtol(entry->d_name, &end, 10);
-    if (*end != '\0' || end == entry->d_name) continue;
-    const Ports both = ports(static_cast<int>(descriptor));
-    if (both.second == port) found.emplace(static_cast<int>(descriptor), both);
-  }
-  return found;
-}
-
-// ARC reads what is left of a chunked answer when it destroys it, and that may have no end: it is left alone instead. The
-// connection is not used again.
-[[noreturn]] void give_up(std::unique_ptr<Arc::PayloadStreamInterface>& answer, const std::string& why) {
-  static_cast<void>(answer.release());
+// Fails a request before the whole response has been read. ARC's destructor of a chunked response reads the rest of it
+// (PayloadHTTPIn::flush_chunked), which may have no end, so the response is leaked. The connection is not used again.
+[[noreturn]] void give_up(std::unique_ptr<Arc::PayloadStreamInterface>& response, const std::string& why) {
+  static_cast<void>(response.release());
   throw std::runtime_error(why);
+}
+
+// Reads the body of a response, if it has one.
+std::string read_body(std::unique_ptr<Arc::PayloadStreamInterface>& response, std::size_t max_size) {
+  std::string body;
+  if (!response) return body;
+  char buffer[16384];
+  for (int size = sizeof(buffer); response->Get(buffer, size); size = sizeof(buffer)) {
+    if (body.size() + static_cast<std::size_t>(size) > max_size)
+      give_up(response, "the response is longer than " + Arc::tostring(max_size) + " bytes");
+    body.append(buffer, static_cast<std::size_t>(size));
+  }
+  return body;
+}
+
+// Returns false and sets errno if it fails.
+bool write_all(int file, const char* data, int size) {
+  for (int written = 0; written < size;) {
+    const ssize_t count = ::write(file, data + written, static_cast<std::size_t>(size - written));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return false;
+    written += static_cast<int>(count);
+  }
+  return true;
+}
+
+// Throws if the body of a response is not as long as its head says.
+void check_length(const HttpReply& reply, std::uint64_t received) {
+  if (reply.size >= 0 && static_cast<std::uint64_t>(reply.size) != received)
+    throw std::runtime_error("the response ended after " + Arc::tostring(received) + " of " +
+                             Arc::tostring(reply.size) + " bytes");
 }
 
 } // namespace
@@ -132,25 +90,29 @@ std::unique_ptr<Connection> new_connection(const Session& session, rust::Str url
   return std::make_unique<Connection>(session, std::string(url), timeout);
 }
 
-// ARC does not tell which socket it has opened: it is the one that was not there before. When other threads have
-// connected to the same port meanwhile it is one of several, and it is tried again with nobody else.
+// Opens the connection, if it is not open yet. connect_once finds several sockets if other threads connect to the same
+// port at the same time. It is then repeated while no other Connection connects.
 void Connection::connect() {
   if (client_) return;
   static std::shared_mutex* const connecting = new std::shared_mutex;
-  std::size_t found;
+  std::size_t candidates;
   {
-    const std::shared_lock<std::shared_mutex> together(*connecting);
-    found = connect_once();
+    const std::shared_lock<std::shared_mutex> shared(*connecting);
+    candidates = connect_once();
   }
-  if (found > 1) {
-    const std::unique_lock<std::shared_mutex> alone(*connecting);
+  if (candidates > 1) {
+    const std::unique_lock<std::shared_mutex> exclusive(*connecting);
     connect_once();
   }
-  // ARC sends the head and the body of a request apart. The second must not wait until the server acknowledges the first,
-  // which its kernel delays by 40 ms.
+  // ARC opens the socket without SOCK_CLOEXEC (PayloadTCPSocket::connect_socket in 6.17 and 7.0).
+  if (socket() >= 0) fcntl(socket_, F_SETFD, FD_CLOEXEC);
+  // ARC writes the head and the body of a request separately. With Nagle's algorithm the body waits until the server
+  // acknowledges the head, which the server's kernel delays by 40 ms.
   set_tcp_option(TCP_NODELAY);
 }
 
+// Opens a connection and looks for its socket, which is the one that did not exist before. Returns how many there are;
+// the socket is known only if there is exactly one.
 std::size_t Connection::connect_once() {
   Arc::MCCConfig config;
   session_.config().ApplyToConfig(config);
@@ -159,21 +121,17 @@ std::size_t Connection::connect_once() {
   socket_ = -1;
   const Sockets before = sockets_to(url.Port());
   const Arc::MCC_Status status = client_->Load();
-  if (!status) throw std::runtime_error(status.getExplanation());
-  std::size_t found = 0;
-  for (const auto& socket : sockets_to(url.Port())) {
-    const auto known = before.find(socket.first);
-    if (known != before.end() && known->second == socket.second) continue;
-    ++found;
-    socket_ = socket.first;
-    ports_ = socket.second;
+  if (!status) {
+    client_.reset(); // so that the next request connects again
+    throw std::runtime_error(status.getExplanation());
   }
-  if (found != 1) socket_ = -1;
-  return found;
+  const Sockets opened = opened_between(before, sockets_to(url.Port()));
+  if (opened.size() == 1) std::tie(socket_, ports_) = *opened.begin();
+  return opened.size();
 }
 
-// The descriptor, unless it is something else by now.
-int Connection::socket() const { return socket_ >= 0 && ports(socket_) == ports_ ? socket_ : -1; }
+// The client's socket, unless ARC has closed it and its descriptor is reused.
+int Connection::socket() const { return socket_ >= 0 && ports_of(socket_) == ports_ ? socket_ : -1; }
 
 void Connection::set_tcp_option(int option) {
   const int on = 1;
@@ -182,39 +140,42 @@ void Connection::set_tcp_option(int option) {
 
 bool Connection::usable() const {
   if (broken_ || !client_ || client_->GetClosed() || socket() < 0) return false;
-  // Nothing is due between two requests: what can be read is the end, or TLS's notice of it.
+  // No data is due between two requests. A readable socket has been closed, or holds TLS's notice that it will be.
   pollfd state{socket_, POLLIN, 0};
   return ::poll(&state, 1, 0) == 0;
 }
 
-// What comes before every request.
-Deadline Connection::begin(std::chrono::seconds patience) {
-  broken_ = true; // until all of the answer has been read
+// Prepares a request. The time limit starts when the connection is open: the socket is not known before.
+Deadline Connection::begin(std::chrono::seconds time_limit) {
+  broken_ = true; // until the whole response has been read
   connect();
-  return Deadline(socket(), patience);
+  return Deadline(socket(), time_limit);
 }
 
+// Sends a request and reads the head of the response. Returns the body, which is still to be read; null if there is
+// none.
 template <typename Payload>
 std::unique_ptr<Arc::PayloadStreamInterface> Connection::send(const Arc::ClientHTTPAttributes& attributes,
                                                               Payload& content, HttpReply& reply) {
   Arc::HTTPClientInfo info{};
-  Arc::PayloadStreamInterface* raw = nullptr;
+  Stream* raw = nullptr;
   const Arc::MCC_Status status = client_->process(attributes, &content, &info, &raw);
-  std::unique_ptr<Arc::PayloadStreamInterface> answer(raw);
-  if (!status) throw std::runtime_error(status.getExplanation().empty() ? "no answer" : status.getExplanation());
-  // A-REX sends the head and the body of an answer apart, and the second waits until we acknowledge the first, which our
-  // kernel delays by 40 ms. It is told not to when the head has come, which is now: it has no effect earlier, nor for long.
+  std::unique_ptr<Stream> response(raw);
+  if (!status) throw std::runtime_error(status.getExplanation().empty() ? "no response" : status.getExplanation());
+  // A-REX writes the head and the body of a response separately, and its body waits until our kernel acknowledges the
+  // head, which it delays by 40 ms. TCP_QUICKACK ends that delay. It works only after the head has arrived, and the
+  // kernel soon resets it, so it is set for each response.
   set_tcp_option(TCP_QUICKACK);
   reply.code = info.code;
   reply.reason = rust::String::lossy(info.reason);
   reply.location = rust::String::lossy(info.location.Path());
   reply.size = info.size == static_cast<std::uint64_t>(-1) ? -1 : static_cast<std::int64_t>(info.size);
-  return answer;
+  return response;
 }
 
 HttpReply Connection::request(rust::Str method, rust::Str path, rust::Str accept,
                               rust::Slice<const std::uint8_t> content) {
-  std::multimap<std::string, std::string> headers{{"Accept", std::string(accept)}};
+  const std::multimap<std::string, std::string> headers{{"Accept", std::string(accept)}};
   const Arc::ClientHTTPAttributes attributes{std::string(method), std::string(path), headers};
   Arc::PayloadRaw payload;
   if (!content.empty())
@@ -222,18 +183,10 @@ HttpReply Connection::request(rust::Str method, rust::Str path, rust::Str accept
                    static_cast<Arc::PayloadRawInterface::Size_t>(content.size()));
   HttpReply reply{};
   body_.clear();
-  const Deadline deadline = begin(longest_request);
-  auto answer = send(attributes, payload, reply);
-  if (answer) {
-    char buffer[16384];
-    for (int size = sizeof(buffer); answer->Get(buffer, size); size = sizeof(buffer)) {
-      if (body_.size() + static_cast<std::size_t>(size) > largest_body) give_up(answer, "the answer is too long");
-      body_.append(buffer, static_cast<std::size_t>(size));
-    }
-  }
-  if (reply.size >= 0 && static_cast<std::size_t>(reply.size) != body_.size())
-    throw std::runtime_error("the answer ended after " + Arc::tostring(body_.size()) + " of " +
-                             Arc::tostring(reply.size) + " bytes");
+  const Deadline deadline = begin(request_limit);
+  auto response = send(attributes, payload, reply);
+  body_ = read_body(response, max_body);
+  check_length(reply, body_.size());
   broken_ = false;
   return reply;
 }
@@ -246,47 +199,40 @@ HttpReply Connection::download(rust::Str path, std::int32_t file) {
   const Arc::ClientHTTPAttributes attributes{"GET", std::string(path)};
   Arc::PayloadRaw nothing;
   HttpReply reply{};
-  Deadline deadline = begin(longest_request);
-  auto answer = send(attributes, nothing, reply);
-  if (reply.size > 0) deadline.extend(transfer_time(static_cast<std::uint64_t>(reply.size)));
-  std::int64_t received = 0;
-  if (answer) {
-    // Its size is a good part of the memory that a transfer takes, so it is not held between two.
-    std::unique_ptr<char[]> buffer(new char[buffer_size]);
-    for (int size = buffer_size; answer->Get(buffer.get(), size); size = buffer_size) {
-      received += size;
-      if (reply.code != 200) continue;
-      for (int written = 0; written < size;) {
-        const ssize_t done = ::write(file, buffer.get() + written, static_cast<std::size_t>(size - written));
-        if (done < 0 && errno == EINTR) continue;
-        if (done < 0) give_up(answer, "cannot write: " + std::generic_category().message(errno));
-        written += static_cast<int>(done);
-      }
+  Deadline deadline = begin(request_limit);
+  auto response = send(attributes, nothing, reply);
+  if (reply.size > 0) deadline.extend(transfer_limit(static_cast<std::uint64_t>(reply.size)));
+  std::uint64_t received = 0;
+  if (response) {
+    // The buffer is most of the memory that a transfer takes, so an idle connection does not keep it.
+    const std::unique_ptr<char[]> buffer(new char[download_buffer]);
+    for (int size = download_buffer; response->Get(buffer.get(), size); size = download_buffer) {
+      received += static_cast<std::uint64_t>(size);
+      if (reply.code == 200 && !write_all(file, buffer.get(), size))
+        give_up(response, "cannot write: " + std::generic_category().message(errno));
     }
   }
-  if (reply.size >= 0 && received != reply.size)
-    throw std::runtime_error("the file ended after " + Arc::tostring(received) + " of " + Arc::tostring(reply.size) +
-                             " bytes");
+  check_length(reply, received);
   broken_ = false;
   return reply;
 }
 
 HttpReply Connection::upload(rust::Str path, std::int32_t file, std::uint64_t size) {
   const Arc::ClientHTTPAttributes attributes{"PUT", std::string(path)};
-  FileContent content(file, size);
   HttpReply reply{};
-  const Deadline deadline = begin(longest_request + transfer_time(size));
-  auto answer = send(attributes, content, reply);
   body_.clear();
-  if (answer) {
-    char buffer[4096];
-    for (int length = sizeof(buffer); answer->Get(buffer, length); length = sizeof(buffer)) {
-      if (body_.size() > largest_refusal) give_up(answer, "the answer is too long");
-      body_.append(buffer, static_cast<std::size_t>(length));
-    }
+  const Deadline deadline = begin(request_limit + transfer_limit(size));
+  FileContent content(file, size, socket());
+  try {
+    auto response = send(attributes, content, reply);
+    body_ = read_body(response, max_upload_response);
+  } catch (...) {
+    // If the file could not be read, that is why there is no response.
+    if (content.error().empty()) throw;
   }
-  if (!content.whole()) throw std::runtime_error("the local file became shorter while it was sent");
-  broken_ = false;
+  if (!content.error().empty()) throw std::runtime_error(content.error());
+  // A server that responds before it has the whole body gets no other request on this connection.
+  broken_ = !content.complete();
   return reply;
 }
 

@@ -1,12 +1,10 @@
-// One kept-alive connection to a CE, over ARC's own HTTP and TLS.
+// A kept-alive HTTP connection to a CE, through ARC's HTTP and TLS.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
-#include <utility>
 
 #include <arc/communication/ClientInterface.h>
 
@@ -14,42 +12,41 @@
 
 #include "deadline.h"
 #include "runtime.h"
+#include "sockets.h"
 
 namespace jasmin_arc {
 
 class Session;
 struct HttpReply;
 
-/// The ports of both ends of a socket, its own first.
-using Ports = std::pair<std::uint16_t, std::uint16_t>;
-
-/// Sockets by their descriptors.
-using Sockets = std::map<int, Ports>;
-
+/// One connection. The first request opens it. Paths are percent-encoded. Every request throws if there is no complete
+/// response; the connection is then not usable any more.
 class Connection {
 public:
+  /// `timeout` is in seconds, and applies to each wait for the server.
   Connection(const Session& session, const std::string& url, unsigned int timeout);
 
-  /// Sends a request and reads the whole answer, which is then in body(). `path` is percent-encoded.
+  /// Sends a request and reads the response, whose body body() then returns.
   HttpReply request(rust::Str method, rust::Str path, rust::Str accept, rust::Slice<const std::uint8_t> content);
 
-  /// The body of the last answer.
+  /// The body of the last response to request() or upload().
   rust::Slice<const std::uint8_t> body() const;
 
-  /// GETs a path and, if the answer is 200, writes the body to a file descriptor.
+  /// GETs a path and writes the body to the descriptor `file` if the status code is 200.
   HttpReply download(rust::Str path, std::int32_t file);
 
-  /// PUTs `size` bytes from a file descriptor.
+  /// PUTs the first `size` bytes of the descriptor `file`.
   HttpReply upload(rust::Str path, std::int32_t file, std::uint64_t size);
 
-  /// Whether another request can be sent: the server has not closed the connection.
+  /// Whether another request can be sent: the last one was completed and the server has not closed the connection.
   bool usable() const;
 
 private:
+  using Stream = Arc::PayloadStreamInterface;
+
+  Deadline begin(std::chrono::seconds time_limit);
   template <typename Payload>
-  std::unique_ptr<Arc::PayloadStreamInterface> send(const Arc::ClientHTTPAttributes& attributes, Payload& content,
-                                                    HttpReply& reply);
-  Deadline begin(std::chrono::seconds patience);
+  std::unique_ptr<Stream> send(const Arc::ClientHTTPAttributes& attributes, Payload& content, HttpReply& reply);
   void connect();
   std::size_t connect_once();
   int socket() const;
@@ -60,8 +57,8 @@ private:
   const unsigned int timeout_;
   std::unique_ptr<Arc::ClientHTTP, Delete<Arc::ClientHTTP>> client_;
   std::string body_;
-  int socket_ = -1; // of the client, if it is known
-  Ports ports_;
+  int socket_ = -1; // the client's socket, -1 if it is unknown
+  Ports ports_;     // of socket_
   bool broken_ = false;
 };
 

@@ -268,6 +268,9 @@ impl Connection {
 }
 
 #[cfg(test)]
+mod http_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -286,6 +289,14 @@ mod tests {
         start().unwrap();
         let ((), reasons) = logging::capture(|| cpp::logging_message(4, "50% of \u{1f980}").unwrap());
         assert_eq!(reasons.text(), "50% of \u{1f980}");
+    }
+
+    #[test]
+    fn a_delegation_needs_a_certificate_and_a_key() {
+        for path in ["/nonexistent", "/etc/passwd", ""] {
+            let error = sign_delegation(path, "").unwrap_err();
+            assert!(error.to_string().contains("cannot be read"), "{error}");
+        }
     }
 
     #[test]
