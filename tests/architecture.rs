@@ -15,10 +15,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("ffi", &["logging", "util"]),
     ("description", &["error", "ffi", "logging", "util"]),
     ("config", &["description", "error", "logging", "util"]),
-    ("matching", &["description", "error", "util"]),
     ("job_list", &["error", "ffi", "job", "logging", "util"]),
     ("proxy", &["error", "ffi", "logging", "util"]),
-    ("backend", &["config", "description", "error", "ffi", "job", "logging", "matching", "util"]),
+    ("backend", &["config", "description", "error", "ffi", "job", "logging", "util"]),
+    ("matching", &["backend", "description", "error", "util"]),
     ("transfer", &["backend", "error", "job", "logging", "util"]),
     (
         "interface",
@@ -40,7 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// Dependencies that contradict [`ALLOWED`] and have yet to be removed. A pair that no longer occurs fails the test.
-const KNOWN: &[(&str, &str)] = &[("ffi", "error"), ("job", "ffi")];
+const KNOWN: &[(&str, &str)] = &[("backend", "matching"), ("ffi", "error"), ("job", "ffi")];
 
 #[test]
 fn modules_use_only_modules_below_them() {
