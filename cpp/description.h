@@ -10,18 +10,11 @@
 namespace jasmin_arc {
 
 struct Description;
-struct ReadDescription;
 
-/// As it is submitted: in the terms of the EMI Activity Description Language.
+/// The description as it is submitted, which is as ADL.
 Arc::JobDescription to_arc(const Description& description);
 
-/// The description in one of the languages that ARC writes ("emies:adl", "nordugrid:xrsl").
+/// Writes the description in "emies:adl" or "nordugrid:xrsl".
 rust::String describe(const Description& description, rust::Str language);
-
-/// Whether ARC decodes the URLs that it reads, and the paths.
-bool decodes_urls();
-
-/// The descriptions in a text.
-rust::Vec<ReadDescription> read_descriptions(rust::Str text, rust::Str language);
 
 } // namespace jasmin_arc

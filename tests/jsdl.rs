@@ -275,7 +275,7 @@ fn description() -> impl Strategy<Value = JobDescription> {
 
 /// Whether a description is valid but for what no ARC-CE can be told.
 fn is_right(job: &JobDescription) -> bool {
-    let told = ["project", "life time", "newline, which", "ADL cannot ask", "takes a job of several slots"];
+    let told = ["project", "life time", "newline, which", "ADL cannot express", "takes a job of several slots"];
     job.validate().map_or_else(|error| told.iter().any(|fault| error.to_string().contains(fault)), |()| true)
 }
 
@@ -343,7 +343,7 @@ fn what_jsdl_cannot_say_is_refused_by_name() {
             "options of the runtime environment A-1",
         ),
         (serde_json::from_str(empty).unwrap(), "no name that an ARC-CE could know"),
-        (job().with_output_list("made"), "that outputs are listed in a file (\"@made\")"),
+        (job().with_output_list("made"), "the list of outputs \"@made\""),
         (job().with_input_bytes("a", "x"), "the bytes of the input file \"a\""),
         (job().with_input_file("/a/b/"), "/a/b/ ends in a slash"),
         (job().with_input(InputFile::url("root://h/%zz").with_name("a")), "\"root://h/%zz\" is not a URI"),
@@ -422,7 +422,7 @@ fn amounts_are_one_whole_number() {
     }
     let path = "JobDescription/Resources/IndividualPhysicalMemory";
     for (inside, why) in [
-        ("", "says no number"),
+        ("", "contains no number"),
         ("7", "has the text \"7\""),
         ("<Exact>2048.5</Exact>", "/Exact is \"2048.5\", which is not a whole number"),
         ("<Exact>-1</Exact>", "/Exact is \"-1\""),
@@ -501,7 +501,7 @@ fn slots_are_the_total_of_cpus() {
     // In the standard these are limits; ARC wrote the same there.
     for name in ["ProcessCountLimit", "ThreadCountLimit"] {
         let limit = format!("<p:{name}>8</p:{name}>");
-        let path = format!("JobDescription/Application/POSIXApplication/{name} is not supported, but where it repeats");
+        let path = format!("JobDescription/Application/POSIXApplication/{name} is supported only where it repeats");
         fails(&document("", &limit, ""), &path);
     }
     reads(
@@ -618,7 +618,7 @@ fn files_are_staged() {
         (staging("<Source><a:Location/></Source>"), "/Source/Location is not supported"),
         (file("file://h/a"), "/Source/URI is \"file://h/a\", which is a file of another host"),
         (file("file:a"), "which is not an absolute path"),
-        (file("file:///a%0"), "which is not percent-encoded"),
+        (file("file:///a%0"), "which is not percent-encoded correctly"),
         (file("file:///a?b"), "which has a query"),
     ] {
         fails(&jsdl, path);
@@ -731,9 +731,9 @@ fn what_is_unknown_is_named() {
             "<JobDefinition xmlns='http://schemas.ggf.org/jsdl/2005/11/jsdl'><JobDescription/></JobDefinition>".into(),
             "JobDescription/Application has neither a POSIXApplication",
         ),
-        ("<a/>".into(), "a is not the root of a JSDL document"),
+        ("<a/>".into(), "a is not the root of a document in JSDL"),
         ("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>".into(), "document type"),
-        ("".into(), "it is not XML"),
+        ("".into(), "it is not an XML document"),
     ] {
         fails(&jsdl, why);
     }
@@ -880,7 +880,7 @@ fn what_arc_tested_is_read_or_named() {
         job.with_env("var1", "value1").with_env("var2", "value2")
     };
     let posix = document("", &format!("{fields}{limits}{counts}"), "");
-    fails(&posix, "POSIXApplication/ProcessCountLimit is not supported, but where it repeats NumberOfSlots");
+    fails(&posix, "POSIXApplication/ProcessCountLimit is supported only where it repeats NumberOfSlots");
     reads(&posix.replace("<p:ProcessCountLimit>2</p:ProcessCountLimit>", ""), |job| {
         let job = command(job).with_wall_time(Duration::from_secs(50)).with_cpu_time(Duration::from_secs(110));
         job.with_memory(ByteSize::mib(100)).with_virtual_memory(ByteSize::mib(500))

@@ -5,8 +5,8 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
+use crate::backend::prepare::PreparedJob;
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
-use crate::description::formats::PreparedJob;
 use crate::error::{Error, Result};
 use crate::ffi::{Description, JobPlace, JobRecord};
 use crate::job::status::ArcState;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
-use crate::description::formats::PreparedJob;
+use crate::backend::prepare::PreparedJob;
 use crate::error::Result;
 use crate::ffi::JobPlace;
 use crate::job::status::ArcState;
@@ -14,6 +14,7 @@ use crate::matching::Offer;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod plugin;
+pub(crate) mod prepare;
 pub(crate) mod rest;
 
 /// Is told of jobs as soon as the CE has accepted them, before their input files are uploaded.

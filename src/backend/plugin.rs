@@ -2,10 +2,10 @@
 
 use std::os::fd::AsRawFd;
 
+use crate::backend::prepare::PreparedJob;
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
 use crate::config::Protocol;
 use crate::config::endpoint::Endpoint;
-use crate::description::formats::PreparedJob;
 use crate::description::{Content, invalid, is_below};
 use crate::error::{Error, Result};
 use crate::ffi::{JobPlace, JobRecord, Output, Session, SessionSettings, Target};

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use super::validate::{authority, check_session_name, check_url};
+use super::validate::{check_session_name, check_url};
 use crate::error::{Error, Result};
+use crate::util::uri::Url;
 
 /// What a job reads: where it comes from, and its name in the session directory.
 ///
@@ -410,7 +411,7 @@ impl InputFile {
 
 /// A URL as it may be shown: one with a password is refused, but until then it is there.
 pub(super) fn without_password(url: &str) -> String {
-    match authority(url).0.split_once(':') {
+    match Url::split(url).and_then(|url| url.user?.split_once(':')) {
         Some((user, password)) => url.replacen(&format!("{user}:{password}@"), &format!("{user}:...@"), 1),
         None => url.into(),
     }

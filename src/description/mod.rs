@@ -1,6 +1,6 @@
 //! [`JobDescription`]: what to run, with which files, on what, and what to keep.
 
-mod arex;
+pub(crate) mod arex;
 mod files;
 pub(crate) mod formats;
 mod requests;

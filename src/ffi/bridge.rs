@@ -101,12 +101,12 @@ pub(crate) mod cpp {
         delegation: String,
     }
 
-    /// A job description that ARC has read.
+    /// A job description that ARC has read, for the tests.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct ReadDescription {
         description: Description,
-        /// What it says besides.
-        besides: Vec<String>,
+        /// What is in the text that `description` has no field for.
+        unsupported: Vec<String>,
     }
 
     /// Where a job is: what ARC's tools need to find it again.
@@ -227,6 +227,7 @@ pub(crate) mod cpp {
         include!("jasmin-arc/cpp/credential.h");
         include!("jasmin-arc/cpp/session.h");
         include!("jasmin-arc/cpp/description.h");
+        include!("jasmin-arc/cpp/oracle.h");
         include!("jasmin-arc/cpp/targets.h");
         include!("jasmin-arc/cpp/submit.h");
         include!("jasmin-arc/cpp/jobs.h");
@@ -246,7 +247,6 @@ pub(crate) mod cpp {
         type Session;
         fn new_session(settings: &SessionSettings) -> Result<SharedPtr<Session>>;
 
-        fn decodes_urls() -> Result<bool>;
         fn describe(description: &Description, language: &str) -> Result<String>;
         fn read_descriptions(text: &str, language: &str) -> Result<Vec<ReadDescription>>;
 

@@ -13,9 +13,12 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 pub(crate) use bridge::cpp::{
-    Description, HttpReply, Input, JobPlace, JobRecord, Notice, Offered, Output, ReadDescription, RemoteFile, Runtime,
-    SessionSettings, Submission, Target, Variable,
+    Description, HttpReply, Input, JobPlace, JobRecord, Notice, Offered, Output, RemoteFile, Runtime, SessionSettings,
+    Submission, Target, Variable,
 };
+
+#[cfg(test)]
+pub(crate) use bridge::cpp::ReadDescription;
 
 use bridge::cpp;
 
@@ -116,13 +119,8 @@ pub(crate) fn describe(description: &Description, language: Language) -> Result<
     text.map_err(|exception| invalid(exception, &reasons))
 }
 
-/// Whether ARC takes URLs, and paths where there may be URLs, for percent-encoded when it reads them, as ARC 7.2 does.
-pub(crate) fn decodes_urls() -> Result<bool> {
-    start()?;
-    cpp::decodes_urls().map_err(error)
-}
-
-/// The descriptions in a text. What is wrong with it is an [`Error::InvalidJobDescription`].
+/// Reads the descriptions in a text as ARC does. What is wrong with it is an [`Error::InvalidJobDescription`].
+#[cfg(test)]
 pub(crate) fn read_descriptions(text: &str, language: Language) -> Result<Vec<ReadDescription>> {
     start()?;
     let (descriptions, reasons) = logging::capture(|| cpp::read_descriptions(text, language.name()));

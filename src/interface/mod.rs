@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 
 use crate::backend::Backend;
 use crate::backend::plugin::PluginBackend;
+use crate::backend::prepare::{PreparedJob, prepare};
 use crate::backend::rest::RestBackend;
 use crate::config::endpoint::Endpoint;
 use crate::config::{ConnectionConfig, Protocol};
 use crate::description::JobDescription;
-use crate::description::formats::PreparedJob;
 use crate::error::{Error, Result};
 use crate::ffi::{self, CredentialInfo, JobPlace, SessionSettings};
 use crate::job::status::JobStatus;
@@ -311,7 +311,7 @@ impl ArcInterface {
     /// # }
     /// ```
     pub fn submit_jobs(&self, jobs: impl IntoIterator<Item: Borrow<JobDescription>>) -> Result<Vec<Result<JobId>>> {
-        let prepared: Vec<Result<PreparedJob>> = jobs.into_iter().map(|job| job.borrow().prepare()).collect();
+        let prepared: Vec<Result<PreparedJob>> = jobs.into_iter().map(|job| prepare(job.borrow())).collect();
         let good: Vec<PreparedJob> = prepared.iter().flatten().cloned().collect();
         let mut submitted = if good.is_empty() {
             Vec::new()

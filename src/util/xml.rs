@@ -1,39 +1,44 @@
-//! XML documents as trees, for the job descriptions that people bring and for what CEs tell of themselves: nothing is
-//! expanded but the five entities of XML itself and characters by their number, nothing is fetched, and neither depth nor
-//! number of elements is without end.
+//! XML documents as trees: job descriptions, and what CEs publish about themselves.
+//!
+//! Reading is safe for documents of unknown origin. It expands only XML's five own entities and characters by number,
+//! fetches nothing, and limits the depth and the number of elements.
 
+use std::io;
+
+use quick_xml::Writer;
 use quick_xml::escape::resolve_xml_entity;
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::events::{BytesDecl, BytesStart, BytesText, Event};
 use quick_xml::name::{Namespace, NamespaceResolver, PrefixDeclaration, ResolveResult};
 use quick_xml::reader::NsReader;
 
-/// Deeper than any job description.
-const DEEPEST: usize = 64;
+/// The deepest nesting of elements. Real documents have about ten levels.
+const MAX_DEPTH: usize = 64;
 
-/// Elements and attributes: each takes some 150 bytes of memory, and what a CE tells of a thousand queues is 50,000.
-const MOST: usize = 500_000;
+/// The largest number of elements and attributes. Each takes about 150 bytes of memory. A CE with a thousand queues
+/// publishes 50,000.
+const MAX_NODES: usize = 500_000;
 
-/// Attributes with which XML Schema tells a reader where schemas are and which of their types is meant: they say nothing
-/// of the document itself. `nil` is not among them.
+/// The attributes in this namespace by which a document names its schemas and their types. They are not part of its
+/// content. `nil` is, and is not among them.
 const SCHEMA_INSTANCE: &str = "http://www.w3.org/2001/XMLSchema-instance";
 const HINTS: [&str; 3] = ["schemaLocation", "noNamespaceSchemaLocation", "type"];
 
-/// An element with all that is in it.
+/// An element with its content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Element {
-    /// The namespace; empty: none.
+    /// The namespace. Empty if there is none.
     pub(crate) namespace: String,
     /// The name, without its prefix.
     pub(crate) name: String,
-    /// The names, as they are written, and the values; without declarations of namespaces and hints at schemas.
+    /// Names with their prefixes, and values. Declarations of namespaces and the names of schemas are left out.
     pub(crate) attributes: Vec<(String, String)>,
     pub(crate) children: Vec<Element>,
-    /// The characters that are in it, but not in its children.
+    /// The text in the element itself, without the text in its children.
     pub(crate) text: String,
 }
 
 impl Element {
-    /// Reads a document; what is wrong with it is told in words, with its line.
+    /// Reads a document. The error says what is wrong.
     pub(crate) fn parse(document: &str) -> Result<Element, String> {
         let mut reader = NsReader::from_str(document);
         let mut open: Vec<Element> = Vec::new();
@@ -56,23 +61,23 @@ impl Element {
             };
             if let Event::Start(start) | Event::Empty(start) = &event {
                 count += 1 + start.attributes().with_checks(false).count();
-                if count > MOST {
-                    return Err(format!("there are more than {MOST} elements and attributes"));
+                if count > MAX_NODES {
+                    return Err(format!("there are more than {MAX_NODES} elements and attributes"));
                 }
             }
             match event {
                 Event::Start(start) => {
                     if root.is_some() && open.is_empty() {
-                        return Err("there is something after the document".into());
+                        return Err("there is text after the document".into());
                     }
-                    if open.len() == DEEPEST {
-                        return Err(format!("elements are nested more than {DEEPEST} deep"));
+                    if open.len() == MAX_DEPTH {
+                        return Err(format!("elements are nested more than {MAX_DEPTH} deep"));
                     }
                     open.push(element(namespace, &start, reader.resolver())?);
                 }
                 Event::Empty(start) => {
                     if root.is_some() && open.is_empty() {
-                        return Err("there is something after the document".into());
+                        return Err("there is text after the document".into());
                     }
                     close(element(namespace, &start, reader.resolver())?, &mut open, &mut root);
                 }
@@ -100,6 +105,45 @@ impl Element {
                 Event::Eof => return root.ok_or_else(|| "there is no element".into()),
             }
         }
+    }
+
+    /// Writes a document with this root, indented by two blanks. Every namespace in it must be among `prefixes`, of which
+    /// the empty one is the default namespace.
+    pub(crate) fn to_document(&self, prefixes: &[(&str, &str)]) -> String {
+        let declaration = |(prefix, namespace): &(&str, &str)| {
+            let colon = if prefix.is_empty() { "" } else { ":" };
+            (format!("xmlns{colon}{prefix}"), (*namespace).to_owned())
+        };
+        let declarations: Vec<(String, String)> = prefixes.iter().map(declaration).collect();
+        let mut xml = Writer::new_with_indent(Vec::new(), b' ', 2);
+        xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))
+            .and_then(|()| self.write(&mut xml, prefixes, &declarations))
+            .expect("writing to a Vec does not fail");
+        let mut text = String::from_utf8(xml.into_inner()).expect("the writer gets UTF-8 only");
+        text.push('\n');
+        text
+    }
+
+    fn write(
+        &self,
+        xml: &mut Writer<Vec<u8>>,
+        prefixes: &[(&str, &str)],
+        declarations: &[(String, String)],
+    ) -> io::Result<()> {
+        let prefix =
+            prefixes.iter().find(|(_, namespace)| *namespace == self.namespace).map_or("", |(prefix, _)| prefix);
+        let name = if prefix.is_empty() { self.name.clone() } else { format!("{prefix}:{}", self.name) };
+        let attributes = declarations.iter().chain(&self.attributes);
+        let attributes = attributes.map(|(name, value)| (name.as_str(), value.as_str()));
+        let element = xml.create_element(name).with_attributes(attributes);
+        if self.children.is_empty() {
+            element.write_text_content(BytesText::new(&self.text))?;
+        } else {
+            let write =
+                |xml: &mut Writer<Vec<u8>>| self.children.iter().try_for_each(|child| child.write(xml, prefixes, &[]));
+            element.write_inner_content(write)?;
+        }
+        Ok(())
     }
 }
 
@@ -155,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_a_tree() {
+    fn documents_are_read_as_trees() {
         let text = "\u{feff}<?xml version='1.0'?><!-- c --><a xmlns='n' xmlns:p='m' x='&lt;1&#33;'>\r\n<p:b/>&amp;<c><![CDATA[<&]]></c>\n</a>\n";
         let root = Element::parse(text).unwrap();
         assert_eq!((root.namespace.as_str(), root.name.as_str(), root.text.as_str()), ("n", "a", "\n&\n"));
@@ -165,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn hints_at_schemas_are_no_attributes() {
+    fn names_of_schemas_are_not_attributes() {
         let text = "<a xmlns:i='http://www.w3.org/2001/XMLSchema-instance' xmlns:type='m' i:schemaLocation='n s.xsd' i:type='t' \
                     type='u' i:nil='true' type:type='v' xml:lang='en'/>";
         let names: Vec<_> = Element::parse(text).unwrap().attributes.into_iter().map(|(name, _)| name).collect();
@@ -173,11 +217,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_is_refused() {
+    fn malformed_documents_are_refused() {
         let bomb = "<!DOCTYPE a [<!ENTITY b 'xx'><!ENTITY c '&b;&b;'>]><a>&c;</a>";
         let deep = "<a>".repeat(100_000);
-        let wide = format!("<a>{}</a>", "<b/>".repeat(MOST));
-        let many = format!("<a {}/>", (0..MOST).map(|n| format!("b{n}='' ")).collect::<String>());
+        let wide = format!("<a>{}</a>", "<b/>".repeat(MAX_NODES));
+        let many = format!("<a {}/>", (0..MAX_NODES).map(|n| format!("b{n}='' ")).collect::<String>());
         for (text, why) in [
             (bomb, "document type"),
             ("<!DOCTYPE a SYSTEM 'file:///etc/passwd'><a/>", "document type"),
@@ -202,14 +246,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn trees_are_written_as_documents() {
+        let text = "\u{85}\t\n\r <&>\"']]> ";
+        let attributes = vec![("x".to_owned(), text.to_owned())];
+        let child = Element { namespace: "m".into(), attributes, ..leaf("b", text) };
+        let empty = Element { namespace: "n".into(), ..leaf("c", "") };
+        let root = Element { namespace: "n".into(), children: vec![child, empty], ..leaf("a", "") };
+        let document = root.to_document(&[("", "n"), ("p", "m")]);
+        let start = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<a xmlns=\"n\" xmlns:p=\"m\">\n  <p:b x=";
+        assert!(document.starts_with(start) && document.ends_with("</p:b>\n  <c></c>\n</a>\n"), "{document}");
+        let read = Element::parse(&document).unwrap();
+        assert_eq!((read.children[0].text.as_str(), &read.children[1]), (text, &root.children[1]));
+    }
+
     proptest! {
         #[test]
-        fn no_text_is_too_much(text in "[<>/!\\[\\]&;#x0-9a-c='\"\\-? \n:]{0,200}") {
+        fn any_text_is_read_or_refused(text in "[<>/!\\[\\]&;#x0-9a-c='\"\\-? \n:]{0,200}") {
             let _ = Element::parse(&text);
         }
 
         #[test]
-        fn a_damaged_document_does_no_harm(cut in 0..400_usize, junk in "\\PC{0,8}") {
+        fn damaged_documents_are_read_or_refused(cut in 0..400_usize, junk in "\\PC{0,8}") {
             let whole = "<a xmlns:p='urn:x' q='1'><p:b>text &amp; &#x41;</p:b><![CDATA[<]]><!-- c --><d/></a>".repeat(4);
             let mut cut = cut.min(whole.len());
             while !whole.is_char_boundary(cut) { cut -= 1; }

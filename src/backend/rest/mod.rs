@@ -14,10 +14,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::backend::prepare::PreparedJob;
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
 use crate::config::Delegation;
 use crate::config::endpoint::Endpoint;
-use crate::description::formats::PreparedJob;
 use crate::error::{Error, Result};
 use crate::ffi::{self, JobPlace, JobRecord, Language, SessionSettings};
 use crate::job::status::ArcState;

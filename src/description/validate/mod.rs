@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::files::{InputFile, InputSource, ResolvedInput, input_error};
 use super::{ByteSize, JobDescription, is_below, is_below_one_of, plain};
 use crate::error::{Error, Result};
+use crate::util::uri::Url;
 
 /// What the names of variables begin with by which odd characters get through (src/arguments.rs).
 const OURS: &str = "JASMIN_ARC_";
@@ -477,16 +478,10 @@ fn escape_of_echo(value: &str) -> Option<char> {
     pairs.find(|(c, next)| *c == '\\' && "\\abceEfnrtvxuU01234567".contains(*next)).map(|(_, next)| next)
 }
 
-/// The user, with the password if there is one, and the host, with the port if there is one, of a URL.
-pub(super) fn authority(url: &str) -> (&str, &str) {
-    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#', ';']).next().unwrap_or_default();
-    authority.rsplit_once('@').unwrap_or(("", authority))
-}
-
 /// Whether a CE can be told to fetch from, or write to, a URL.
 pub(crate) fn check_url(what: &str, url: &str) -> Result<(), String> {
-    let scheme = url.split_once("://").map(|(scheme, rest)| (scheme, !rest.is_empty()));
+    let parts = Url::split(url);
+    let scheme = parts.map(|parts| (parts.scheme, url.len() > parts.scheme.len() + 3));
     let is_scheme = |scheme: &str| {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())
             && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
@@ -499,15 +494,19 @@ pub(crate) fn check_url(what: &str, url: &str) -> Result<(), String> {
         }
         _ => return Err(format!("{url:?} is not the URL of an {what}: there is no protocol://host in it")),
     }
-    let (user, host) = authority(url);
-    if user.contains(':') {
+    if parts.and_then(|parts| parts.user).is_some_and(|user| user.contains(':')) {
         return Err("the URL has a password in it, which everybody who sees the job would see".into());
     }
-    let port = host.rsplit_once(':').filter(|(_, port)| !port.contains(']')).map(|(_, port)| port);
+    let port = parts.and_then(|parts| parts.host_and_port().1);
     if port.is_some_and(|port| {
         !port.bytes().all(|byte| byte.is_ascii_digit()) || !port.parse().is_ok_and(|port: u16| port > 0)
     }) {
         return Err(format!("the port in the URL {url:?} is none"));
+    }
+    if parts.is_some_and(|parts| parts.rest.starts_with(['?', '#'])) {
+        return Err(format!(
+            "the URL {url:?} needs a / after the host: ARC would take what follows for a part of the host"
+        ));
     }
     // ARC keeps the query as a map and writes each key with a `=`.
     let query = url.split_once('?').map_or("", |(_, query)| query);

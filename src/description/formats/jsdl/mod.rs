@@ -1,13 +1,14 @@
-//! [`JobDescription`] as JSDL.
+//! [`JobDescription`] in JSDL, the Open Grid Forum's Job Submission Description Language.
 
 mod read;
 mod values;
 mod write;
 
-pub(crate) use read::definition;
+pub(super) use read::read;
 
-use crate::description::JobDescription;
+use crate::description::{JobDescription, invalid};
 use crate::error::Result;
+use crate::util::xml::Element;
 
 const JSDL: &str = "http://schemas.ggf.org/jsdl/2005/11/jsdl";
 const POSIX: &str = "http://schemas.ggf.org/jsdl/2005/11/jsdl-posix";
@@ -159,7 +160,8 @@ impl JobDescription {
     /// # Ok::<(), jasmin_arc::Error>(())
     /// ```
     pub fn from_jsdl(text: &str) -> Result<JobDescription> {
-        read::document(text)
+        let root = Element::parse(text).map_err(|message| invalid(format!("it is not an XML document: {message}")))?;
+        read(&root)
     }
 }
 

@@ -1,84 +1,45 @@
-//! xRSL as it is written: the reader that stands before ARC's, which crashes, hangs or takes all memory on some texts that
-//! are not in order, and passes over much that is not.
+//! The grammar of xRSL: `&(attribute="value")(attribute=("list" "of values"))`, or `+(&...)(&...)` for several jobs.
 //!
-//! What is not read here: user-delimited strings (`^x...x`), variables and concatenations (`$(...)`, `#`, with
-//! `rsl_substitution`), and alternatives (`|`), which are for a broker.
+//! Not supported are user-delimited strings (`^x...x`), variables and concatenations (`$(...)`, `#`, with
+//! `rsl_substitution`), and alternatives (`|`), which are for a broker. The time that reading takes grows linearly with
+//! the length of the text.
 
-/// Nested deeper than any request. (A list is two levels deep.)
-const DEEPEST: usize = 16;
+mod read;
 
-/// Longer than any request.
-const LONGEST: usize = 1 << 20;
+pub(super) use read::read;
 
-/// What an attribute is given: a text, or a list of them.
+/// The deepest nesting of requests and of lists. Real requests need two or three levels.
+const MAX_DEPTH: usize = 16;
+
+/// The longest text, in bytes.
+const MAX_LENGTH: usize = 1 << 20;
+
+/// A value of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+enum Value {
     Text(String),
     List(Vec<Value>),
 }
 
-/// An attribute, in ARC's form (lower case, without underscores), an operator and values.
+/// An attribute with its operator and its values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Condition {
-    pub(super) attribute: String,
-    pub(super) operator: String,
-    pub(super) values: Vec<Value>,
+    /// In ARC's form: lower case, without underscores.
+    attribute: String,
+    operator: String,
+    values: Vec<Value>,
 }
 
-/// The conditions of each job in a text; what is wrong with it is told in words.
-pub(super) fn read(text: &str) -> Result<Vec<Vec<Condition>>, String> {
-    if text.len() > LONGEST {
+/// Splits a text into the conditions of each job. The error says what is wrong, and in which line.
+pub(super) fn parse(text: &str) -> Result<Vec<Vec<Condition>>, String> {
+    if text.len() > MAX_LENGTH {
         return Err("it is longer than 1 MiB".into());
     }
     let mut reader = Reader { text, at: 0 };
     let jobs = reader.request(0)?;
     match reader.peek()? {
         None => Ok(jobs),
-        Some(_) => Err(reader.fault("there is something after the request")),
-    }
-}
-
-/// Whether a place is not on this machine.
-pub(super) fn is_url(place: &str) -> bool {
-    place.contains("://") && !place.to_lowercase().starts_with("file:")
-}
-
-/// Has local paths survive an ARC that takes them for encoded URLs.
-pub(super) fn encode_paths(conditions: &mut [Condition]) {
-    let files = conditions.iter_mut().filter(|condition| condition.attribute == "inputfiles");
-    for file in files.flat_map(|condition| &mut condition.values) {
-        if let Value::List(parts) = file
-            && let [Value::Text(name), Value::Text(place), ..] = parts.as_mut_slice()
-            && !is_url(place)
-        {
-            // Without a place the name is one.
-            let path = if place.is_empty() && name.contains('%') { &*name } else { &*place };
-            *place = path.replace('%', "%25");
-        }
-    }
-}
-
-/// Conditions in the form that ARC reads without any choice: every text between double quotes.
-pub(super) fn write(conditions: &[Condition]) -> String {
-    let mut text = String::from("&");
-    for Condition { attribute, operator, values } in conditions {
-        text += &format!("({attribute}{operator}");
-        write_values(values, &mut text);
-        text += ")\n";
-    }
-    text
-}
-
-fn write_values(values: &[Value], text: &mut String) {
-    for value in values {
-        match value {
-            Value::Text(value) => *text += &format!(" \"{}\"", value.replace('"', "\"\"")),
-            Value::List(values) => {
-                *text += " (";
-                write_values(values, text);
-                *text += ")";
-            }
-        }
+        Some(_) => Err(reader.fault("there is text after the request")),
     }
 }
 
@@ -97,7 +58,7 @@ impl Reader<'_> {
         format!("line {line}: {message}")
     }
 
-    /// The next character that is neither blank nor in a comment.
+    /// Skips blanks and comments, and returns the next character.
     fn peek(&mut self) -> Result<Option<char>, String> {
         loop {
             self.at += self.rest().len() - self.rest().trim_start().len();
@@ -111,16 +72,16 @@ impl Reader<'_> {
 
     fn expect(&mut self, wanted: char) -> Result<(), String> {
         if self.peek()? != Some(wanted) {
-            return Err(self.fault(&format!("there is no {wanted:?} where one must be")));
+            return Err(self.fault(&format!("{wanted:?} is missing")));
         }
         self.at += wanted.len_utf8();
         Ok(())
     }
 
-    /// `&` and what must all hold, or `+` and several jobs.
+    /// Reads `&` with the conditions of one job, or `+` with several jobs.
     fn request(&mut self, depth: usize) -> Result<Vec<Vec<Condition>>, String> {
-        if depth == DEEPEST {
-            return Err(self.fault("it is nested too deep"));
+        if depth == MAX_DEPTH {
+            return Err(self.fault("requests are nested too deeply"));
         }
         let operator = self.peek()?;
         match operator {
@@ -135,7 +96,7 @@ impl Reader<'_> {
                 (Some('&' | '+' | '|'), Some('+')) => jobs.extend(self.request(depth + 1)?),
                 (Some('&' | '+' | '|'), _) => match self.request(depth + 1)?.as_mut_slice() {
                     [conditions] => all.append(conditions),
-                    _ => return Err(self.fault("several jobs (+) must not be in one (&)")),
+                    _ => return Err(self.fault("several jobs (+) cannot be part of one (&)")),
                 },
                 (_, Some('+')) => return Err(self.fault("a job (&) is missing after +")),
                 _ => all.push(self.condition()?),
@@ -164,13 +125,13 @@ impl Reader<'_> {
     }
 
     fn values(&mut self, depth: usize) -> Result<Vec<Value>, String> {
-        if depth == DEEPEST {
-            return Err(self.fault("it is nested too deep"));
+        if depth == MAX_DEPTH {
+            return Err(self.fault("lists are nested too deeply"));
         }
         let mut values = Vec::new();
         loop {
             match self.peek()? {
-                None => return Err(self.fault("it ends early")),
+                None => return Err(self.fault("the text ends early")),
                 Some(')') => return Ok(values),
                 Some('(') => {
                     self.at += 1;
@@ -190,10 +151,10 @@ impl Reader<'_> {
                     self.at += length;
                 }
             }
-            // What is joined without a blank is one text to some readers, and two to others.
+            // Without a blank between them, some readers take two texts for one.
             let next = self.rest().chars().next();
             if next.is_some_and(|c| !c.is_whitespace() && c != ')' && c != '(') {
-                return Err(self.fault("there is no blank between two texts"));
+                return Err(self.fault("two texts need a blank between them"));
             }
         }
     }
@@ -211,12 +172,29 @@ impl Reader<'_> {
             text.push(quote);
             self.at += 1;
         }
-        // ARC takes comments out before it looks at quotes.
-        if text.contains("(*") || text.contains('\0') {
-            return Err(self.fault("a text has (* in it, which ARC takes for a comment, or U+0000"));
+        // ARC removes comments before it looks at quotes.
+        if text.contains("(*") {
+            return Err(self.fault("a text contains (*, which ARC takes for the start of a comment"));
+        }
+        if text.contains('\0') {
+            return Err(self.fault("a text contains the character U+0000"));
         }
         Ok(text)
     }
+}
+
+/// Writes conditions with every text between double quotes.
+#[cfg(test)]
+pub(super) fn write(conditions: &[Condition]) -> String {
+    fn values(all: &[Value]) -> String {
+        let write = |value: &Value| match value {
+            Value::Text(text) => format!(" \"{}\"", text.replace('"', "\"\"")),
+            Value::List(list) => format!(" ({})", values(list)),
+        };
+        all.iter().map(write).collect()
+    }
+    let write = |it: &Condition| format!("({}{}{})\n", it.attribute, it.operator, values(&it.values));
+    format!("&{}", conditions.iter().map(write).collect::<String>())
 }
 
 #[cfg(test)]
@@ -234,40 +212,25 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_its_conditions() {
+    fn requests_are_split_into_conditions() {
         let xrsl = "&(* a comment *)\n( Run_Time_Environment = \"A \"\"b\"\"\" 'c''d' e-1 )(&(inputfiles=(a '')(\"b\" \"x\")))";
         let list = |values: &[&str]| Value::List(values.iter().map(|value| text(value)).collect());
         let expected = vec![
             condition("runtimeenvironment", vec![text("A \"b\""), text("c'd"), text("e-1")]),
             condition("inputfiles", vec![list(&["a", ""]), list(&["b", "x"])]),
         ];
-        assert_eq!(read(xrsl), Ok(vec![expected.clone()]));
-        assert_eq!(read(&write(&expected)), Ok(vec![expected]));
-        let two = read("+(&(a=1))(&(b!=2))").unwrap();
+        assert_eq!(parse(xrsl), Ok(vec![expected.clone()]));
+        assert_eq!(parse(&write(&expected)), Ok(vec![expected]));
+        let two = parse("+(&(a=1))(&(b!=2))").unwrap();
         assert_eq!((two.len(), two[1][0].operator.as_str()), (2, "!="));
-        assert_eq!(read("&"), Ok(vec![Vec::new()]));
+        assert_eq!(parse("&"), Ok(vec![Vec::new()]));
     }
 
     #[test]
-    fn paths_are_encoded_and_nothing_else() {
-        let of = |place: &str| {
-            let xrsl = format!("&(inputfiles=('n%' '{place}'))(arguments=(a '/%'))");
-            let mut conditions = read(&xrsl).unwrap().remove(0);
-            encode_paths(&mut conditions);
-            write(&conditions)
-        };
-        let expected = |place: &str| format!("&(inputfiles= ( \"n%\" \"{place}\"))\n(arguments= ( \"a\" \"/%\"))\n");
-        assert_eq!(of("/d/50%"), expected("/d/50%25"));
-        assert_eq!(of("file:///d/%41"), expected("file:///d/%2541"));
-        assert_eq!(of("srm://h/a%20b"), expected("srm://h/a%20b"));
-        assert_eq!(of(""), expected("n%25"));
-    }
-
-    #[test]
-    fn what_is_not_in_order_is_refused() {
+    fn malformed_requests_are_refused() {
         let deep = format!("{}a=1", "&(".repeat(100_000));
         let lists = format!("&(a={}", "(".repeat(100_000));
-        let long = format!("&(a=\"{}\")", "x".repeat(LONGEST));
+        let long = format!("&(a=\"{}\")", "x".repeat(MAX_LENGTH));
         for (xrsl, why) in [
             ("", "& or +"),
             ("(a=1)", "& or +"),
@@ -278,11 +241,11 @@ mod tests {
             ("&(a=\"b)", "quote does not end"),
             ("&(a=b(* c)", "comment does not end"),
             ("&(a=^x", "user-delimited"),
-            ("&(a=(\"b\"#))", "blank between"),
+            ("&(a=(\"b\"#))", "need a blank"),
             ("&(a=$(B))", "variables"),
             ("&(a=\"(*\")", "comment"),
             ("&(a=b=c)", "between"),
-            ("&(a=\"b\"\"c\"'d')", "blank between"),
+            ("&(a=\"b\"\"c\"'d')", "need a blank"),
             ("&(|(a=1)(a=2))", "alternatives"),
             ("|(a=1)", "alternatives"),
             ("+(a=1)", "missing after +"),
@@ -292,17 +255,17 @@ mod tests {
             (&lists, "nested"),
             (&long, "1 MiB"),
         ] {
-            let error = read(xrsl).unwrap_err();
+            let error = parse(xrsl).unwrap_err();
             assert!(error.contains(why), "{}: {error}", &xrsl[..xrsl.len().min(50)]);
         }
     }
 
     proptest! {
         #[test]
-        fn no_text_is_too_much(text in "[&+|()=<>!\"'^#$*a-c \n]{0,100}") {
-            if let Ok(jobs) = read(&text) {
+        fn any_text_is_read_or_refused(text in "[&+|()=<>!\"'^#$*a-c \n]{0,100}") {
+            if let Ok(jobs) = parse(&text) {
                 for conditions in jobs {
-                    prop_assert_eq!(read(&write(&conditions)), Ok(vec![conditions]));
+                    prop_assert_eq!(parse(&write(&conditions)), Ok(vec![conditions]));
                 }
             }
         }
