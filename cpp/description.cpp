@@ -13,12 +13,14 @@ namespace {
 
 const char* const adl = "emies:adl";
 
-/// A URL for the CE. ARC sends what its parser has understood, so a URL that it does not understand as a whole is refused.
+/// A URL for the CE. ARC sends what its parser has understood, so a URL that it does not understand as a whole is
+/// refused.
 Arc::URL remote_url(const rust::String& text) {
   const Arc::URL url{std::string(text)};
   if (!url) throw std::runtime_error("ARC cannot parse the URL " + std::string(text));
   if (!url.MetaDataOptions().empty() || !url.Locations().empty() || !url.Passwd().empty())
-    throw std::runtime_error("the URL " + std::string(text) + " has locations, metadata or a password, which ARC does not send");
+    throw std::runtime_error("the URL " + std::string(text) +
+                             " has locations, metadata or a password, which ARC does not send");
   return url;
 }
 
@@ -34,7 +36,8 @@ void add_outputs(Arc::JobDescription& job, const Description& description) {
     auto& files = job.DataStaging.OutputFiles;
     const std::string name(output.name);
     // All targets of a file are in one entry. Keeping the file as well takes an entry of its own.
-    const bool same = !files.empty() && files.back().Name == name && !files.back().Targets.empty() && !output.url.empty();
+    const bool same =
+        !files.empty() && files.back().Name == name && !files.back().Targets.empty() && !output.url.empty();
     if (!same) {
       files.emplace_back();
       files.back().Name = name;
@@ -100,7 +103,7 @@ Arc::JobDescription convert(const Description& description) {
   resources.ParallelEnvironment.ThreadsPerProcess = description.threads_per_process;
   if (description.exclusive >= 0)
     resources.SlotRequirement.ExclusiveExecution =
-      description.exclusive ? Arc::SlotRequirementType::EE_TRUE : Arc::SlotRequirementType::EE_FALSE;
+        description.exclusive ? Arc::SlotRequirementType::EE_TRUE : Arc::SlotRequirementType::EE_FALSE;
   resources.QueueName = std::string(description.queue);
   if (description.life_time >= 0) resources.SessionLifeTime = Arc::Period(description.life_time);
   for (const Runtime& runtime : description.runtimes) {
@@ -126,8 +129,8 @@ Arc::JobDescription convert(const Description& description) {
 
 Arc::JobDescription to_arc(const Description& description) {
   Arc::JobDescription job = convert(description);
-  // A-REX reads ExclusiveExecution only along with NumberOfSlots and SlotsPerHost (ADLParser::Parse). Without a number it
-  // takes one slot. It divides by the slots per host: 0 of them would crash it.
+  // A-REX reads ExclusiveExecution only along with NumberOfSlots and SlotsPerHost (ADLParser::Parse). Without a number
+  // it takes one slot. It divides by the slots per host: 0 of them would crash it.
   Arc::SlotRequirementType& slots = job.Resources.SlotRequirement;
   if (slots.ExclusiveExecution == Arc::SlotRequirementType::EE_TRUE) {
     if (slots.NumberOfSlots < 0) slots.NumberOfSlots = 1;

@@ -68,7 +68,8 @@ rust::Vec<rust::String> unsupported(const Arc::JobDescription& job) {
       check(!target.DelegationID.empty(), "DelegationID of an output file");
       check(!target.Locations().empty(), "locations of an output file");
       check(target.CreationFlag != Arc::TargetType::CFE_DEFAULT, "CreationFlag of an output file");
-      check(target.UseIfFailure || target.UseIfCancel || !target.UseIfSuccess, "UseIfFailure, UseIfCancel or UseIfSuccess");
+      check(target.UseIfFailure || target.UseIfCancel || !target.UseIfSuccess,
+            "UseIfFailure, UseIfCancel or UseIfSuccess");
       check(target.Option("mandatory", "false") != "false", "Mandatory of an output file");
     }
   return found;
@@ -82,7 +83,8 @@ Description from_arc(const Arc::JobDescription& job) {
 
   description.executable = job.Application.Executable.Path;
   for (const std::string& argument : job.Application.Executable.Argument) description.arguments.push_back(argument);
-  for (const auto& [name, value] : job.Application.Environment) description.environment.push_back(Variable{name, value});
+  for (const auto& [name, value] : job.Application.Environment)
+    description.environment.push_back(Variable{name, value});
   description.stdin = job.Application.Input;
   description.stdout = job.Application.Output;
   description.stderr = job.Application.Error;

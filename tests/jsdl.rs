@@ -1,5 +1,6 @@
-//! JSDL documents: against the standard's schemas, by xmllint (Debian: libxml2-utils), for what checks them is not what
-//! wrote them; and read back, as they were written and when they are damaged; and those that others wrote.
+//! JSDL: written documents are valid by the standard's schemas, documents of others are read, and every document is read
+//! back as it was written or refused. The schemas are checked by xmllint (Debian: libxml2-utils), because the crate's own
+//! code should not be the judge of its output.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -33,7 +34,7 @@ fn validate(schema: &str, document: &str) {
     assert!(output.status.success(), "{}\n{document}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// jsdl.xsd takes anything for the application: so that part is checked once more, alone.
+/// Checks the POSIX application by its own schema as well: jsdl.xsd accepts any application.
 fn validate_both(jsdl: &str) {
     validate("jsdl.xsd", jsdl);
     let (_, posix) = jsdl.split_once(POSIX).unwrap();
@@ -43,7 +44,7 @@ fn validate_both(jsdl: &str) {
 
 #[test]
 #[ignore = "needs xmllint"]
-fn the_schemas_are_in_force() {
+fn broken_documents_do_not_pass_the_schemas() {
     let jsdl = JobDescription::new("/bin/true").with_output_file("a").to_jsdl().unwrap();
     validate_both(&jsdl);
     for (good, bad) in [
@@ -58,7 +59,7 @@ fn the_schemas_are_in_force() {
 
 #[test]
 #[ignore = "needs xmllint"]
-fn documents_are_valid() {
+fn documents_pass_the_schemas() {
     let odd = Path::new(OsStr::from_bytes(b"//tmp/../a b/\xff%\n[x]?#:@&;"));
     let full = JobDescription::new("/bin/<s h>&é")
         .with_name("")
@@ -92,13 +93,13 @@ proptest! {
 
     #[test]
     #[ignore = "needs xmllint"]
-    fn any_valid_description_makes_a_valid_document(job in description()) {
+    fn documents_of_all_descriptions_pass_the_schemas(job in description()) {
         validate_both(&job.to_jsdl().unwrap());
     }
 
     #[test]
     #[ignore = "needs xmllint"]
-    fn a_url_is_refused_or_makes_a_valid_document(url in "[a-z]{1,2}://[a-z0-9:;@%/?#|\\[\\]é^=&.-]{1,12}") {
+    fn urls_are_refused_or_pass_the_schemas(url in "[a-z]{1,2}://[a-z0-9:;@%/?#|\\[\\]é^=&.-]{1,12}") {
         let job = JobDescription::new("/bin/true").with_input(InputFile::url(&url).with_name("a"));
         let job = job.with_output_file_to("b", &url);
         match job.to_jsdl() {
@@ -122,7 +123,7 @@ fn text() -> impl Strategy<Value = String> {
     vec(character, 0..12).prop_map(String::from_iter)
 }
 
-/// With each setter of [`JobDescription`] that JSDL has something for, and with each kind of file.
+/// A description with every setting that JSDL can express, and with every kind of file.
 fn everything() -> JobDescription {
     let states = [NotificationState::Preparing, NotificationState::Deleted];
     JobDescription::new("bin/run")
@@ -168,11 +169,11 @@ fn everything() -> JobDescription {
         .with_log_directory("gmlog")
 }
 
-/// A valid description that JSDL can express, in the form in which it is read: absolute paths, and no input that is given
-/// the name which it has anyway.
+/// Valid descriptions that JSDL can express, in the form in which they are read: with absolute paths, and with a name of
+/// its own for an input only where it differs from the last name in the path or URL.
 fn description() -> impl Strategy<Value = JobDescription> {
     let texts = (text(), prop::option::of(text()), vec(text(), 0..3), prop::option::of(text()), vec(text(), 0..5));
-    // An ARC-CE loses some characters of these.
+    // Validation refuses some characters in values, which an ARC-CE loses.
     let value = text().prop_map(|text| text.replace(['\\', '\n', '\r'], "_"));
     let environment = btree_map("V_[A-Z0-9_]{0,5}", value, 0..4);
     let streams = (0..4_u8, prop::option::of("o[a-zé+,@%]{0,4}"), prop::option::of("o[a-zé+,@%]{0,4}"), any::<bool>());
@@ -219,7 +220,7 @@ fn description() -> impl Strategy<Value = JobDescription> {
                         && own.chars().all(|c| !"@'\"`$\\".contains(c))
                         && own.trim() == own
                     {
-                        // The first file is what is run, too.
+                        // The executable is the first input file.
                         let mut first =
                             JobDescription::new(format!("./{own}")).with_name(job.name()).with_args(job.args());
                         first = first.with_input(job.inputs()[0].clone()).without_stdout().without_stderr();
@@ -270,13 +271,13 @@ fn description() -> impl Strategy<Value = JobDescription> {
                 apply(job, priority, JobDescription::with_priority)
             },
         )
-        .prop_filter("it is right, be it that only an ARC-CE does not take it", is_right)
+        .prop_filter("not well-formed", is_well_formed)
 }
 
-/// Whether a description is valid but for what no ARC-CE can be told.
-fn is_right(job: &JobDescription) -> bool {
-    let told = ["project", "life time", "newline, which", "ADL cannot express", "takes a job of several slots"];
-    job.validate().map_or_else(|error| told.iter().any(|fault| error.to_string().contains(fault)), |()| true)
+/// Whether a description is valid, or only an ARC-CE refuses it.
+fn is_well_formed(job: &JobDescription) -> bool {
+    let only_for_ce = ["project", "life time", "newline, which", "ADL cannot express", "takes a job of several slots"];
+    job.validate().map_or_else(|error| only_for_ce.iter().any(|fault| error.to_string().contains(fault)), |()| true)
 }
 
 const STATES: [NotificationState; 6] = [
@@ -299,7 +300,8 @@ fn apply<T>(
     }
 }
 
-/// The kind, a path, the beginning of a URL, some text, and whether it has a name of its own and is executable.
+/// The kind of an input, a path, the beginning of a URL, some text, whether it has a name of its own, and whether it is
+/// executable.
 fn input() -> impl Strategy<Value = (u8, std::path::PathBuf, String, String, (bool, bool))> {
     let path = vec(1..=255_u8, 0..12).prop_map(|bytes| {
         let path = [b"/a/", bytes.as_slice(), b"\xffz"].concat();
@@ -322,7 +324,7 @@ fn output() -> impl Strategy<Value = (String, Option<String>)> {
 }
 
 #[test]
-fn everything_comes_back() {
+fn a_full_description_is_read_back() {
     let job = everything();
     let jsdl = job.to_jsdl().unwrap();
     assert_eq!(JobDescription::from_jsdl(&jsdl).unwrap(), job);
@@ -332,7 +334,7 @@ fn everything_comes_back() {
 }
 
 #[test]
-fn what_jsdl_cannot_say_is_refused_by_name() {
+fn settings_that_jsdl_lacks_are_refused_by_name() {
     let job = || JobDescription::new("/bin/true");
     let empty = r#"{"executable": "/bin/true", "runtime_environments": [{"name": "A", "version": ""}]}"#;
     for (job, what) in [
@@ -374,7 +376,7 @@ fn local_executables_and_inputs_are_uploaded() {
 
 const P: &str = "<p:Executable>/bin/true</p:Executable>";
 
-/// A document with this in the application and the POSIX application, and after the application.
+/// A document with XML inserted in the application, in the POSIX application, and after the application.
 fn document(application: &str, posix: &str, rest: &str) -> String {
     format!(
         "<JobDefinition xmlns='http://schemas.ggf.org/jsdl/2005/11/jsdl' \
@@ -385,7 +387,7 @@ fn document(application: &str, posix: &str, rest: &str) -> String {
     )
 }
 
-/// What is read when this is there, besides the executable.
+/// Asserts that a document is read as `/bin/true` without output, with the changes of `job`.
 #[track_caller]
 fn reads(jsdl: &str, job: impl FnOnce(JobDescription) -> JobDescription) {
     let plain = JobDescription::new("/bin/true").without_stdout().without_stderr();
@@ -409,7 +411,7 @@ fn staging(inside: &str) -> String {
 }
 
 #[test]
-fn amounts_are_one_whole_number() {
+fn amounts_are_whole_numbers() {
     let memory = |inside: &str| resources(&format!("<IndividualPhysicalMemory>{inside}</IndividualPhysicalMemory>"));
     for inside in [
         "<Exact>2048.0</Exact>",
@@ -446,7 +448,7 @@ fn amounts_are_one_whole_number() {
 }
 
 #[test]
-fn the_same_may_be_said_twice_only_if_it_is_the_same() {
+fn elements_with_the_same_meaning_must_agree() {
     let both = |name: &str, limit: &str, number: &str| {
         let rest = format!("<Resources><{name}><Exact>{number}</Exact></{name}></Resources>");
         document("", &format!("<p:{limit}>60</p:{limit}>"), &rest)
@@ -498,7 +500,7 @@ fn slots_are_the_total_of_cpus() {
     );
     fails(&slots("<a:NumberOfSlots>-1</a:NumberOfSlots>"), "NumberOfSlots is \"-1\"");
     fails(&slots("<a:SPMDVariation>x</a:SPMDVariation>"), "Resources/SlotRequirement/SPMDVariation is not supported");
-    // In the standard these are limits; ARC wrote the same there.
+    // In the standard these are limits. ARC 1 to 5 wrote the requests there again.
     for name in ["ProcessCountLimit", "ThreadCountLimit"] {
         let limit = format!("<p:{name}>8</p:{name}>");
         let path = format!("JobDescription/Application/POSIXApplication/{name} is supported only where it repeats");
@@ -588,7 +590,7 @@ fn files_are_staged() {
     reads(&staging(&format!("<Source>{url}{options}</Source>")), |job| {
         job.with_input(InputFile::url("https://h;threads=5;cache=no/b").with_name("a"))
     });
-    // All at once.
+    // An input, an output that is kept, and an upload in one element.
     reads(&staging(&format!("{kept}{local}<Target>{url}</Target><CreationFlag>append</CreationFlag>")), |job| {
         job.with_input_file_as("/d/a b", "a").with_output_file("a").with_output_file_to("a", "https://h/b")
     });
@@ -644,7 +646,7 @@ fn files_are_staged() {
 }
 
 #[test]
-fn what_is_unknown_is_named() {
+fn unsupported_elements_and_attributes_are_named() {
     let own = "JobDescription/Resources/";
     for name in [
         "CandidateHosts",
@@ -737,7 +739,7 @@ fn what_is_unknown_is_named() {
     ] {
         fails(&jsdl, why);
     }
-    // Labels, and what is told to parsers.
+    // Labels, and the names of schemas.
     let labels = document("", "", "")
         .replace("<JobDefinition", "<JobDefinition id='j' xmlns:i='http://www.w3.org/2001/XMLSchema-instance' i:schemaLocation='a b' xml:lang='en'")
         .replace("<p:POSIXApplication", "<p:POSIXApplication name='n' i:type='p:POSIXApplication_Type'");
@@ -745,7 +747,7 @@ fn what_is_unknown_is_named() {
 }
 
 #[test]
-fn strings_are_kept_to_the_letter() {
+fn texts_are_read_literally() {
     let posix = "<p:Argument> a\n<![CDATA[<b>]]>&#13; </p:Argument><p:Environment name=' A '>x &amp; y</p:Environment>";
     reads(&document("", posix, "<JobIdentification><JobName> n </JobName></JobIdentification>"), |job| {
         job.with_arg(" a\n<b>\r ").with_env("A", "x & y").with_name(" n ")
@@ -754,7 +756,7 @@ fn strings_are_kept_to_the_letter() {
     reads(&document("", "", notes), |job| job.with_annotation("1").with_annotation("2"));
 }
 
-/// The standard's example (GFD.56), a run of gnuplot, in substance.
+/// The standard's example (GFD.56) of a gnuplot job, shortened.
 #[test]
 fn the_example_of_the_standard_is_read() {
     let staging = |name: &str, place: &str| {
@@ -821,9 +823,9 @@ fn the_example_of_the_standard_is_read() {
     assert_eq!(JobDescription::from_jsdl(&jsdl.replace(name, "")).unwrap(), expected);
 }
 
-/// Fragments like those with which the standard explains its elements.
+/// Fragments like those in the standard's descriptions of its elements.
 #[test]
-fn the_fragments_of_the_standard_are_read_or_named() {
+fn fragments_of_the_standard_are_read_or_named() {
     for (inside, why) in [
         (
             "<CandidateHosts><HostName>bach.fas.nowhere.edu</HostName></CandidateHosts>",
@@ -868,9 +870,9 @@ fn the_fragments_of_the_standard_are_read_or_named() {
     fails(&document("", "<p:Argument filesystemName='HOME'>a</p:Argument>", ""), "attribute filesystemName");
 }
 
-/// What the tests of ARC's own reader had. It passed over namespaces.
+/// The cases of the tests of ARC's own reader (ARC 5), which ignored namespaces.
 #[test]
-fn what_arc_tested_is_read_or_named() {
+fn cases_of_arcs_tests_are_read_or_named() {
     let fields = "<p:Argument>arg1</p:Argument><p:Argument>arg2</p:Argument><p:Input>/input</p:Input><p:Output>output</p:Output>\
         <p:Error>error</p:Error><p:Environment name='var1'>value1</p:Environment><p:Environment name='var2'>value2</p:Environment>";
     let limits = "<p:WallTimeLimit>50</p:WallTimeLimit><p:MemoryLimit>104857600</p:MemoryLimit><p:CPUTimeLimit>110</p:CPUTimeLimit>";
@@ -932,9 +934,9 @@ fn what_arc_tested_is_read_or_named() {
     }
 }
 
-/// A document as ARC 5 wrote it: much of it twice.
+/// A document as ARC 5 wrote it, with many values in two elements.
 #[test]
-fn what_arc_wrote_is_read() {
+fn documents_of_arc_5_are_read() {
     let command = "<x:Executable>run.sh</x:Executable><x:Argument>a</x:Argument><x:Output>out</x:Output><x:Environment name=\"A\">1</x:Environment>";
     let range = |number: &str| format!("<a:Max>{number}</a:Max><UpperBoundedRange>{number}</UpperBoundedRange>");
     let jsdl = format!(
@@ -999,7 +1001,7 @@ fn what_arc_wrote_is_read() {
     assert_eq!(JobDescription::from_jsdl(&jsdl).unwrap(), expected);
 }
 
-/// What may happen to a document on its way.
+/// A random change to a document.
 #[derive(Clone, Debug)]
 enum Damage {
     Delete(Index, Index),
@@ -1009,7 +1011,7 @@ enum Damage {
     DeleteLine(Index),
     DuplicateLine(Index),
     SwapLines(Index, Index),
-    /// Another text, for the whole of an element's.
+    /// Replaces the text of an element.
     Text(Index, &'static str),
 }
 
@@ -1110,21 +1112,21 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
 
     #[test]
-    fn any_description_comes_back(job in description()) {
+    fn all_descriptions_are_read_back(job in description()) {
         let jsdl = job.to_jsdl().unwrap();
         prop_assert_eq!(JobDescription::from_jsdl(&jsdl).unwrap(), job, "{}", jsdl);
     }
 
     #[test]
-    fn a_damaged_document_is_an_error_or_a_description(
+    fn damaged_documents_are_refused_or_read_as_valid_descriptions(
         job in prop_oneof![Just(everything()), description()],
         damages in vec(damage(), 1..4),
     ) {
         let jsdl = damages.iter().fold(job.to_jsdl().unwrap(), |jsdl, damage| damaged(&jsdl, damage));
         match JobDescription::from_jsdl(&jsdl) {
             Ok(job) => {
-                assert!(is_right(&job), "{:?}", job.validate());
-                // It can be written again, unless a URL is none, and is the same then but for relative paths.
+                assert!(is_well_formed(&job), "{:?}", job.validate());
+                // Written again, it is the same except for relative paths. URLs that are not URIs cannot be written.
                 match job.to_jsdl() {
                     Ok(again) => {
                         let read = JobDescription::from_jsdl(&again).unwrap();

@@ -16,29 +16,33 @@ const HPC: &str = "http://schemas.ggf.org/jsdl/2006/07/jsdl-hpcpa";
 const ARC: &str = "http://www.nordugrid.org/ws/schemas/jsdl-arc";
 
 impl JobDescription {
-    /// The description as a document in JSDL 1.0 ([GFD.136](https://www.ogf.org/documents/GFD.136.pdf)) with its POSIX
-    /// application, valid by the standard's schemas. What the standard has no element for is in those that ARC 1 to 5 had
-    /// for it (`http://www.nordugrid.org/ws/schemas/jsdl-arc`).
+    /// Writes the description in JSDL 1.0 ([GFD.136](https://www.ogf.org/documents/GFD.136.pdf)) with its POSIX
+    /// application.
     ///
-    /// No current ARC-CE reads JSDL: submitting a job does not use this. It is for other programs, and for the eye.
+    /// The document is valid by the standard's schemas. What the standard has no element for is in the elements that ARC
+    /// 1 to 5 had for it (`http://www.nordugrid.org/ws/schemas/jsdl-arc`). No current ARC-CE reads JSDL: jobs are not
+    /// submitted in it.
     ///
-    /// [`from_jsdl`](Self::from_jsdl) reads back the same description, but that local paths are absolute then, that an
-    /// input file has no name of its own where that is the last name of its path or URL, and that an executable which is
-    /// neither an absolute path nor an input file has become one.
+    /// [`from_jsdl`](Self::from_jsdl) reads the same description from the document, except that
     ///
-    /// An XML parser gives every string back as it is here. The standard, though, calls an argument a
-    /// `normalizedString`: a program that reads the document by its schema sees a blank for each tab, line feed and
-    /// carriage return in an argument (and in nothing else).
+    /// - local paths are absolute,
+    /// - an input file has no name of its own where that is the last name in its path or URL, and
+    /// - an executable that is neither an absolute path nor an input file is an input file.
     ///
-    /// The local files are given as absolute `file:` URLs, percent-encoded byte by byte; they are not looked at. The URL
-    /// of a directory ends in a slash. Memory and disk space are in bytes, times in seconds.
+    /// Local files become absolute `file:` URIs, with every byte percent-encoded that needs it. They are not looked at.
+    /// The URI of a directory ends in a slash. Memory and disk space are in bytes, and times in seconds.
+    ///
+    /// An XML parser reads every text as it is in the description. The standard gives arguments the type
+    /// `normalizedString`, however: a program that applies the schema reads a tab, a line feed or a carriage return in an
+    /// argument as a blank.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription) for what JSDL cannot say: processes per slot,
-    /// whether credentials are delegated, options of runtime environments, [lists of outputs](Self::with_output_list),
-    /// input files that are bytes, and URLs that are no URIs. Besides, those of [`JobDescription::validate`], and
-    /// [`Error::InputFile`](crate::Error::InputFile) for a relative path when the working directory is gone.
+    /// - [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription) for what JSDL cannot express: processes per
+    ///   slot, a [delegation](Self::with_delegation) other than `Auto`, options of runtime environments,
+    ///   [lists of outputs](Self::with_output_list), inputs that are bytes, and URLs that are not URIs.
+    /// - The errors of [`validate`](Self::validate), except for what only an ARC-CE refuses.
+    /// - [`Error::InputFile`](crate::Error::InputFile) for a relative path if there is no working directory.
     ///
     /// ```
     /// use std::time::Duration;
@@ -100,26 +104,28 @@ impl JobDescription {
         write::document(self)
     }
 
-    /// Reads a document in JSDL 1.0, with a POSIX application or one of the HPC profile (GFD.111), and with the extensions
-    /// of ARC 1 to 5.
+    /// Reads a description in JSDL 1.0, with a POSIX application or one of the HPC profile (GFD.111), and with the
+    /// extensions of ARC 1 to 5.
     ///
-    /// - Strings are taken to the letter; white space around numbers, URIs and the like does not count.
-    /// - Without an `Output` or `Error`, the standard output or error is thrown away.
-    /// - An amount of memory, disk space, time or slots is one whole number, be it `Exact`, an upper or a lower bound. Where
-    ///   there is a limit of the POSIX application for the same, both must be equal. `TotalCPUCount` is the slots.
-    /// - A `DataStaging` with a `Source` is an input, with a `Target` an output that is uploaded; with
-    ///   `DeleteOnTermination` false it is an output that is kept. A `file:` URI is a local file, or a local directory if
-    ///   it ends in a slash; so is a source without a URI: the file with that name in the working directory. It does not
-    ///   matter which `CreationFlag` there is: nothing is in a new session directory.
-    /// - An executable, or a standard input, that is neither an absolute path nor among the inputs is the local file with
-    ///   that name.
-    /// - The labels by which a document's parts refer to each other (`id` and `name`) mean nothing here.
+    /// - An element that a [`JobDescription`] has no field for is an error; it is never ignored. The labels by which parts
+    ///   of a document refer to each other (`id` and `name`) are allowed, and have no effect.
+    /// - Texts are read literally. White space around numbers, URIs and other values is not part of them.
+    /// - Without an `Output` or `Error`, the standard output or error is discarded.
+    /// - An amount of memory, disk space, time or slots is one whole number: `Exact`, an upper or a lower bound. A limit of
+    ///   the POSIX application for the same resource must be equal to it. `TotalCPUCount` is the number of slots.
+    /// - A `DataStaging` with a `Source` is an input, and one with a `Target` is an output that is uploaded. With a
+    ///   `DeleteOnTermination` of `false` it is an output that is kept. All values of `CreationFlag` mean the same, because
+    ///   a new session directory is empty.
+    /// - A `file:` URI is a local file, or a local directory if it ends in a slash. A source without a URI is the file with
+    ///   that name in the working directory. So is an executable, or a standard input, that is neither an absolute path
+    ///   nor among the inputs.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription) if it is not JSDL, or says anything that a
-    /// [`JobDescription`] has nothing for: the message names the element (`JobDescription/Resources/OperatingSystem`) or
-    /// the attribute. Besides, those of [`validate`](Self::validate) for what has been read.
+    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription) if the text is not JSDL, or has an element, an
+    /// attribute or a value that is not supported. The message names the element
+    /// (`JobDescription/Resources/OperatingSystem`) or the attribute. Also the errors of [`validate`](Self::validate),
+    /// except for what only an ARC-CE refuses.
     ///
     /// ```
     /// use jasmin_arc::{ByteSize, JobDescription};

@@ -87,7 +87,7 @@ fn relative_sources_become_absolute() {
 }
 
 #[test]
-fn invalid_descriptions_have_no_jsdl() {
+fn invalid_descriptions_are_not_written() {
     assert!(matches!(JobDescription::new("").to_jsdl(), Err(Error::InvalidJobDescription { .. })));
     let twice = JobDescription::new("x").with_input_file("a/x").with_input_file("b/x");
     assert!(matches!(twice.to_jsdl(), Err(Error::InputFile { .. })));
