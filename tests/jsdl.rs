@@ -276,7 +276,7 @@ fn description() -> impl Strategy<Value = JobDescription> {
 
 /// Whether a description is valid, or only an ARC-CE refuses it.
 fn is_well_formed(job: &JobDescription) -> bool {
-    let only_for_ce = ["project", "life time", "newline, which", "ADL cannot express", "takes a job of several slots"];
+    let only_for_ce = ["project", "life time", "newline, which", "ADL cannot express", "needs slots_per_host"];
     job.validate().map_or_else(|error| only_for_ce.iter().any(|fault| error.to_string().contains(fault)), |()| true)
 }
 

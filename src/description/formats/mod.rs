@@ -293,9 +293,11 @@ impl JobDescription {
     /// Refuses what ADL cannot express, and what an ARC-CE does not read in it.
     pub(crate) fn check_for_ce(&self) -> Result<()> {
         self.check_project()?;
-        // A-REX reads that only along with the slots per host (ADLParser::Parse), and 0 of these end it.
+        // A-REX reads ExclusiveExecution only along with SlotsPerHost (ADLParser::Parse), and 0 of them crash it.
         if self.exclusive() == Some(true) && self.slots_per_host().is_none() && self.slots().is_some_and(|n| n > 1) {
-            return Err(invalid("an ARC-CE takes a job of several slots for exclusive only along with slots per host"));
+            return Err(invalid(
+                "an exclusive job of several slots needs slots_per_host: an ARC-CE ignores `exclusive` without it",
+            ));
         }
         let unsupported = [NotificationState::Canceling, NotificationState::Deleted];
         for notification in self.notifications() {

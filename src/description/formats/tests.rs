@@ -461,7 +461,7 @@ fn settings_that_no_ce_accepts_are_refused() {
         (plain().with_project("climate"), "project"),
         (state(NotificationState::Canceling), "CANCELING"),
         (state(NotificationState::Deleted), "DELETED"),
-        (plain().with_slots(2).with_exclusive(true), "slots per host"),
+        (plain().with_slots(2).with_exclusive(true), "needs slots_per_host"),
     ] {
         for error in [prepare(&bad).unwrap_err(), bad.to_adl().unwrap_err()] {
             let is_right = matches!(&error, Error::InvalidJobDescription { .. }) && error.to_string().contains(why);
