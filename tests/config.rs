@@ -1,11 +1,11 @@
-//! Configurations that cannot be used are refused when the interface is made.
+//! Configuration files, read when the interface is created. These tests need no CE.
 
 use std::path::Path;
 
 use jasmin_arc::{ArcInterface, Error};
 
 #[test]
-fn a_file_that_is_no_json_is_refused() {
+fn invalid_json_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     for text in
         ["this is not valid JSON!", "", "[]", "{\"CLIENT_KEY\": \"/tmp/key\"", "\"text\"", "{\"ARC_SERVER\": 5}"]
@@ -19,7 +19,7 @@ fn a_file_that_is_no_json_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_refused() {
+fn missing_file_is_refused() {
     let missing = Path::new("/no/such/config.json");
     let error = ArcInterface::from_file(missing).unwrap_err();
     assert!(matches!(error, Error::InvalidConfig { .. }), "{error:?}");
@@ -27,7 +27,7 @@ fn a_file_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn what_the_file_leaves_out_has_a_default() {
+fn missing_keys_have_defaults() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "{\"CLIENT_KEY\": \"/tmp/key\"}").unwrap();
     let from_file = ArcInterface::from_file(file.path()).unwrap();

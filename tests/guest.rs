@@ -1,9 +1,10 @@
-//! The crate is a well-behaved guest in a program, whatever the program does, and however it ends.
+//! The crate is a well-behaved guest in a program: it does not delay the program's exit, change its exit code, print, or
+//! take its signal handlers.
 //!
-//! Each scenario is a program of its own that is run [`RUNS`] times: this same one, started with other arguments. So it
-//! needs a `main` of its own, and its test harness is not Rust's; guest/libtest.rs has a program with that one.
+//! Each scenario is a child process, which this program starts [`RUNS`] times as itself with other arguments. So it needs
+//! its own `main` instead of Rust's test harness. `guest/libtest.rs` tests a program with Rust's harness.
 //!
-//! Where no CE is needed there is a port where nobody listens, or one where nobody answers.
+//! Scenarios without a CE use a port where no server listens, or a server that never responds.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
                 let name = name.clone();
                 move || match env::var_os("JASMIN_ARC_CONFIG") {
                     Some(config) => trial(&name, scenario, home, Path::new(&config)),
-                    None => Err("JASMIN_ARC_CONFIG names no configuration".into()),
+                    None => Err("set JASMIN_ARC_CONFIG to a configuration file, or use tests/testbed/run test".into()),
                 }
             };
             trials.push(Trial::test(name, test).with_kind("needs an ARC-CE").with_ignored_flag(true));
@@ -55,11 +56,12 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
+/// A line for each scenario, printed after all tests.
 static MEASURED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Runs a scenario as often as promised.
+/// Runs a scenario [`RUNS`] times and checks each end.
 fn trial(name: &str, scenario: &Scenario, home: &Path, config: &Path) -> Result<(), Failed> {
-    // One that takes its time sleeps most of it.
+    // A scenario that may take long sleeps most of the time.
     let at_once = if scenario.within > Duration::from_secs(1) { RUNS / 2 } else { 2 };
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());

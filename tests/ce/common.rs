@@ -1,10 +1,10 @@
-//! What the integration tests share: a site of its own for each test, waiting with a deadline, fetched files.
+//! Helpers of the tests: a [`Site`] for each test, waiting with a deadline, fetched outputs, child processes.
 
 use std::env;
 use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, Weak};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,10 +13,12 @@ use jasmin_arc::{ArcInterface, JobId, JobInfo, JobStatus, Protocol};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-/// How long a CE may take with jobs that need no time themselves. Some tell of a job's end a minute late.
+/// The longest wait for a short job. Over EMI-ES the CE publishes the end of a job up to a minute late.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
 
-/// The CE of `JASMIN_ARC_CONFIG`, with the proxy that the tests share and all other files in a directory of its own.
+/// The CE of `JASMIN_ARC_CONFIG`, for one test.
+///
+/// Running tests share one proxy certificate. All other files of a site are in a directory of its own.
 pub(crate) struct Site {
     pub(crate) arc: ArcInterface,
     config: Map<String, Value>,
@@ -29,11 +31,12 @@ impl Site {
         Site::with(json!({}))
     }
 
-    /// A site with some keys of the configuration overridden.
+    /// Returns a site whose configuration has the keys of `overrides` replaced.
     pub(crate) fn with(overrides: Value) -> Site {
         let dir = tempfile::tempdir().unwrap();
         let proxy = shared_directory();
-        let path = env::var_os("JASMIN_ARC_CONFIG").expect("JASMIN_ARC_CONFIG names no configuration");
+        let path = env::var_os("JASMIN_ARC_CONFIG")
+            .expect("set JASMIN_ARC_CONFIG to a configuration file, or use tests/testbed/run test");
         let mut config: Map<String, Value> = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         config.insert("PROXY_FILE".into(), json!(proxy.path().join("proxy.pem")));
         config.insert("JOBS_INFO_FILE".into(), json!(dir.path().join("jobs.dat")));
@@ -46,39 +49,39 @@ impl Site {
         Site { arc, config, dir, _proxy: proxy }
     }
 
-    /// Another interface at the same site.
+    /// Returns another interface for the same CE and directory, with the keys of `overrides` replaced.
     pub(crate) fn another(&self, overrides: Value) -> ArcInterface {
         interface(self.path(), &overridden(&self.config, overrides))
     }
 
-    /// The directory of this test.
+    /// The directory of this site.
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Writes a file in the directory of this test.
+    /// Writes a file in the directory of this site and returns its path.
     pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path().join(name);
         fs::write(&path, content).unwrap();
         path
     }
 
-    /// Whether the CE is spoken to by REST: it tells more then.
+    /// Whether the interface uses REST, which reports more than ARC's plugins do.
     pub(crate) fn is_rest(&self) -> bool {
         matches!(self.arc.config().interface(), Protocol::Auto | Protocol::ArcRest)
     }
 
-    /// Submits a shell script.
+    /// Submits a job that runs `script` in a shell.
     pub(crate) fn submit(&self, script: &str) -> JobId {
         self.arc.submit_job("/bin/sh", &["-c", script], &[]).unwrap()
     }
 
-    /// Waits until a job has ended.
+    /// Waits until the job has ended and returns its status.
     pub(crate) fn wait(&self, id: &JobId) -> JobStatus {
         self.wait_until(id, JobStatus::is_final)
     }
 
-    /// Waits until the status of a job is one that is wanted.
+    /// Waits until `wanted` accepts the status of the job. Panics if the job ends before that.
     pub(crate) fn wait_until(&self, id: &JobId, mut wanted: impl FnMut(JobStatus) -> bool) -> JobStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -91,29 +94,29 @@ impl Site {
         }
     }
 
-    /// What the CE tells of a job that has ended when it tells all: that may be a minute later.
+    /// Returns the information about an ended job once the CE has published all of it, up to a minute after the end.
     pub(crate) fn complete_job(&self, id: &JobId) -> JobInfo {
         let mut job = self.arc.job(id).unwrap();
-        eventually("the CE tells how long it keeps the job", PATIENCE, || {
+        eventually("the CE publishes when it erases the job", PATIENCE, || {
             job = self.arc.job(id).unwrap();
             job.erase_time.is_some()
         });
         job
     }
 
-    /// Waits until a job has completed and fetches its outputs.
+    /// Waits until the job has completed and fetches its outputs.
     pub(crate) fn outputs(&self, id: &JobId) -> Outputs {
         assert_eq!(self.wait(id), JobStatus::Completed, "{:?}", self.arc.job(id));
-        self.save(id).expect("there is nothing to fetch")
+        self.save(id).expect("the job has no outputs")
     }
 
-    /// Fetches the outputs of a job as they are.
+    /// Fetches the present outputs of the job, whether or not it has ended.
     pub(crate) fn save(&self, id: &JobId) -> Option<Outputs> {
         self.arc.save_job_outputs(id).unwrap().map(Outputs)
     }
 }
 
-/// Outputs of a job; the directory goes when this goes.
+/// The directory with the outputs of a job, removed on drop.
 pub(crate) struct Outputs(PathBuf);
 
 impl Outputs {
@@ -125,7 +128,7 @@ impl Outputs {
         String::from_utf8(self.read(name)).unwrap()
     }
 
-    /// The names of all the files, sorted.
+    /// The paths of all files below the directory, sorted.
     pub(crate) fn files(&self) -> Vec<String> {
         fn walk(top: &Path, directory: &Path, files: &mut Vec<String>) {
             for entry in fs::read_dir(directory).unwrap() {
@@ -158,11 +161,31 @@ impl Drop for Outputs {
     }
 }
 
-/// Runs one test of this binary again, in a process of its own. It sees that by [`is_child`].
+/// Whether the CE is the testbed's, which runs on this host and lets the tests read its records. If not, says that the
+/// test is skipped.
+pub(crate) fn is_testbed() -> bool {
+    let is = env::var_os("JASMIN_ARC_TESTBED").is_some();
+    if !is {
+        eprintln!("skipped: needs the CE of tests/testbed/run");
+    }
+    is
+}
+
+/// Returns a command that runs one test of this program, `module::name`, in a process of its own.
+///
+/// [`is_child`] is true there. Run the command with [`run_child`].
 pub(crate) fn child(test: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", test, "--include-ignored", "--nocapture"]).env("JASMIN_ARC_TEST_CHILD", test);
     command
+}
+
+/// Runs a command of [`child`], checks that its test has passed and returns what it printed.
+pub(crate) fn run_child(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    let passed = String::from_utf8_lossy(&output.stdout).contains("test result: ok. 1 passed");
+    assert!(output.status.success() && passed, "{output:?}");
+    output
 }
 
 /// Whether [`child`] started this process.
@@ -170,18 +193,18 @@ pub(crate) fn is_child() -> bool {
     env::var_os("JASMIN_ARC_TEST_CHILD").is_some()
 }
 
-/// Waits until something is the case.
+/// Waits until `holds` returns true. Panics after `patience`.
 #[track_caller]
 pub(crate) fn eventually(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + patience;
     while !holds() {
-        assert!(Instant::now() < deadline, "not within {patience:?}: {what}");
+        assert!(Instant::now() < deadline, "{what}: not within {patience:?}");
         sleep(Duration::from_millis(100));
     }
 }
 
 fn overridden(config: &Map<String, Value>, overrides: Value) -> Map<String, Value> {
-    let Value::Object(overrides) = overrides else { panic!("no object: {overrides}") };
+    let Value::Object(overrides) = overrides else { panic!("overrides must be an object: {overrides}") };
     config.clone().into_iter().chain(overrides).collect()
 }
 
@@ -191,7 +214,7 @@ fn interface(directory: &Path, config: &Map<String, Value>) -> ArcInterface {
     ArcInterface::from_file(&path).unwrap()
 }
 
-/// A directory that lasts as long as a test needs it.
+/// The directory of the shared proxy certificate, kept as long as some test uses it.
 fn shared_directory() -> Arc<TempDir> {
     static SHARED: Mutex<Weak<TempDir>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap();

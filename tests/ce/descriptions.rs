@@ -1,4 +1,4 @@
-//! What a job description says arrives in the job, or in the CE's own record of it.
+//! Every setting of a job description reaches the job, or the CE's own record of it.
 
 use std::collections::HashMap;
 use std::env;
@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::common::{Outputs, PATIENCE, Site, eventually};
+use crate::common::{Outputs, PATIENCE, Site, eventually, is_testbed};
 use jasmin_arc::{
     ByteSize, Error, InputFile, JobDescription, JobId, JobStatus, Notification, NotificationState, RuntimeEnvironment,
 };
 
-/// Submits jobs together.
+/// Submits all jobs in one call.
 fn submitted(site: &Site, jobs: &[JobDescription]) -> Vec<JobId> {
     site.arc.submit_jobs(jobs).unwrap().into_iter().map(Result::unwrap).collect()
 }
@@ -34,27 +34,22 @@ fn wait_for_all(site: &Site, ids: &[JobId]) {
     }
 }
 
-/// The outputs of jobs that must end well.
+/// Submits jobs, waits until all have completed and returns their outputs.
 fn run(site: &Site, jobs: &[JobDescription]) -> Vec<Outputs> {
     let ids = submitted(site, jobs);
     wait_for_all(site, &ids);
     ids.iter().map(|id| site.outputs(id)).collect()
 }
 
+/// A job that runs `script` in a shell.
 fn shell(script: &str) -> JobDescription {
     JobDescription::new("/bin/sh").with_args(["-c", script])
 }
 
-/// Whether the CE is the testbed's: it runs on this host and lets its records be read.
-fn is_testbed() -> bool {
-    let is = env::var_os("JASMIN_ARC_TESTBED").is_some();
-    if !is {
-        eprintln!("left out: the CE is not that of tests/testbed/run");
-    }
-    is
-}
-
-/// A-REX's own record of a job: its file `job.ID.part` (ARC 6), or `jobs/` and the id in pieces and `part` (ARC 7).
+/// Reads A-REX's own record of a job in the control directory.
+///
+/// The file is `job.ID.part` with ARC 6. With ARC 7 it is `part` in a directory below `jobs/`, whose path is the id in
+/// pieces.
 fn record(id: &JobId, part: &str) -> String {
     fn find(top: &Path, directory: &Path, id: &str, part: &str) -> Option<PathBuf> {
         fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path()).find_map(|path| {
@@ -69,16 +64,20 @@ fn record(id: &JobId, part: &str) -> String {
     let control = PathBuf::from(env::var_os("JASMIN_ARC_TESTBED_CONTROLDIR").unwrap());
     let path = control.join(format!("job.{}.{part}", id.local_id()));
     let jobs = control.join("jobs");
-    let path = if path.exists() { path } else { find(&jobs, &jobs, id.local_id(), part).expect("no such record") };
+    let path = if path.exists() {
+        path
+    } else {
+        find(&jobs, &jobs, id.local_id(), part).unwrap_or_else(|| panic!("{id} has no record {part}"))
+    };
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Each line must be in the record.
+/// Checks that each of `lines` is in a record of the job.
 #[track_caller]
 fn assert_recorded(id: &JobId, part: &str, lines: &[&str]) {
     let record = record(id, part);
     for line in lines {
-        assert!(record.lines().any(|recorded| recorded == *line), "{line} is not in\n{record}");
+        assert!(record.lines().any(|recorded| recorded == *line), "no line {line} in\n{record}");
     }
 }
 
@@ -90,12 +89,12 @@ fn assert_invalid(site: &Site, job: JobDescription) {
 
 #[track_caller]
 fn assert_nothing_submitted(site: &Site) {
-    assert!(!site.path().join("jobs.dat").exists(), "a job has been submitted");
+    assert!(!site.path().join("jobs.dat").exists(), "a job was submitted");
 }
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn environment_variables_arrive_to_the_letter() {
+fn environment_variables_arrive_unchanged() {
     let site = Site::new();
     let long = "long ".repeat(5000);
     let values = [
@@ -127,7 +126,7 @@ fn environment_variables_arrive_to_the_letter() {
     for (n, value) in values.iter().enumerate() {
         job = job.with_env(name(n), *value);
     }
-    // They share the place with what stands for odd characters in arguments.
+    // The crate also puts odd characters of arguments into environment variables.
     let both = shell("printf '%s|' \"$X\" \"$@\"").with_args(["sh", "$X", "`\"\\"]).with_env("X", "'$'");
     let outputs = run(&site, &[job, both]);
 
@@ -141,10 +140,10 @@ fn environment_variables_arrive_to_the_letter() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn standard_streams_go_where_they_are_told() {
+fn standard_streams_use_the_given_files() {
     let site = Site::new();
     let mixed = || shell("echo 1; echo 2 >&2; echo 3; echo 4 >&2");
-    // ARC's client for EMI-ES takes the names of outputs for parts of a URL.
+    // ARC's EMI-ES client reads the names of outputs as parts of a URL.
     let odd = if site.is_rest() { "aZ09_.-+,:@%41=^#é" } else { "aZ09_.-+,:@=^é" };
     let cat = || JobDescription::new("/bin/cat");
     let directory = site.path().join("given");
@@ -162,7 +161,7 @@ fn standard_streams_go_where_they_are_told() {
         mixed().without_stderr(),
         shell("echo 1; echo 2 >&2; echo 3 > three").without_stdout().without_stderr().with_output_file("/"),
     ];
-    // Of the directory that is kept nothing is lost because it is where the streams are.
+    // A kept directory that holds the streams keeps its other files too.
     let inside = mixed()
         .with_input_bytes("logs/deep/x", "")
         .with_stdout("logs/deep/out")
@@ -192,12 +191,12 @@ fn standard_streams_go_where_they_are_told() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn inputs_of_all_kinds_arrive() {
+fn inputs_of_every_kind_arrive() {
     let site = Site::new();
     let binary: Vec<u8> = (0..=255).collect();
     let megabyte: Vec<u8> = (0..1 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let program = "#!/bin/sh\necho \"$0 $*\"\n";
-    // ARC's client for EMI-ES reads the names of outputs from HTML.
+    // ARC's EMI-ES client reads the names of outputs from HTML.
     let odd = if site.is_rest() { "a dir/$x 'q' \"q\"" } else { "a dir/$x 'q'" };
     let tree = site.path().join("tree");
     fs::create_dir_all(tree.join("bin/none")).unwrap();
@@ -238,7 +237,7 @@ fn inputs_of_all_kinds_arrive() {
     assert_eq!(outputs[2].text("stdout.txt"), "./program four\n");
 }
 
-/// A small HTTP server: what is PUT there can be had again, and so can what it began with.
+/// An HTTP server that keeps its files in memory, with GET, HEAD and PUT.
 struct Server {
     url: String,
     files: Arc<Mutex<HashMap<String, Vec<u8>>>>,
@@ -260,16 +259,18 @@ impl Server {
         Server { url, files }
     }
 
+    /// The URL of a path.
     fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }
 
+    /// The content of the file at a path, if there is one.
     fn get(&self, path: &str) -> Option<Vec<u8>> {
         self.files.lock().unwrap().get(path).cloned()
     }
 }
 
-/// Answers one request; `None` when the connection is over.
+/// Answers one request. Returns `None` when the connection has ended.
 fn serve(mut connection: &TcpStream, files: &Mutex<HashMap<String, Vec<u8>>>) -> Option<()> {
     let mut reader = BufReader::new(connection);
     let mut line = || {
@@ -279,7 +280,7 @@ fn serve(mut connection: &TcpStream, files: &Mutex<HashMap<String, Vec<u8>>>) ->
     let request = line()?;
     let mut parts = request.split(' ');
     let (method, url) = (parts.next()?, parts.next()?);
-    // ARC says the whole URL.
+    // ARC sends the whole URL.
     let path = url.strip_prefix("http://").map_or(url, |rest| rest.find('/').map_or("/", |slash| &rest[slash..]));
     let (mut length, mut expects) = (0, false);
     loop {
@@ -304,7 +305,7 @@ fn serve(mut connection: &TcpStream, files: &Mutex<HashMap<String, Vec<u8>>>) ->
             files.lock().unwrap().insert(path.to_owned(), body);
             ("201 Created", Vec::new())
         }
-        // It tries WebDAV first.
+        // ARC tries WebDAV first.
         _ => ("405 Method Not Allowed", Vec::new()),
     };
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", content.len());
@@ -317,7 +318,7 @@ fn serve(mut connection: &TcpStream, files: &Mutex<HashMap<String, Vec<u8>>>) ->
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn the_ce_fetches_inputs_from_urls() {
+fn ce_downloads_inputs_from_urls() {
     if !is_testbed() {
         return;
     }
@@ -353,7 +354,7 @@ fn the_ce_fetches_inputs_from_urls() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn what_is_asked_for_is_kept_and_the_rest_is_gone() {
+fn requested_outputs_are_kept_and_others_deleted() {
     let site = Site::new();
     let make = "mkdir -p d/e f; echo 1 > one; echo 2 > d/two; echo 3 > d/e/three; echo 4 > f/four; echo 5 > 'odd $name'; echo gone > gone";
     let list = "printf '%s\\n' one d 'odd\\ $name' f/four > 'the list'";
@@ -363,7 +364,7 @@ fn what_is_asked_for_is_kept_and_the_rest_is_gone() {
             .with_output_file("f/four")
             .with_output_file("odd $name")
             .with_output_file("never"),
-        // The whole directory, whatever else is said of what is in it.
+        // The whole directory, even if one of its files is named as well.
         shell(make).with_output_file("d/").with_output_file("d/e/three"),
         shell(make).with_output_file("/").with_output_file("d/two"),
         shell(make),
@@ -386,7 +387,7 @@ fn what_is_asked_for_is_kept_and_the_rest_is_gone() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn the_ce_uploads_outputs_to_urls() {
+fn ce_uploads_outputs_to_urls() {
     if !is_testbed() {
         return;
     }
@@ -437,7 +438,7 @@ fn the_ce_uploads_outputs_to_urls() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn what_a_job_needs_is_in_the_records_of_the_ce() {
+fn requirements_reach_the_records_of_the_ce() {
     if !is_testbed() {
         return;
     }
@@ -508,7 +509,7 @@ fn what_a_job_needs_is_in_the_records_of_the_ce() {
     assert_recorded(&ids[0], "local", &local);
     let description = record(&ids[0], "description");
     for text in ["In \"prose\".", ">first &amp; foremost<", "> second <"] {
-        assert!(description.contains(text), "{text} is not in\n{description}");
+        assert!(description.contains(text), "no {text} in\n{description}");
     }
     let outputs = site.outputs(&ids[0]);
     assert_eq!(outputs.files(), ["stderr.txt", "stdout.txt"]);
@@ -528,7 +529,7 @@ fn what_a_job_needs_is_in_the_records_of_the_ce() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn a_job_starts_no_earlier_than_it_is_told() {
+fn job_starts_no_earlier_than_its_start_time() {
     let site = Site::new();
     let since_1970 = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let start = SystemTime::now() + Duration::from_secs(12);
@@ -548,7 +549,7 @@ fn a_job_starts_no_earlier_than_it_is_told() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn a_queue_that_is_not_there_is_named() {
+fn unknown_queue_is_named_in_the_error() {
     let site = Site::new();
     let job = JobDescription::new("/bin/true").with_queue("no-such-queue");
     match site.arc.submit(&job) {
@@ -560,10 +561,10 @@ fn a_queue_that_is_not_there_is_named() {
     assert_nothing_submitted(&site);
 }
 
-/// `tests/testbed/rte` has it.
+/// The runtime environment is in `tests/testbed/rte`.
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn runtime_environments_are_set_up_with_their_options() {
+fn runtime_environments_get_their_options() {
     if !is_testbed() {
         return;
     }
@@ -584,7 +585,7 @@ fn runtime_environments_are_set_up_with_their_options() {
     assert_eq!(site.outputs(&ids[1]).text("stdout.txt"), "hello []");
     let outputs = site.outputs(&ids[2]);
     assert_eq!((outputs.text("stdout.txt"), outputs.files().len()), (" ".into(), 2));
-    // ARC's client for EMI-ES knows what the CE has.
+    // ARC's EMI-ES client compares the job with what the CE offers.
     match missing {
         Ok(id) => assert_eq!(site.wait(&id), JobStatus::Failed),
         Err(error) => assert!(!site.is_rest() && matches!(error, Error::JobSubmission { .. }), "{error:?}"),
@@ -593,11 +594,11 @@ fn runtime_environments_are_set_up_with_their_options() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn descriptions_in_other_languages_run() {
+fn xrsl_adl_and_jsdl_jobs_run() {
     let site = Site::new();
     let data = site.file("data.txt", "the data\n");
     let data = data.to_str().unwrap();
-    let script = "cat; cat data; echo $GREETED > made/kept; echo gone > gone; echo said >&2";
+    let script = "cat; cat data; echo $GREETED > made/kept; echo gone > gone; echo err >&2";
     let xrsl = format!(
         r#"&(executable="/bin/sh")(arguments="-c" "mkdir made; {script}")(jobname="as xRSL")
             (inputfiles=("data" "{data}"))(stdin="data")(stdout="out.txt")(stderr="err.txt")(outputfiles=("made/" ""))
@@ -650,7 +651,7 @@ fn descriptions_in_other_languages_run() {
         let outputs = site.outputs(id);
         assert_eq!(outputs.files(), ["err.txt", "made/kept", "out.txt"], "{}", job.name());
         assert_eq!(outputs.text("out.txt"), "the data\nthe data\n");
-        assert_eq!((outputs.text("made/kept"), outputs.text("err.txt")), ("it's me\n".into(), "said\n".into()));
+        assert_eq!((outputs.text("made/kept"), outputs.text("err.txt")), ("it's me\n".into(), "err\n".into()));
         if is_testbed() {
             let name = format!("joboption_jobname='{}'", job.name());
             assert_recorded(id, "grami", &["joboption_walltime=600", &name]);
@@ -663,7 +664,7 @@ fn descriptions_in_other_languages_run() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn what_no_ce_can_be_told_is_refused_before_anything_is_sent() {
+fn unsupported_settings_are_refused_before_submission() {
     let site = Site::new();
     let job = || JobDescription::new("/bin/true");
     let notified =
@@ -699,7 +700,7 @@ fn what_no_ce_can_be_told_is_refused_before_anything_is_sent() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn one_bad_description_does_not_harm_the_others() {
+fn invalid_description_does_not_affect_the_others() {
     let site = Site::new();
     let jobs =
         [JobDescription::new("/bin/true"), JobDescription::new("/bin/true").with_project("x"), shell("echo good")];

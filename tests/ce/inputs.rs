@@ -1,4 +1,4 @@
-//! Arguments and input files arrive on the CE exactly as they were given.
+//! Arguments and input files arrive on the CE unchanged, or the job is refused.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use crate::common::Site;
 use jasmin_arc::{Error, JobDescription};
 use tempfile::TempDir;
 
-/// Strings that shells, XML, URLs, printf or ARC itself might take for more than they are.
+/// Strings that are special to shells, XML, URLs, printf or ARC.
 fn odd_strings() -> Vec<String> {
     let texts = [
         "plain",
@@ -90,7 +90,7 @@ fn odd_strings() -> Vec<String> {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn arguments_arrive_byte_for_byte() {
+fn arguments_arrive_unchanged() {
     let site = Site::new();
     let strings = odd_strings();
     let mut args = vec!["-c", r#"printf '%s\0' "$@" > output"#, "sh"];
@@ -106,7 +106,7 @@ fn arguments_arrive_byte_for_byte() {
     assert_eq!(strings.len(), arrived.len());
 }
 
-/// Runs `tar` in the session directory and unpacks that here, so that names, contents and modes come back exactly.
+/// Runs a job of [`packing`] and returns a copy of its session directory, with the same names, contents and modes.
 fn session_of(site: &Site, job: JobDescription) -> TempDir {
     let id = site.arc.submit(&job.with_output_file("output")).unwrap();
     let outputs = site.outputs(&id);
@@ -116,19 +116,20 @@ fn session_of(site: &Site, job: JobDescription) -> TempDir {
     unpacked
 }
 
+/// A job that writes a `tar` archive of its session directory.
 fn packing() -> JobDescription {
     JobDescription::new("/bin/tar").with_args(["cf", "output", "--exclude=./output", "."])
 }
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn input_files_arrive_under_their_names_byte_for_byte() {
+fn input_files_arrive_unchanged_under_their_names() {
     let site = Site::new();
     let bytes: Vec<u8> = (0..=255).collect();
     let megabyte: Vec<u8> = (0..1 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let mut files: Vec<(String, Vec<u8>)> =
         vec![("binary".into(), bytes), ("empty".into(), Vec::new()), ("megabyte".into(), megabyte)];
-    // Whatever a file name can be: neither "/" nor "." and "..", of bearable length, and nothing that A-REX cannot cope with.
+    // A file name has no "/" and at most 255 bytes. A-REX reads names that begin with "@" as lists, and one name a line.
     let is_name =
         |name: &String| !name.is_empty() && name.len() < 200 && !name.starts_with('@') && !name.contains(['/', '\n']);
     files.extend(odd_strings().into_iter().filter(is_name).map(|name| (name.clone(), name.into_bytes())));
@@ -152,7 +153,7 @@ fn input_files_arrive_under_their_names_byte_for_byte() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn programs_can_be_input_files() {
+fn input_files_can_be_executables() {
     let site = Site::new();
     let program = |name: &str, mode| {
         let path = site.file(name, "#!/bin/sh\nprintf '%s|' \"$@\"\n");
@@ -177,7 +178,7 @@ fn programs_can_be_input_files() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn what_cannot_be_sent_is_refused_before_anything_is() {
+fn invalid_inputs_are_refused_before_submission() {
     let site = Site::new();
     let good = site.file("good", "good");
     let missing = site.path().join("missing");
@@ -194,7 +195,7 @@ fn what_cannot_be_sent_is_refused_before_anything_is() {
     bad_input(&[&directory], &directory);
     bad_input(&[&good, &twin], &twin);
     bad_input(&["".as_ref()], "".as_ref());
-    // Nothing is unreadable to root.
+    // Root can read every file.
     let closed = site.file("closed", "closed");
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&closed).is_err() {
@@ -210,11 +211,11 @@ fn what_cannot_be_sent_is_refused_before_anything_is() {
     invalid(job().with_arg("\u{1b}"));
     invalid(job().with_name("\0"));
     invalid(job().with_output_file("../up"));
-    // A-REX keeps the names in a file of lines, and would wait for another file for ever.
+    // A-REX keeps one name a line, so it would wait for a file that never comes.
     invalid(job().with_input_file(&newline));
-    // It would be a list of files.
+    // A-REX reads "@list" as a list of files.
     invalid(job().with_input_file_as(&good, "@list"));
-    // A-REX writes the executable into a shell script: some characters stay alive there, and others break it.
+    // A-REX writes the executable into a shell script, which expands some characters and breaks at others.
     for executable in [
         "",
         "echo",
@@ -232,5 +233,5 @@ fn what_cannot_be_sent_is_refused_before_anything_is() {
     ] {
         invalid(JobDescription::new(executable));
     }
-    assert!(!site.path().join("jobs.dat").exists(), "a job has been submitted");
+    assert!(!site.path().join("jobs.dat").exists(), "a job was submitted");
 }

@@ -1,4 +1,4 @@
-//! The job list is ARC's: its own tools find the jobs in it.
+//! The job list (`JOBS_INFO_FILE`), which ARC's own tools read.
 
 use std::fs;
 use std::io::Write;
@@ -11,7 +11,7 @@ use crate::common::{PATIENCE, Site, eventually};
 use jasmin_arc::{ArcInterface, JobStatus};
 use serde_json::json;
 
-/// Runs a tool of ARC's that is installed beside `arcproxy`, and returns what it printed.
+/// Runs the ARC tool `name` with the job list `list` and returns what it printed. `arcproxy` is in the same directory.
 fn tool(site: &Site, name: &str, list: &Path, args: &[&str]) -> String {
     let config = site.arc.config();
     let output = Command::new(config.arcproxy_path().with_file_name(name))
@@ -33,9 +33,9 @@ fn tool(site: &Site, name: &str, list: &Path, args: &[&str]) -> String {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn arcs_own_tools_work_on_the_list() {
+fn arc_tools_work_on_the_job_list() {
     let site = Site::new();
-    let list = site.path().join("not-yet.dat");
+    let list = site.path().join("new.dat");
     let arc = site.another(json!({ "JOBS_INFO_FILE": list }));
     let script = "echo hello > output; echo out";
     let done = arc.submit_job("/bin/sh", &["-c", script], &[]).unwrap();
@@ -43,8 +43,8 @@ fn arcs_own_tools_work_on_the_list() {
     assert!(list.is_file());
 
     assert_eq!(site.wait(&done), JobStatus::Completed);
-    // The tools see the CE's information system, which may be a minute behind.
-    eventually("arcstat sees the end of the job", PATIENCE, || {
+    // The tools read the CE's information system, which is up to a minute late.
+    eventually("arcstat reports the end of the job", PATIENCE, || {
         tool(&site, "arcstat", &list, &["-a"]).contains("Finished")
     });
     let all = tool(&site, "arcstat", &list, &["-a"]);
@@ -63,7 +63,7 @@ fn arcs_own_tools_work_on_the_list() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn a_list_that_cannot_be_written_is_a_warning() {
+fn unwritable_job_list_is_a_warning() {
     let site = Site::new();
     let directory = site.path().join("directory");
     fs::create_dir(&directory).unwrap();
@@ -71,30 +71,32 @@ fn a_list_that_cannot_be_written_is_a_warning() {
     let below = garbage.join("jobs.dat");
     let missing = site.path().join("missing/jobs.dat");
     for list in [&directory, &garbage, &below, &missing] {
-        let log = Shared::default();
+        let log = SharedLog::default();
         let config = site.arc.config().clone().with_jobs_info_file(list);
         let arc = ArcInterface::builder().config(config).log_writer(log.clone()).build().unwrap();
         let id = arc.submit_job("/bin/true", &[], &[]).unwrap();
         arc.job_status(&id).unwrap();
-        let tells =
+        let names_both =
             |line: &str| ["[WARNING]", list.to_str().unwrap(), id.as_str()].iter().all(|part| line.contains(part));
-        eventually("a warning names the list and the job", Duration::from_secs(10), || log.text().lines().any(tells));
+        eventually("a warning names the list and the job", Duration::from_secs(10), || {
+            log.text().lines().any(names_both)
+        });
     }
     assert!(!missing.parent().unwrap().exists());
     assert!(fs::read_to_string(&garbage).unwrap().starts_with("this is no database"));
 }
 
-/// A log that can be read.
+/// A log writer whose text can be read while it is in use.
 #[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
+struct SharedLog(Arc<Mutex<Vec<u8>>>);
 
-impl Shared {
+impl SharedLog {
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
     }
 }
 
-impl Write for Shared {
+impl Write for SharedLog {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().write(bytes)
     }

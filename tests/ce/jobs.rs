@@ -1,4 +1,4 @@
-//! Jobs from submission to their outputs, ids of all kinds, cancelling, and CEs that are not there.
+//! Jobs from submission to their outputs, job ids, cancelling, and CEs that cannot be reached.
 
 use std::fs;
 use std::net::TcpListener;
@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::common::{PATIENCE, Site, child, eventually, is_child};
+use crate::common::{PATIENCE, Site, child, eventually, is_child, run_child};
 use jasmin_arc::{Error, JobDescription, JobId, JobStatus};
 use serde_json::json;
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn an_echo_job_from_beginning_to_end() {
+fn echo_job_runs_from_submission_to_outputs() {
     let site = Site::new();
     let before = SystemTime::now();
     let id = site.arc.submit_job("/bin/echo", &["hello!"], &[]).unwrap();
@@ -31,9 +31,9 @@ fn an_echo_job_from_beginning_to_end() {
     assert!(!site.is_rest() || job.name.as_deref() == Some("ARC job"), "{job:?}");
     assert!(job.errors.is_empty(), "{job:?}");
     assert!(job.owner.is_some_and(|owner| owner.contains("CN=")));
-    // The CE counts whole seconds, on a clock of its own.
+    // The CE's times are whole seconds of its own clock.
     let near = |time: Option<SystemTime>| {
-        let time = time.expect("a time is missing");
+        let time = time.expect("the CE reports the time");
         let slack = Duration::from_secs(60);
         time > before - slack && time < SystemTime::now() + slack
     };
@@ -50,12 +50,16 @@ fn an_echo_job_from_beginning_to_end() {
     assert_eq!(first.files(), second.files());
 
     site.arc.cancel_job(&id).unwrap();
-    assert_eq!(site.arc.job_status(&id).unwrap(), JobStatus::Completed, "cancelling changed a job that had ended");
+    assert_eq!(
+        site.arc.job_status(&id).unwrap(),
+        JobStatus::Completed,
+        "cancelling changed the status of an ended job"
+    );
 }
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn a_job_is_known_as_soon_as_it_is_submitted() {
+fn submitted_job_is_known_at_once() {
     let site = Site::new();
     for _ in 0..10 {
         let id = site.arc.submit_job("/bin/true", &[], &[]).unwrap();
@@ -69,11 +73,11 @@ fn a_job_is_known_as_soon_as_it_is_submitted() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn files_and_directories_are_fetched_and_nothing_else() {
+fn only_declared_outputs_are_fetched() {
     let site = Site::new();
-    let one = site.submit("echo out; echo err >&2; echo content > output; echo no > not-wanted");
+    let one = site.submit("echo out; echo err >&2; echo content > output; echo no > unlisted");
     let script = "mkdir -p output/a/b output/none; seq 100000 > output/a/b/numbers; : > output/empty;
-        printf '\\000\\377\\r\\n' > 'output/a/odd  name'; echo no > not-wanted";
+        printf '\\000\\377\\r\\n' > 'output/a/odd  name'; echo no > unlisted";
     let many = site.submit(script);
     let named = JobDescription::new("/bin/sh")
         .with_name("a <name> & \"more\"")
@@ -104,9 +108,9 @@ fn files_and_directories_are_fetched_and_nothing_else() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn a_job_that_fails_says_so_and_leaves_what_it_wrote() {
+fn failed_job_keeps_its_exit_code_and_outputs() {
     let site = Site::new();
-    let failing = site.submit("echo said; echo complained >&2; echo done > output; exit 3");
+    let failing = site.submit("echo out; echo err >&2; echo done > output; exit 3");
     let missing = site.arc.submit_job("/no/such/program", &[], &[]).unwrap();
 
     assert_eq!(site.wait(&failing), JobStatus::Failed);
@@ -114,7 +118,7 @@ fn a_job_that_fails_says_so_and_leaves_what_it_wrote() {
     assert_eq!((job.status(), job.exit_code), (JobStatus::Failed, Some(3)), "{job:?}");
     assert!(!job.errors.is_empty() && job.end_time.is_some(), "{job:?}");
     let outputs = site.save(&failing).unwrap();
-    assert_eq!((outputs.text("stdout.txt"), outputs.text("stderr.txt")), ("said\n".into(), "complained\n".into()));
+    assert_eq!((outputs.text("stdout.txt"), outputs.text("stderr.txt")), ("out\n".into(), "err\n".into()));
     assert_eq!(outputs.text("output"), "done\n");
 
     assert_eq!(site.wait(&missing), JobStatus::Failed);
@@ -122,14 +126,13 @@ fn a_job_that_fails_says_so_and_leaves_what_it_wrote() {
     assert!(job.exit_code != Some(0) && !job.errors.is_empty(), "{job:?}");
 }
 
-/// In a process of its own, since it looks at all of the temporary directory.
+/// Runs in a child process, because it counts the entries of the temporary directory.
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn when_there_is_nothing_to_save_no_directory_is_left() {
+fn no_directory_is_left_without_outputs() {
     if !is_child() {
         let dir = tempfile::tempdir().unwrap();
-        let ran = child("jobs::when_there_is_nothing_to_save_no_directory_is_left").env("TMPDIR", dir.path()).status();
-        assert!(ran.unwrap().success());
+        run_child(child("jobs::no_directory_is_left_without_outputs").env("TMPDIR", dir.path()));
         return;
     }
     let site = Site::new();
@@ -139,7 +142,7 @@ fn when_there_is_nothing_to_save_no_directory_is_left() {
         entries.filter(|name| name.starts_with("jasmin_arc-")).count()
     };
     let id = site.submit("sleep 1");
-    // The job's files come when it starts.
+    // The job has outputs as soon as it starts.
     while site.arc.job_status(&id).unwrap() != JobStatus::Completed {
         let before = saved();
         let outputs = site.save(&id);
@@ -151,7 +154,7 @@ fn when_there_is_nothing_to_save_no_directory_is_left() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn ids_of_no_job_are_not_found_whatever_they_look_like() {
+fn malformed_and_unknown_ids_are_not_found() {
     let site = Site::new();
     let real = site.arc.submit_job("/bin/true", &[], &[]).unwrap();
     let (place, _) = real.as_str().rsplit_once('/').unwrap();
@@ -198,7 +201,7 @@ fn ids_of_no_job_are_not_found_whatever_they_look_like() {
     ];
     let not_found = |id: &JobId, result: Result<(), Error>, what| match result {
         Err(Error::JobNotFound { job_id }) => assert_eq!(&job_id, id),
-        other => panic!("{what} of {:.200?}: {other:?}", id.as_str()),
+        other => panic!("{what}({:.200?}): {other:?}", id.as_str()),
     };
     for id in ids.map(JobId::from) {
         not_found(&id, site.arc.job_status(&id).map(drop), "job_status");
@@ -229,7 +232,7 @@ fn all_forms_of_an_id_name_the_same_job() {
 #[ignore = "needs an ARC-CE"]
 fn cancelling_kills_the_job() {
     let site = Site::new();
-    // An argument that no other process has.
+    // No other process has this argument.
     let length = format!("98765.{}", std::process::id());
     let running = site.submit(&format!("echo began; sleep {length}"));
     let early = site.arc.submit_job("/bin/sleep", &[&format!("{length}1")], &[]).unwrap();
@@ -238,14 +241,14 @@ fn cancelling_kills_the_job() {
     // The testbed's CE runs its jobs on this host.
     let here = std::env::var_os("JASMIN_ARC_TESTBED").is_some();
     if here {
-        eventually("the job runs", PATIENCE, || runs(&length));
+        eventually("the job is running", PATIENCE, || runs(&length));
     } else {
         site.wait_until(&running, |status| status == JobStatus::InProgress);
     }
     site.arc.cancel_job(&running).unwrap();
     site.arc.cancel_job(&running).unwrap();
     if here {
-        eventually("the job is killed", Duration::from_secs(60), || !runs(&length));
+        eventually("the job is gone", Duration::from_secs(60), || !runs(&length));
     }
     assert_eq!(site.wait(&running), JobStatus::Failed);
     assert_eq!(site.arc.job(&running).unwrap().state.to_string(), "Killed");
@@ -254,7 +257,7 @@ fn cancelling_kills_the_job() {
     site.arc.cancel_job(&running).unwrap();
 }
 
-/// Whether a process of this host has `argument` as its last one.
+/// Whether the last argument of some process on this host is `argument`.
 fn runs(argument: &str) -> bool {
     let ends = |entry: fs::DirEntry| {
         let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -280,7 +283,7 @@ fn clones_work_in_many_threads() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn a_ce_that_is_not_there_is_no_missing_job() {
+fn unreachable_ce_is_not_a_missing_job() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for server in [closed.to_string(), "no-such-host.invalid".into()] {
         let site = Site::with(json!({ "ARC_SERVER": server }));
@@ -294,18 +297,18 @@ fn a_ce_that_is_not_there_is_no_missing_job() {
             ("save_job_outputs", site.arc.save_job_outputs(&id).map(drop)),
         ];
         for (what, answer) in answers {
-            assert!(is_unreachable(&answer, &server), "{what} of {server}: {answer:?}");
+            assert!(is_unreachable(&answer, &server), "{what} on {server}: {answer:?}");
         }
-        // Through ARC's plugins one call waits for another, also for those to a CE that never answers.
+        // Calls through ARC's plugins run one at a time, so they wait for the call of `silent_ce_times_out`.
         let patience = if site.is_rest() { 60 } else { 600 };
         assert!(begun.elapsed() < Duration::from_secs(patience), "{server}: {:?}", begun.elapsed());
     }
 }
 
-/// It takes ARC's time-out, a minute.
+/// Takes a minute, the timeout of ARC's client.
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn a_ce_that_never_answers_is_given_up() {
+fn silent_ce_times_out() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = silent.local_addr().unwrap().to_string();
     let site = Site::with(json!({ "ARC_SERVER": server }));

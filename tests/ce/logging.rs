@@ -1,4 +1,4 @@
-//! The log goes where it should, and no logger can stop the work.
+//! Where the log goes. A slow or awkward logger does not stop the crate.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -7,11 +7,11 @@ use std::sync::{Mutex, OnceLock};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::common::{Site, child, eventually, is_child};
+use crate::common::{Site, child, eventually, is_child, run_child};
 use jasmin_arc::{ArcInterface, Error, LogLevel};
 use serde_json::json;
 
-/// A logger for the `log` facade that is everything a logger should not be: it is slow, it logs, and it calls the crate.
+/// A logger for the `log` facade that is slow, logs itself, and calls the crate.
 struct Awkward;
 
 static TARGETS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
@@ -36,13 +36,12 @@ impl log::Log for Awkward {
     fn flush(&self) {}
 }
 
-/// In a process of its own: there is one facade in a process.
+/// Runs in a child process, because a process has one `log` facade.
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn by_default_it_goes_to_the_facade_whatever_the_logger_does() {
+fn log_facade_gets_messages_by_default() {
     if !is_child() {
-        let ran = child("logging::by_default_it_goes_to_the_facade_whatever_the_logger_does").output().unwrap();
-        assert!(ran.status.success(), "{ran:?}");
+        run_child(&mut child("logging::log_facade_gets_messages_by_default"));
         return;
     }
     log::set_logger(&Awkward).unwrap();
@@ -53,12 +52,12 @@ fn by_default_it_goes_to_the_facade_whatever_the_logger_does() {
     SITE.set(arc.clone()).unwrap();
     arc.submit_job("/bin/true", &[], &[]).unwrap();
     let has = |wanted: &dyn Fn(&str) -> bool| TARGETS.lock().unwrap().iter().any(|target| wanted(target));
-    eventually("messages of the crate and of ARC", Duration::from_secs(10), || {
+    eventually("the facade gets messages of the crate and of ARC", Duration::from_secs(10), || {
         has(&|target| target == "jasmin_arc") && has(&|target| target.starts_with("arc::"))
     });
 }
 
-/// Hands on each line.
+/// A log writer that sends what it gets to a channel.
 struct Lines(Sender<String>);
 
 impl Write for Lines {
@@ -73,14 +72,14 @@ impl Write for Lines {
 }
 
 fn text(lines: &Receiver<String>) -> String {
-    // What ARC logged is handed on by a thread of its own.
+    // A thread of its own passes on ARC's messages.
     sleep(Duration::from_millis(500));
     lines.try_iter().collect()
 }
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn it_can_go_to_a_writer_with_as_much_as_is_wanted() {
+fn log_writer_gets_messages_of_its_level() {
     let site = Site::new();
     let log_of = |level| {
         let (sender, lines) = channel();
@@ -99,16 +98,15 @@ fn it_can_go_to_a_writer_with_as_much_as_is_wanted() {
     assert_eq!(fatal, "");
 }
 
-/// In a process of its own, since all it prints is looked at.
+/// Runs in a child process, because the test checks all that the process prints.
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn it_can_go_nowhere_and_by_itself_nothing_is_printed() {
+fn nothing_is_printed_by_default_or_without_a_log() {
     if !is_child() {
-        let ran = child("logging::it_can_go_nowhere_and_by_itself_nothing_is_printed").output().unwrap();
-        assert!(ran.status.success(), "{ran:?}");
+        let ran = run_child(&mut child("logging::nothing_is_printed_by_default_or_without_a_log"));
         let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
         assert_eq!(err, "");
-        // What remains is of the test harness.
+        // The test harness prints these lines.
         let lines = out.lines().filter(|line| !line.is_empty() && !line.starts_with("running"));
         assert!(lines.clone().all(|line| line.starts_with("test ")), "{out}");
         return;
@@ -122,7 +120,7 @@ fn it_can_go_nowhere_and_by_itself_nothing_is_printed() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn a_refusal_comes_with_its_reason() {
+fn tls_failure_names_its_reason() {
     let site = Site::new();
     let empty = site.path().join("no-ca");
     std::fs::create_dir(&empty).unwrap();

@@ -1,9 +1,8 @@
-//! Jobs checked against what the CE offers.
+//! Job descriptions compared with what the CE offers.
 
-use std::env;
 use std::time::Duration;
 
-use crate::common::Site;
+use crate::common::{Site, is_testbed};
 use jasmin_arc::{ByteSize, Error, JobDescription, Mismatch, ResourceAmount, RuntimeEnvironment};
 use serde_json::json;
 
@@ -13,13 +12,13 @@ fn job() -> JobDescription {
     JobDescription::new("/bin/true")
 }
 
-fn with(runtime: &str) -> JobDescription {
+fn with_runtime(runtime: &str) -> JobDescription {
     job().with_runtime_environment(RuntimeEnvironment::new(runtime))
 }
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn a_job_that_asks_for_nothing_special_fits() {
+fn modest_job_has_no_mismatches() {
     let site = Site::new();
     assert_eq!(site.arc.mismatches(&job()).unwrap(), []);
     let modest = job()
@@ -33,9 +32,9 @@ fn a_job_that_asks_for_nothing_special_fits() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn what_no_ce_has_is_told() {
+fn unknown_queue_and_runtime_environment_are_mismatches() {
     let site = Site::new();
-    let job = with("NO/SUCH-1.0").with_queue("no such queue");
+    let job = with_runtime("NO/SUCH-1.0").with_queue("no such queue");
     let found = site.arc.mismatches(&job).unwrap();
     let runtime = Mismatch::NoRuntimeEnvironment { asked: "NO/SUCH-1.0".into(), offered: Vec::new() };
     assert!(
@@ -44,24 +43,23 @@ fn what_no_ce_has_is_told() {
         "{found:?}"
     );
 
-    let invalid = site.arc.mismatches(&with("")).unwrap_err();
+    let invalid = site.arc.mismatches(&with_runtime("")).unwrap_err();
     assert!(matches!(invalid, Error::InvalidJobDescription { .. }), "{invalid:?}");
 
-    let (interface, away) = (site.arc.config().interface(), "localhost:1/arex");
-    let away = site.another(json!({"ARC_SERVER": away})).mismatches(&job).unwrap_err();
+    let error = site.another(json!({"ARC_SERVER": "localhost:1/arex"})).mismatches(&job).unwrap_err();
     let expected = if site.is_rest() {
-        matches!(away, Error::Connection { .. })
+        matches!(error, Error::Connection { .. })
     } else {
-        matches!(away, Error::NoTargetsAvailable { .. })
+        matches!(error, Error::NoTargetsAvailable { .. })
     };
-    assert!(expected, "{interface:?}: {away:?}");
+    assert!(expected, "{:?}: {error:?}", site.arc.config().interface());
 }
 
-/// What is known of the testbed: see its arc.conf.in.
+/// The limits are those of `tests/testbed/arc.conf.in`.
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn the_testbed_is_known_in_detail() {
-    if env::var_os("JASMIN_ARC_TESTBED").is_none() {
+fn testbed_limits_are_mismatches() {
+    if !is_testbed() {
         return;
     }
     let site = Site::new();
@@ -88,7 +86,7 @@ fn the_testbed_is_known_in_detail() {
         ("env/proxy", "ENV/PROXY"),
     ] {
         let expected = Mismatch::NoRuntimeEnvironment { asked: asked.into(), offered: vec![offered.into()] };
-        assert_eq!(check(&with(asked)), [expected]);
+        assert_eq!(check(&with_runtime(asked)), [expected]);
     }
     let (asked, most) = (ResourceAmount::WallTime(8 * DAY), ResourceAmount::WallTime(7 * DAY));
     assert_eq!(check(&job().with_wall_time(8 * DAY)), [Mismatch::TooMuch { queue: "fork".into(), asked, most }]);

@@ -1,4 +1,4 @@
-//! The proxy certificate: made at the first use, shared, renewed, and never put where it does not belong.
+//! The proxy certificate: created at the first use, shared, renewed, and never written over other files.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -7,18 +7,18 @@ use std::process::Command;
 use std::thread::{self, sleep};
 use std::time::Duration;
 
-use crate::common::{Site, child, is_child};
+use crate::common::{Site, child, is_child, run_child};
 use jasmin_arc::{ArcInterface, Error, JobId};
 use serde_json::{Value, json};
 
-/// An interface with a `PROXY_FILE` of its own, which is not there yet.
+/// Returns an interface with its own `PROXY_FILE`, and that path. The file does not exist yet.
 fn own_proxy(site: &Site, mut overrides: Value) -> (ArcInterface, PathBuf) {
     let proxy = site.path().join("proxy.pem");
     overrides["PROXY_FILE"] = json!(proxy);
     (site.another(overrides), proxy)
 }
 
-/// Does something that needs a proxy.
+/// Makes a call that needs a proxy certificate.
 fn use_proxy(arc: &ArcInterface) -> Result<(), Error> {
     match arc.job_status(&JobId::from("none")) {
         Err(Error::JobNotFound { .. }) => Ok(()),
@@ -27,15 +27,15 @@ fn use_proxy(arc: &ArcInterface) -> Result<(), Error> {
 }
 
 #[track_caller]
-fn assert_refused(result: Result<(), Error>, named: &Path) {
+fn assert_refused(result: Result<(), Error>, path: &Path) {
     let error = result.unwrap_err();
-    let tells = matches!(error, Error::ProxyGeneration { .. }) && error.to_string().contains(named.to_str().unwrap());
-    assert!(tells, "{error:?}");
+    let named = matches!(error, Error::ProxyGeneration { .. }) && error.to_string().contains(path.to_str().unwrap());
+    assert!(named, "{error:?}");
 }
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn it_is_made_at_the_first_use_and_then_reused() {
+fn proxy_is_created_at_first_use_and_reused() {
     let site = Site::new();
     let (arc, proxy) = own_proxy(&site, json!({}));
     assert!(!proxy.exists());
@@ -56,7 +56,7 @@ fn it_is_made_at_the_first_use_and_then_reused() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn it_is_renewed_when_it_is_about_to_expire() {
+fn expiring_proxy_is_renewed() {
     let site = Site::new();
     let period = 60;
     let periods = json!({ "PROXY_VALIDITY_PERIOD": period, "PROXY_RENEWAL_THRESHOLD": period - 3 });
@@ -71,7 +71,7 @@ fn it_is_renewed_when_it_is_about_to_expire() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn what_is_no_good_proxy_is_replaced() {
+fn unusable_proxy_is_replaced() {
     let site = Site::new();
     let (arc, proxy) = own_proxy(&site, json!({}));
     for garbage in ["", "garbage\n", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
@@ -83,13 +83,13 @@ fn what_is_no_good_proxy_is_replaced() {
     let first = fs::read(&proxy).unwrap();
     fs::set_permissions(&proxy, Permissions::from_mode(0o644)).unwrap();
     use_proxy(&arc).unwrap();
-    assert!(fs::read(&proxy).unwrap() != first, "others may have used it, and it is still in use");
+    assert!(fs::read(&proxy).unwrap() != first, "a proxy that others could read is still in use");
     assert_eq!(fs::metadata(&proxy).unwrap().mode() & 0o7777, 0o600);
 }
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn a_proxy_of_another_certificate_is_replaced() {
+fn proxy_of_another_certificate_is_replaced() {
     let site = Site::new();
     let (cert, key) = (site.path().join("other-cert.pem"), site.path().join("other-key.pem"));
     let made = Command::new("openssl")
@@ -111,7 +111,7 @@ fn a_proxy_of_another_certificate_is_replaced() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn it_is_not_made_through_a_link_or_over_a_directory() {
+fn links_and_directories_are_not_overwritten() {
     let site = Site::new();
     let (arc, proxy) = own_proxy(&site, json!({}));
     let target = site.file("target", "precious");
@@ -128,7 +128,7 @@ fn it_is_not_made_through_a_link_or_over_a_directory() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn what_it_is_made_of_must_be_there() {
+fn missing_credentials_are_refused() {
     let site = Site::new();
     let nowhere = Path::new("/tmp/nonexistentfile");
     for key in ["CLIENT_KEY", "CLIENT_CERT", "ARCPROXY_PATH"] {
@@ -140,7 +140,7 @@ fn what_it_is_made_of_must_be_there() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn threads_make_one_between_them() {
+fn threads_share_one_proxy() {
     let site = Site::new();
     let (arc, proxy) = own_proxy(&site, json!({}));
     let seen: Vec<u64> = thread::scope(|scope| {
@@ -156,7 +156,7 @@ fn threads_make_one_between_them() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn processes_make_one_between_them() {
+fn processes_share_one_proxy() {
     if is_child() {
         let config = std::env::var_os("JASMIN_ARC_TEST_PROXY_CONFIG").unwrap();
         let arc = ArcInterface::from_file(Path::new(&config)).unwrap();
@@ -168,11 +168,8 @@ fn processes_make_one_between_them() {
     own_proxy(&site, json!({}));
     let config = site.path().join("config.json");
     let one = || {
-        let output =
-            child("proxy::processes_make_one_between_them").env("JASMIN_ARC_TEST_PROXY_CONFIG", &config).output();
-        let output = output.unwrap();
+        let output = run_child(child("proxy::processes_share_one_proxy").env("JASMIN_ARC_TEST_PROXY_CONFIG", &config));
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{text}");
         text.lines().find(|line| line.starts_with("inode")).unwrap().to_owned()
     };
     let seen: Vec<String> = thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! The children: programs that use the crate, and what becomes of them.
+//! The child programs, which use the crate and end in different ways.
 #![allow(unsafe_code)] // exit handlers and signal actions are libc's
 
 use std::cell::Cell;
@@ -19,37 +19,40 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::run;
 
-/// The first argument of a child: `CHILD SCENARIO RUN CONFIG DIRECTORY`.
+/// The first argument of a child process. The arguments are `CHILD SCENARIO RUN CONFIG DIRECTORY`.
 pub(crate) const CHILD: &str = "--child";
 
-/// A program, and how it is to end.
+/// A program and its expected end.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
-    /// It returns from main with what this returns, if it comes so far.
+    /// The program. Its result is the exit code of the process, unless it ends otherwise.
     main: fn() -> u8,
+    /// The expected exit code.
     pub(crate) code: i32,
-    /// What it writes itself, and nobody else.
+    /// A part of the expected text on standard error, where an empty string means no text.
     pub(crate) stderr: &'static str,
+    /// The expected text on the terminal.
     pub(crate) terminal: &'static str,
-    /// How long it may take to end.
+    /// The longest time from the decision to end until the end.
     pub(crate) within: Duration,
-    /// Whether it is run where nobody listens.
+    /// Whether it runs with an endpoint where no server listens.
     pub(crate) without_ce: bool,
-    /// Whether it is run with a CE that answers.
+    /// Whether it runs with a CE that responds.
     pub(crate) with_ce: bool,
 }
 
+/// A scenario that runs with and without a CE.
 const fn scenario(name: &'static str, main: fn() -> u8, code: i32) -> Scenario {
     let within = Duration::from_secs(1);
     Scenario { name, main, code, stderr: "", terminal: "", within, without_ce: true, with_ce: true }
 }
 
-/// One that has nothing to do with a CE that answers.
+/// A scenario that runs without a CE only.
 const fn alone(name: &'static str, main: fn() -> u8, code: i32) -> Scenario {
     Scenario { with_ce: false, ..scenario(name, main, code) }
 }
 
-/// One with a call in flight to a CE that does not answer.
+/// A scenario with a call in flight to a server that never responds.
 const fn in_flight(name: &'static str, main: fn() -> u8, code: i32) -> Scenario {
     Scenario { within: Duration::from_secs(6), ..alone(name, main, code) }
 }
@@ -61,56 +64,56 @@ macro_rules! named {
 }
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario { terminal: "Password: ", ..named!(alone, a_prompt_would_be_seen, 0) },
-    // The ways to end.
-    named!(alone, no_call_at_all, 0),
+    Scenario { terminal: "Password: ", ..named!(alone, password_prompts_are_detected, 0) },
+    // Ways to end.
+    named!(alone, returns_without_a_call, 0),
     named!(scenario, returns_from_main, 3),
     named!(scenario, exits, 7),
     Scenario { stderr: "panicked at", ..named!(scenario, panics, 101) },
-    named!(scenario, returns_with_threads_busy, 7),
-    named!(scenario, exits_with_threads_busy, 7),
+    named!(scenario, returns_while_threads_call, 7),
+    named!(scenario, exits_while_threads_call, 7),
     named!(scenario, exits_during_initialisation, 7),
     named!(scenario, exits_during_the_first_call, 7),
     named!(scenario, exits_from_another_thread, 7),
-    named!(scenario, several_interfaces, 0),
-    named!(scenario, calls_in_exit_handlers, 0),
-    named!(alone, a_forked_process_exits, 0),
+    named!(scenario, several_interfaces_work, 0),
+    named!(scenario, calls_in_exit_handlers_return_errors, 0),
+    named!(alone, forked_process_exits, 0),
     Scenario { without_ce: false, ..named!(scenario, submits, 0) },
-    named!(alone, exits_while_a_proxy_is_made, 7),
+    named!(alone, exits_while_a_proxy_is_created, 7),
     named!(in_flight, returns_with_a_call_in_flight, 7),
     named!(in_flight, exits_with_calls_in_flight, 7),
     Scenario { stderr: "panicked at", ..named!(in_flight, panics_with_a_call_in_flight, 101) },
     // Signals and child processes.
-    named!(alone, sigchld_handler_set_before, 0),
-    named!(alone, sigchld_handler_with_siginfo_set_before, 0),
-    named!(alone, sigchld_handler_set_after, 0),
-    named!(alone, sigchld_ignored_before, 0),
-    named!(alone, sigchld_ignored_after, 0),
-    named!(alone, child_processes, 0),
-    named!(scenario, tokio_child_processes, 0),
-    named!(alone, tokio_signals, 0),
-    named!(alone, the_process_is_as_before, 0),
-    named!(alone, its_helper_is_killed, 0),
-    named!(alone, sigpipe_is_not_ignored, 0),
-    // Whatever goes wrong, nothing is printed and nobody is asked.
-    named!(alone, answers_that_make_no_sense, 0),
-    named!(alone, an_unknown_ca, 0),
-    named!(alone, an_encrypted_key, 0),
-    named!(alone, an_encrypted_key_in_the_proxy, 0),
-    named!(alone, files_of_garbage, 0),
-    named!(alone, no_arc_where_it_should_be, 0),
-    Scenario { without_ce: false, ..named!(scenario, submits_with_a_job_list_of_garbage, 0) },
+    named!(alone, sigchld_handler_set_before_is_kept, 0),
+    named!(alone, sigchld_handler_with_siginfo_set_before_is_kept, 0),
+    named!(alone, sigchld_handler_set_after_is_kept, 0),
+    named!(alone, sigchld_ignored_before_stays_ignored, 0),
+    named!(alone, sigchld_ignored_after_stays_ignored, 0),
+    named!(alone, child_processes_can_be_waited_for, 0),
+    named!(scenario, tokio_child_processes_can_be_waited_for, 0),
+    named!(alone, tokio_signals_arrive, 0),
+    named!(alone, process_state_is_unchanged, 0),
+    named!(alone, killed_helper_is_tolerated, 0),
+    named!(alone, killed_helper_raises_no_sigpipe, 0),
+    // Errors, which print nothing and prompt for nothing.
+    named!(alone, garbage_responses_are_errors, 0),
+    named!(alone, unknown_ca_is_an_error, 0),
+    named!(alone, encrypted_key_is_refused_without_a_prompt, 0),
+    named!(alone, encrypted_proxy_key_is_refused_without_a_prompt, 0),
+    named!(alone, garbage_credentials_are_errors, 0),
+    named!(alone, missing_arc_location_is_an_error, 0),
+    Scenario { without_ce: false, ..named!(scenario, submits_with_a_garbage_job_list, 0) },
     // Loggers.
-    named!(alone, a_slow_logger, 0),
-    named!(alone, a_logger_that_logs, 0),
-    named!(alone, a_logger_that_calls, 0),
-    named!(alone, a_logger_that_panics, 0),
-    named!(alone, a_logger_that_never_returns, 0),
-    named!(alone, a_logger_that_exits, 7),
+    named!(alone, slow_logger_is_tolerated, 0),
+    named!(alone, logger_may_log, 0),
+    named!(alone, logger_may_call_the_crate, 0),
+    named!(alone, panicking_logger_is_tolerated, 0),
+    named!(alone, logger_that_never_returns_is_tolerated, 0),
+    named!(alone, logger_may_exit_the_process, 7),
 ];
 
 struct Guest {
-    /// Which run it is, counted from 0.
+    /// The number of the run, counted from 0.
     run: u64,
     config: PathBuf,
     dir: PathBuf,
@@ -136,9 +139,9 @@ pub(crate) fn main(mut args: impl Iterator<Item = String>) -> ExitCode {
     ExitCode::from(code)
 }
 
-// --- exit handlers of the program ---
+// --- the program's own exit handlers ---
 
-/// The one that was registered before the crate was used.
+/// The handler that is registered before the crate is used.
 extern "C" fn before() {
     if let Some(arc) = KEPT.get() {
         arc.job_status(&job()).unwrap_err();
@@ -146,7 +149,7 @@ extern "C" fn before() {
     note("before ");
 }
 
-/// The one that was registered after.
+/// The handler that is registered after the crate is used.
 extern "C" fn after() {
     if let Some(arc) = KEPT.get() {
         arc.job_status(&job()).unwrap_err();
@@ -154,12 +157,13 @@ extern "C" fn after() {
     note("after ");
 }
 
+/// Appends a word to the file `handlers`, which the parent reads.
 fn note(what: &str) {
     let file = fs::File::options().create(true).append(true).open(guest().dir.join("handlers"));
     file.and_then(|mut file| file.write_all(what.as_bytes())).unwrap();
 }
 
-// --- what the programs are made of ---
+// --- parts of the programs ---
 
 fn register_after() {
     static ONCE: Once = Once::new();
@@ -179,12 +183,12 @@ fn interface(config: ConnectionConfig) -> ArcInterface {
     arc
 }
 
-/// An id that no CE knows.
+/// The id of no job.
 fn job() -> JobId {
     JobId::from("0123456789abcdef0123456789abcdef")
 }
 
-/// A call that fails as it should.
+/// Makes a call and checks that it fails as expected.
 fn call(arc: &ArcInterface) {
     match arc.job_status(&job()) {
         Err(Error::Connection { .. }) if arc.config().arc_server() == "127.0.0.1:1" => {}
@@ -193,7 +197,7 @@ fn call(arc: &ArcInterface) {
     }
 }
 
-/// Threads that call until the process ends.
+/// Starts threads that make calls until the process ends.
 fn busy_threads(arc: &ArcInterface, number: usize) {
     for _ in 0..number {
         let arc = arc.clone();
@@ -201,6 +205,7 @@ fn busy_threads(arc: &ArcInterface, number: usize) {
     }
 }
 
+/// Exits, and notes the time for the parent.
 fn exit(code: i32) -> ! {
     run::set_out(&guest().dir);
     process::exit(code)
@@ -210,7 +215,7 @@ fn delay(milliseconds: u64) {
     thread::sleep(Duration::from_millis(milliseconds));
 }
 
-/// A CE that takes a connection and says nothing, and a call to it that is in flight.
+/// Starts a server that accepts connections and never responds, and threads with calls in flight to it.
 fn call_in_flight(threads: usize) -> (TcpListener, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap().to_string();
@@ -220,16 +225,16 @@ fn call_in_flight(threads: usize) -> (TcpListener, TcpStream) {
     (listener, connection)
 }
 
-// --- the programs ---
+// --- programs ---
 
-fn a_prompt_would_be_seen() -> u8 {
+fn password_prompts_are_detected() -> u8 {
     let _arc = arc();
     let mut terminal = fs::File::options().write(true).open("/dev/tty").unwrap();
     terminal.write_all(b"Password: ").unwrap();
     0
 }
 
-fn no_call_at_all() -> u8 {
+fn returns_without_a_call() -> u8 {
     arc();
     0
 }
@@ -249,16 +254,16 @@ fn panics() -> u8 {
     let arc = arc();
     call(&arc);
     run::set_out(&guest().dir);
-    panic!("a program's own")
+    panic!("the program panics")
 }
 
-fn returns_with_threads_busy() -> u8 {
+fn returns_while_threads_call() -> u8 {
     busy_threads(&arc(), 4);
     delay(100);
     7
 }
 
-fn exits_with_threads_busy() -> u8 {
+fn exits_while_threads_call() -> u8 {
     busy_threads(&arc(), 4);
     delay(100);
     exit(7)
@@ -290,7 +295,7 @@ fn exits_from_another_thread() -> u8 {
     }
 }
 
-fn several_interfaces() -> u8 {
+fn several_interfaces_work() -> u8 {
     thread_local!(static LOCAL: OnceLock<ArcInterface> = const { OnceLock::new() });
     static STATIC: OnceLock<ArcInterface> = OnceLock::new();
     let first = arc();
@@ -309,10 +314,10 @@ fn several_interfaces() -> u8 {
     0
 }
 
-/// The interface that the exit handlers call.
+/// The interface that the exit handlers use.
 static KEPT: OnceLock<ArcInterface> = OnceLock::new();
 
-fn calls_in_exit_handlers() -> u8 {
+fn calls_in_exit_handlers_return_errors() -> u8 {
     call(KEPT.get_or_init(arc));
     0
 }
@@ -330,16 +335,16 @@ fn exits_with_calls_in_flight() -> u8 {
 fn panics_with_a_call_in_flight() -> u8 {
     mem::forget(call_in_flight(1));
     run::set_out(&guest().dir);
-    panic!("a program's own")
+    panic!("the program panics")
 }
 
-fn a_forked_process_exits() -> u8 {
+fn forked_process_exits() -> u8 {
     let arc = arc();
     call(&arc);
-    // SAFETY: there are other threads, so the new process may do little: it exits.
+    // SAFETY: the process has other threads, so the child may do little. It exits.
     match unsafe { libc::fork() } {
         0 => {
-            fs::rename(guest().dir.join("handlers"), guest().dir.join("handlers of nobody")).unwrap_or_default();
+            fs::rename(guest().dir.join("handlers"), guest().dir.join("handlers-of-the-fork")).unwrap_or_default();
             process::exit(5)
         }
         forked => {
@@ -369,7 +374,7 @@ fn own_proxy() -> ArcInterface {
     interface(config.with_proxy_file(guest().dir.join("proxy.pem")))
 }
 
-fn exits_while_a_proxy_is_made() -> u8 {
+fn exits_while_a_proxy_is_created() -> u8 {
     let arc = own_proxy();
     thread::spawn(move || arc.create_proxy());
     delay(10 * guest().run);
@@ -386,7 +391,7 @@ extern "C" fn count(_: libc::c_int) {
 }
 
 extern "C" fn note_child(_: libc::c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
-    // SAFETY: that of a SIGCHLD has a process id.
+    // SAFETY: the siginfo of a SIGCHLD has a process id.
     LAST_CHILD.store(unsafe { (*info).si_pid() }, Ordering::SeqCst);
 }
 
@@ -400,30 +405,31 @@ fn set_sigchld(handler: libc::sighandler_t, flags: libc::c_int) {
     }
 }
 
-fn eventually(what: impl Fn() -> bool) {
+fn eventually(holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
-    while !what() {
-        assert!(Instant::now() < deadline, "it never happened");
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within 20 s");
         delay(1);
     }
 }
 
-fn run_a_child_and_see_the_signal() {
+/// Runs a child and waits for its SIGCHLD.
+fn run_child() {
     let before = SIGCHLDS.load(Ordering::SeqCst);
     assert!(Command::new("true").status().unwrap().success());
     eventually(|| SIGCHLDS.load(Ordering::SeqCst) > before);
 }
 
-fn sigchld_handler_set_before() -> u8 {
+fn sigchld_handler_set_before_is_kept() -> u8 {
     set_sigchld(count as *const () as usize, 0);
     let arc = arc();
-    run_a_child_and_see_the_signal();
+    run_child();
     call(&arc);
-    run_a_child_and_see_the_signal();
+    run_child();
     0
 }
 
-fn sigchld_handler_with_siginfo_set_before() -> u8 {
+fn sigchld_handler_with_siginfo_set_before_is_kept() -> u8 {
     set_sigchld(note_child as *const () as usize, libc::SA_SIGINFO);
     call(&arc());
     let mut child = Command::new("true").spawn().unwrap();
@@ -432,43 +438,43 @@ fn sigchld_handler_with_siginfo_set_before() -> u8 {
     0
 }
 
-fn sigchld_handler_set_after() -> u8 {
+fn sigchld_handler_set_after_is_kept() -> u8 {
     let arc = arc();
     call(&arc);
     set_sigchld(count as *const () as usize, 0);
-    run_a_child_and_see_the_signal();
+    run_child();
     call(&arc);
-    run_a_child_and_see_the_signal();
+    run_child();
     0
 }
 
-/// The kernel reaps children: there is nothing to wait for.
-fn run_a_child_that_is_reaped() {
+/// Runs a child that the kernel reaps, so waiting for it fails with ECHILD.
+fn run_reaped_child() {
     let mut child = Command::new("true").spawn().unwrap();
     let process = format!("/proc/{}", child.id());
     eventually(|| !Path::new(&process).exists());
     assert_eq!(child.wait().unwrap_err().raw_os_error(), Some(libc::ECHILD));
 }
 
-fn sigchld_ignored_before() -> u8 {
+fn sigchld_ignored_before_stays_ignored() -> u8 {
     set_sigchld(libc::SIG_IGN, 0);
     let arc = own_proxy();
-    run_a_child_that_is_reaped();
+    run_reaped_child();
     call(&arc);
-    run_a_child_that_is_reaped();
+    run_reaped_child();
     0
 }
 
-fn sigchld_ignored_after() -> u8 {
+fn sigchld_ignored_after_stays_ignored() -> u8 {
     let arc = own_proxy();
     set_sigchld(libc::SIG_IGN, 0);
-    run_a_child_that_is_reaped();
+    run_reaped_child();
     call(&arc);
-    run_a_child_that_is_reaped();
+    run_reaped_child();
     0
 }
 
-fn child_processes() -> u8 {
+fn child_processes_can_be_waited_for() -> u8 {
     busy_threads(&arc(), 2);
     for n in 0..100 {
         let status = Command::new("sh").args(["-c", &format!("exit {n}")]).status().unwrap();
@@ -481,7 +487,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-fn tokio_child_processes() -> u8 {
+fn tokio_child_processes_can_be_waited_for() -> u8 {
     runtime().block_on(async {
         busy_threads(&arc(), 2);
         for n in 0..100 {
@@ -492,12 +498,12 @@ fn tokio_child_processes() -> u8 {
     0
 }
 
-fn tokio_signals() -> u8 {
+fn tokio_signals_arrive() -> u8 {
     async fn seen(stream: &mut tokio::signal::unix::Signal) {
         tokio::time::timeout(Duration::from_secs(20), stream.recv()).await.unwrap().unwrap();
     }
     fn raise(number: libc::c_int) {
-        // SAFETY: it has no conditions.
+        // SAFETY: kill has no preconditions.
         assert_eq!(unsafe { libc::raise(number) }, 0);
     }
     runtime().block_on(async {
@@ -524,8 +530,8 @@ fn tokio_signals() -> u8 {
     0
 }
 
-/// What belongs to the whole process: signal actions but for SIGCHLD, the signal mask, umask, environment, directory.
-fn of_the_process() -> (Vec<String>, Vec<(std::ffi::OsString, std::ffi::OsString)>, PathBuf) {
+/// The state of the process: signal actions except that of SIGCHLD, signal mask, umask, environment, working directory.
+fn process_state() -> (Vec<String>, Vec<(std::ffi::OsString, std::ffi::OsString)>, PathBuf) {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap();
     let lines = status.lines().filter_map(|line| {
         let (name, value) = line.split_once(":\t")?;
@@ -541,12 +547,12 @@ fn of_the_process() -> (Vec<String>, Vec<(std::ffi::OsString, std::ffi::OsString
     (lines.collect(), env::vars_os().collect(), env::current_dir().unwrap())
 }
 
-fn the_process_is_as_before() -> u8 {
-    thread::spawn(|| ()).join().unwrap(); // the first thread makes the C library catch a signal of its own
-    let before = of_the_process();
+fn process_state_is_unchanged() -> u8 {
+    thread::spawn(|| ()).join().unwrap(); // with the first thread, the C library catches a signal of its own
+    let before = process_state();
     let arc = own_proxy();
     call(&arc);
-    assert_eq!(of_the_process(), before);
+    assert_eq!(process_state(), before);
     0
 }
 
@@ -572,7 +578,7 @@ fn set_logger(log: fn(&log::Record)) {
     log::set_max_level(log::LevelFilter::Trace);
 }
 
-/// Makes this the program's logger, and has something logged.
+/// Sets the program's logger and makes calls that log.
 fn with_logger(log: fn(&log::Record)) {
     set_logger(log);
     let arc = LOGGING.get_or_init(own_proxy);
@@ -584,12 +590,12 @@ fn in_log_thread() -> bool {
     thread::current().name() == Some("jasmin-arc-log")
 }
 
-fn a_slow_logger() -> u8 {
+fn slow_logger_is_tolerated() -> u8 {
     with_logger(|_| delay(50));
     0
 }
 
-fn a_logger_that_logs() -> u8 {
+fn logger_may_log() -> u8 {
     thread_local!(static INSIDE: Cell<bool> = const { Cell::new(false) });
     with_logger(|record| {
         if !INSIDE.replace(true) {
@@ -602,7 +608,7 @@ fn a_logger_that_logs() -> u8 {
     0
 }
 
-fn a_logger_that_calls() -> u8 {
+fn logger_may_call_the_crate() -> u8 {
     with_logger(|_| {
         if LOGGED.fetch_add(1, Ordering::SeqCst) < 20
             && let Some(arc) = LOGGING.get()
@@ -613,10 +619,10 @@ fn a_logger_that_calls() -> u8 {
     0
 }
 
-fn a_logger_that_panics() -> u8 {
+fn panicking_logger_is_tolerated() -> u8 {
     panic::set_hook(Box::new(|_| {}));
     let arc = arc();
-    set_logger(|_| panic!("a logger's own"));
+    set_logger(|_| panic!("the logger panics"));
     for _ in 0..2 {
         let _ = panic::catch_unwind(own_proxy);
         let _ = panic::catch_unwind(AssertUnwindSafe(|| call(&arc)));
@@ -625,7 +631,7 @@ fn a_logger_that_panics() -> u8 {
     0
 }
 
-fn a_logger_that_never_returns() -> u8 {
+fn logger_that_never_returns_is_tolerated() -> u8 {
     with_logger(|_| {
         while in_log_thread() {
             thread::park();
@@ -634,7 +640,7 @@ fn a_logger_that_never_returns() -> u8 {
     0
 }
 
-fn a_logger_that_exits() -> u8 {
+fn logger_may_exit_the_process() -> u8 {
     set_logger(|_| exit(7));
     let arc = own_proxy();
     loop {
@@ -642,12 +648,12 @@ fn a_logger_that_exits() -> u8 {
     }
 }
 
-fn its_helper_is_killed() -> u8 {
+fn killed_helper_is_tolerated() -> u8 {
     let arc = arc();
     call(&arc);
     let children = fs::read_to_string(format!("/proc/self/task/{}/children", process::id())).unwrap();
     for child in children.split_whitespace() {
-        // SAFETY: it has no conditions.
+        // SAFETY: kill has no preconditions.
         assert_eq!(unsafe { libc::kill(child.parse().unwrap(), libc::SIGINT) }, 0);
     }
     assert!(!children.is_empty());
@@ -656,20 +662,20 @@ fn its_helper_is_killed() -> u8 {
     0
 }
 
-fn sigpipe_is_not_ignored() -> u8 {
-    // SAFETY: it has no conditions.
+fn killed_helper_raises_no_sigpipe() -> u8 {
+    // SAFETY: signal has no preconditions.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
-    its_helper_is_killed()
+    killed_helper_is_tolerated()
 }
 
-/// A server with TLS that says this to whoever connects, and whose certificate is its own CA's.
+/// A TLS server that sends the same bytes to each client. Its certificate is signed by its own CA.
 struct Server {
     process: process::Child,
     config: ConnectionConfig,
 }
 
 impl Server {
-    fn new(answer: &'static [u8]) -> Server {
+    fn new(response: &'static [u8]) -> Server {
         let config = ConnectionConfig::from_file(&guest().config).unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
         let mut process = Command::new("openssl")
@@ -685,9 +691,9 @@ impl Server {
             .unwrap();
         eventually(|| TcpStream::connect(&address).is_ok());
         let mut input = process.stdin.take().unwrap();
-        // It sends what comes at its standard input while somebody is connected.
+        // openssl sends its standard input to the connected client.
         thread::spawn(move || {
-            while input.write_all(answer).is_ok() {
+            while input.write_all(response).is_ok() {
                 delay(50);
             }
         });
@@ -706,21 +712,21 @@ impl Drop for Server {
     }
 }
 
-fn answers_that_make_no_sense() -> u8 {
-    let answers: [&[u8]; 4] = [
+fn garbage_responses_are_errors() -> u8 {
+    let responses: [&[u8]; 4] = [
         b"\0\xff garbage\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n<jobs><a>",
         b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
         b"HTTP/1.1 500 \xff\r\nContent-Type: application/json\r\nContent-Length: 6\r\n\r\n{\"a\":[",
     ];
-    let server = Server::new(answers[guest().run as usize % answers.len()]);
+    let server = Server::new(responses[guest().run as usize % responses.len()]);
     let arc = server.arc();
     arc.job_status(&job()).unwrap_err();
     arc.submit_job("/bin/true", &[], &[]).unwrap_err();
     0
 }
 
-fn an_unknown_ca() -> u8 {
+fn unknown_ca_is_an_error() -> u8 {
     let server = Server::new(b"");
     let arc = interface(server.config.clone().with_certs_dir(&guest().dir));
     assert!(matches!(arc.job_status(&job()), Err(Error::Connection { .. })));
@@ -732,7 +738,7 @@ fn openssl(args: &str, files: &[&Path]) {
     assert!(made.status.success(), "{made:?}");
 }
 
-fn an_encrypted_key() -> u8 {
+fn encrypted_key_is_refused_without_a_prompt() -> u8 {
     let arc = own_proxy();
     let key = arc.config().client_key();
     let encrypted = guest().dir.join("key.pem");
@@ -746,7 +752,7 @@ fn an_encrypted_key() -> u8 {
     0
 }
 
-fn an_encrypted_key_in_the_proxy() -> u8 {
+fn encrypted_proxy_key_is_refused_without_a_prompt() -> u8 {
     let server = Server::new(b"");
     let proxy = guest().dir.join("proxy.pem");
     openssl("pkcs8 -topk8 -passout pass:secret -out", &[&proxy, Path::new("-in"), &server.config.client_key()]);
@@ -760,7 +766,7 @@ fn an_encrypted_key_in_the_proxy() -> u8 {
     0
 }
 
-fn files_of_garbage() -> u8 {
+fn garbage_credentials_are_errors() -> u8 {
     let file = guest().dir.join("garbage");
     fs::write(&file, "-----BEGIN CERTIFICATE-----\ngarbage\n-----END CERTIFICATE-----\n").unwrap();
     let config = ConnectionConfig::from_file(&guest().config).unwrap();
@@ -769,12 +775,12 @@ fn files_of_garbage() -> u8 {
         let arc = interface(config);
         assert!(matches!(arc.create_proxy(), Err(Error::ProxyGeneration { .. })));
     }
-    let nowhere = interface(config.with_certs_dir("/nonexistent")).job_status(&job());
-    assert!(matches!(nowhere, Err(Error::InvalidConfig { key: Some(key), .. }) if key == "CERTS_DIR"));
+    let missing = interface(config.with_certs_dir("/nonexistent")).job_status(&job());
+    assert!(matches!(missing, Err(Error::InvalidConfig { key: Some(key), .. }) if key == "CERTS_DIR"));
     0
 }
 
-fn no_arc_where_it_should_be() -> u8 {
+fn missing_arc_location_is_an_error() -> u8 {
     // SAFETY: there is no other thread yet.
     unsafe { env::set_var("ARC_LOCATION", "/nonexistent") };
     register_after();
@@ -782,7 +788,7 @@ fn no_arc_where_it_should_be() -> u8 {
     0
 }
 
-fn submits_with_a_job_list_of_garbage() -> u8 {
+fn submits_with_a_garbage_job_list() -> u8 {
     let list = guest().dir.join("jobs.dat");
     fs::write(&list, "garbage".repeat(1000)).unwrap();
     let config = ConnectionConfig::from_file(&guest().config).unwrap().with_jobs_info_file(list);

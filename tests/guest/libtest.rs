@@ -1,5 +1,6 @@
-//! The crate is a well-behaved guest in a program with Rust's own test harness too: `cargo test` ends, with the right
-//! exit code. Each test here is run by another as a program of its own.
+//! The crate is a well-behaved guest in a program with Rust's test harness: `cargo test` ends with the right exit code.
+//!
+//! `test_runs_end` and `test_runs_with_a_ce_end` run the other two tests in child processes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,11 +12,12 @@ use jasmin_arc::{ArcInterface, Error};
 #[path = "run.rs"]
 mod run;
 
-/// Set for a child: where it keeps its notes, and its configuration.
+/// The variable with a child's directory for notes.
 const DIR: &str = "JASMIN_ARC_GUEST_DIR";
+/// The variable with a child's configuration file.
 const CONFIG: &str = "JASMIN_ARC_GUEST_CONFIG";
 
-/// Runs a test of this file as often as promised.
+/// Runs a test of this file [`run::RUNS`] times in a child process and checks its end.
 fn run_test(name: &str, code: i32, config: &Path) {
     let mut took = Vec::new();
     for _ in 0..run::RUNS {
@@ -30,7 +32,7 @@ fn run_test(name: &str, code: i32, config: &Path) {
     println!("{}", run::in_time(took, Duration::from_secs(1)).unwrap());
 }
 
-/// Has threads call for as long as the process lives. `None` when this is no child.
+/// In a child process, starts threads that make calls until the process ends. Returns `None` in other processes.
 fn busy_child() -> Option<PathBuf> {
     let dir = PathBuf::from(env::var_os(DIR)?);
     run::take_terminal();
@@ -46,18 +48,18 @@ fn busy_child() -> Option<PathBuf> {
 }
 
 #[test]
-fn a_test_that_passes() {
+fn passing_child() {
     busy_child();
 }
 
 #[test]
-fn a_test_that_fails() {
+fn failing_child() {
     assert_eq!(busy_child(), None);
 }
 
 fn run_tests(config: &Path) {
-    run_test("a_test_that_passes", 0, config);
-    run_test("a_test_that_fails", 101, config);
+    run_test("passing_child", 0, config);
+    run_test("failing_child", 101, config);
 }
 
 #[test]
@@ -69,5 +71,8 @@ fn test_runs_end() {
 #[test]
 #[ignore = "needs an ARC-CE"]
 fn test_runs_with_a_ce_end() {
-    run_tests(Path::new(&env::var_os("JASMIN_ARC_CONFIG").expect("JASMIN_ARC_CONFIG names a configuration")));
+    run_tests(Path::new(
+        &env::var_os("JASMIN_ARC_CONFIG")
+            .expect("set JASMIN_ARC_CONFIG to a configuration file, or use tests/testbed/run test"),
+    ));
 }

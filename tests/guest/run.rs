@@ -1,4 +1,4 @@
-//! Runs a child to its end, on a terminal of its own, and measures how long it takes to end.
+//! Runs a child process on a terminal of its own and measures how long it takes to end.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -12,32 +12,32 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::OFlags;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-/// How often each scenario is run.
+/// The number of runs of each scenario.
 pub(crate) const RUNS: usize = 20;
 
-/// A call that does not end keeps exit waiting for five seconds, which is more than this. The machine may be busy with
-/// something else, and one run wait for it as long.
+/// The delay of one run that a busy machine may cause. It is less than the five seconds that exit waits for a call in
+/// flight, so a test notices if exit waits.
 const TOLERANCE: Duration = Duration::from_millis(3500);
 
-/// How long a child may take in all before it is killed.
+/// The longest run time of a child before it is killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What became of a child, and what it left.
+/// The end of a child process and its output.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// The exit code; `None` if a signal ended it.
+    /// The exit code, or `None` if a signal ended the child.
     pub(crate) code: Option<i32>,
-    /// From the moment when it set out to end until it had ended; `None` if it never did set out.
+    /// The time from [`set_out`] until the end, or `None` if the child did not call it.
     pub(crate) took: Option<Duration>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
-    /// What was written to its terminal.
+    /// The text on its terminal.
     pub(crate) terminal: String,
-    /// The exit handlers of the program that were run, in their order.
+    /// The exit handlers of the program that ran, in order.
     pub(crate) handlers: String,
 }
 
-/// Runs a child that keeps its notes in `dir`, see [`set_out`] and [`take_terminal`].
+/// Runs a child, which calls [`take_terminal`] and [`set_out`], and keeps its notes in `dir`.
 pub(crate) fn run(mut command: Command, dir: &Path) -> Ended {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&master).unwrap();
@@ -51,7 +51,7 @@ pub(crate) fn run(mut command: Command, dir: &Path) -> Ended {
         .stderr(File::create(dir.join("stderr")).unwrap());
 
     let mut child = command.spawn().unwrap();
-    drop(command); // and with it our end of the child's terminal
+    drop(command); // closes this process's end of the child's terminal
     let deadline = Instant::now() + PATIENCE;
     let status = loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -77,18 +77,19 @@ pub(crate) fn run(mut command: Command, dir: &Path) -> Ended {
     }
 }
 
-/// Whether children took no longer to end than promised; in words.
+/// Checks the times that the runs took to end. The median must be within `within`, and one run may be late by more than
+/// [`TOLERANCE`]. Returns the result as text.
 pub(crate) fn in_time(mut took: Vec<Duration>, within: Duration) -> Result<String, String> {
     took.sort();
     let (median, longest) = (took[took.len() / 2], took[took.len() - 1]);
     let late = took.iter().filter(|took| **took > within + TOLERANCE).count();
     if median > within || late > 1 {
-        return Err(format!("not within {within:?}: {took:?}"));
+        return Err(format!("the runs did not end within {within:?}: {took:?}"));
     }
     Ok(format!("ended in {median:.3?}, at most {longest:.3?}"))
 }
 
-/// A configuration for a port where nobody listens, with a certificate that no CE would take.
+/// Creates a configuration with a port where no server listens and a certificate that no CE accepts.
 pub(crate) fn config_without_ce(home: &Path) -> PathBuf {
     static MADE: Mutex<()> = Mutex::new(());
     let _lock = MADE.lock().unwrap();
@@ -115,24 +116,23 @@ pub(crate) fn config_without_ce(home: &Path) -> PathBuf {
     config
 }
 
-/// For the child: makes its standard input its controlling terminal, the one that /dev/tty is and that whoever asks for a
-/// password asks on.
+/// Makes the child's standard input its controlling terminal, `/dev/tty`, where programs prompt for passwords.
 pub(crate) fn take_terminal() {
     rustix::process::setsid().unwrap();
     rustix::process::ioctl_tiocsctty(rustix::stdio::stdin()).unwrap();
 }
 
-/// For the child: notes that it ends now.
+/// Notes the time when the child decides to end.
 pub(crate) fn set_out(dir: &Path) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     fs::write(dir.join("set_out"), now.as_nanos().to_string()).unwrap();
 }
 
-/// What is in a terminal that nobody has open any more.
+/// Reads what was written to a terminal that no other process has open.
 fn read_all(mut master: File) -> String {
     rustix::fs::fcntl_setfl(&master, OFlags::NONBLOCK).unwrap();
     let mut text = Vec::new();
-    // It ends with an error: EIO, or EAGAIN if something of the child's is still there.
+    // Reading ends with EIO, or with EAGAIN if a process still has the terminal open.
     let _ = master.read_to_end(&mut text);
     String::from_utf8_lossy(&text).into_owned()
 }
