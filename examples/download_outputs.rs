@@ -1,14 +1,15 @@
-//! Submits a job that makes two files, of which one is kept, and downloads what is kept.
+//! Submits a job that writes two files, keeps one of them, and downloads it.
 //!
-//! Run it with `cargo run --example download_outputs [CONFIG]`. Without an argument the configuration is the file that
-//! `JASMIN_ARC_CONFIG` names, or all defaults; its `OUTPUT_FILE` is replaced by `output.txt`.
+//! Usage: `cargo run --example download_outputs [CONFIG]`. CONFIG is a configuration file. The default is the file that
+//! `JASMIN_ARC_CONFIG` names.
 
-use std::error::Error;
+use std::env;
 use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
-use jasmin_arc::{ArcInterface, ConnectionConfig, JobStatus};
+use anyhow::{Context, bail};
+use jasmin_arc::{ArcInterface, JobDescription, JobStatus};
 
 const SCRIPT: &str = "\
 echo 'This will be deleted' > myfile.txt
@@ -16,37 +17,35 @@ echo 'This will be downloaded' > output.txt
 ls -l
 ";
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let config = match std::env::args_os().nth(1).or_else(|| std::env::var_os("JASMIN_ARC_CONFIG")) {
-        Some(path) => ConnectionConfig::from_file(path)?,
-        None => ConnectionConfig::default(),
-    };
-    // The same as "OUTPUT_FILE": "output.txt" in the file.
-    let arc = ArcInterface::builder().config(config.with_output_file("output.txt")).build()?;
+fn main() -> anyhow::Result<()> {
+    let config = env::args_os().nth(1).or_else(|| env::var_os("JASMIN_ARC_CONFIG"));
+    let config = config.context("name a configuration file as the first argument or in JASMIN_ARC_CONFIG")?;
+    let arc = ArcInterface::from_file(config)?;
 
-    let job = arc.submit_job("/bin/bash", &["-c", SCRIPT], &[])?;
-    println!("Submitted {job}");
+    let job = JobDescription::new("/bin/bash").with_args(["-c", SCRIPT]).with_output_file("output.txt");
+    let id = arc.submit(&job)?;
+    println!("Submitted {id}");
     let status = loop {
-        let status = arc.job_status(&job)?;
+        let status = arc.job_status(&id)?;
         if status.is_final() {
             break status;
         }
         sleep(Duration::from_secs(1));
     };
     if status != JobStatus::Completed {
-        return Err(format!("the job {status}: {}", arc.job(&job)?.errors.join("; ")).into());
+        bail!("the job ended with status {status}: {}", arc.job(&id)?.errors.join("; "));
     }
 
-    let directory = arc.save_job_outputs(&job)?.ok_or("the CE has no outputs of the job")?;
+    let directory = arc.save_job_outputs(&id)?.context("the job has no outputs")?;
     println!("Saved the outputs in {}:", directory.display());
-    let mut names =
-        fs::read_dir(&directory)?.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>, std::io::Error>>()?;
+    let mut names: Vec<_> =
+        fs::read_dir(&directory)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
     names.sort();
     for name in names {
         println!("  {}", name.display());
     }
-    // stdout.txt shows that there were four files while the job ran: myfile.txt was deleted when it ended.
-    println!("While the job ran, there were:");
+    // `ls` also lists myfile.txt, which the CE deletes when the job ends.
+    println!("The files while the job was running:");
     print!("{}", fs::read_to_string(directory.join("stdout.txt"))?);
     Ok(())
 }

@@ -1,40 +1,37 @@
-//! Shows where the log can go: into a file, in all detail to the terminal, and nowhere.
+//! Logs to a file, then to the terminal with ARC's debug messages, then not at all.
 //!
-//! Run it with `cargo run --example logging [CONFIG]`. Without an argument the configuration is the file that
-//! `JASMIN_ARC_CONFIG` names, or all defaults.
+//! Usage: `cargo run --example logging [CONFIG]`. CONFIG is a configuration file. The default is the file that
+//! `JASMIN_ARC_CONFIG` names.
 //!
-//! A program that already has a logger for the `log` crate need do nothing of this: without `log_writer` and `no_log`
-//! the messages go there, with the targets `jasmin_arc` and `arc::...`.
+//! Without `log_writer` and `no_log` the messages go to the logger that the program has set for the `log` crate, with the
+//! targets `jasmin_arc` and `arc::...`.
 
-use std::error::Error;
+use std::env;
 use std::fs;
+use std::io;
 
-use jasmin_arc::{ArcInterface, ConnectionConfig, LogLevel};
+use anyhow::Context;
+use jasmin_arc::{ArcInterface, LogLevel};
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let config = match std::env::args_os().nth(1).or_else(|| std::env::var_os("JASMIN_ARC_CONFIG")) {
-        Some(path) => ConnectionConfig::from_file(path)?,
-        None => ConnectionConfig::default(),
-    };
+fn main() -> anyhow::Result<()> {
+    let config = env::args_os().nth(1).or_else(|| env::var_os("JASMIN_ARC_CONFIG"));
+    let config = config.context("name a configuration file as the first argument or in JASMIN_ARC_CONFIG")?;
 
-    // Into a file. The level is INFO unless told.
+    // To a file. The default level is INFO.
     let (file, path) = tempfile::Builder::new().prefix("jasmin_arc-").suffix(".log").tempfile()?.keep()?;
-    let arc = ArcInterface::builder().config(config.clone()).log_writer(file).build()?;
-    let job = arc.submit_job("/bin/sleep", &["60"], &[])?;
-    println!("{} has:", path.display());
+    let arc = ArcInterface::builder().config_file(&config).log_writer(file).build()?;
+    let id = arc.submit_job("/bin/sleep", &["60"], &[])?;
+    println!("The log in {}:", path.display());
     print!("{}", fs::read_to_string(&path)?);
 
-    // In all detail, which is a lot.
-    let arc = ArcInterface::builder()
-        .config(config.clone())
-        .log_writer(std::io::stderr())
-        .log_level(LogLevel::Debug)
-        .build()?;
-    println!("The job is {}", arc.job_status(&job)?);
+    // To the terminal. The level DEBUG gives many messages.
+    let arc =
+        ArcInterface::builder().config_file(&config).log_writer(io::stderr()).log_level(LogLevel::Debug).build()?;
+    println!("The job's status is {}", arc.job_status(&id)?);
 
-    // Nothing at all.
-    let arc = ArcInterface::builder().config(config).no_log().build()?;
-    arc.cancel_job(&job)?;
-    println!("Cancelled {job}");
+    // Nowhere.
+    let arc = ArcInterface::builder().config_file(&config).no_log().build()?;
+    arc.cancel_job(&id)?;
+    println!("Cancelled {id}");
     Ok(())
 }
