@@ -1,9 +1,9 @@
-//! What operations on a CE cost: with this crate, with the bare protocol and with ARC's command-line tools, side by side
-//! in one table.
+//! Measures the time of operations on a CE and prints a table: this crate, a bare REST client and ARC's command-line tools
+//! side by side.
 //!
-//! `tests/testbed/run bench` runs it against a CE of its own; `cargo bench --bench ce` takes the CE that
-//! `JASMIN_ARC_CONFIG` names, on which it leaves nothing. `-- fetch` or the like measures a part only; `-- soak` runs for
-//! minutes instead, and looks for leaks and errors.
+//! `tests/testbed/run bench` uses a CE of its own. `cargo bench --bench ce` uses the CE of `JASMIN_ARC_CONFIG` and removes
+//! its jobs from it. Arguments choose parts of the table, as in `-- fetch`. `-- soak` runs for some minutes instead and
+//! looks for memory leaks and errors.
 
 mod ce;
 mod raw;
@@ -19,21 +19,33 @@ use jasmin_arc::{JobDescription, JobId};
 
 use ce::Ce;
 
+/// The result of the functions of this bench.
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
+/// The numbers of jobs in one call that are measured.
 const COUNTS: [usize; 4] = [1, 50, 200, 1000];
 
-/// A row of the table; times are medians.
+/// A row of the table. Times are medians of `runs` runs.
 struct Row {
     operation: &'static str,
+    /// The number of jobs.
     count: usize,
+    /// The time of this crate.
     ours: Duration,
+    /// The time of the bare client.
     raw: Option<Duration>,
-    /// For all of the jobs, and how many it was measured with.
+    /// The time of ARC's tools for `count` jobs, and the number of jobs that it was measured with.
     tools: Option<(Duration, usize)>,
-    /// Of a process that does nothing else, in KiB.
+    /// The peak memory in KiB of a process that does nothing else.
     memory: Option<u64>,
     runs: usize,
+}
+
+impl Row {
+    /// A row for two times of [`compare`], without the time of ARC's tools.
+    fn compared(operation: &'static str, count: usize, [ours, raw]: [Duration; 2], runs: usize) -> Row {
+        Row { operation, count, ours, raw: Some(raw), tools: None, memory: None, runs }
+    }
 }
 
 fn main() -> Outcome<()> {
@@ -47,7 +59,7 @@ fn main() -> Outcome<()> {
     }
 }
 
-/// Prints the table, or what is chosen of it.
+/// Measures the chosen parts of the table, or all, and prints it.
 fn table(chosen: &[&str]) -> Outcome<()> {
     type Part = fn(&mut Ce, &mut Vec<Row>) -> Outcome<()>;
     let parts: [(&str, Part); 6] = [
@@ -59,7 +71,9 @@ fn table(chosen: &[&str]) -> Outcome<()> {
         ("end", end_seen),
     ];
     if let Some(other) = chosen.iter().find(|name| parts.iter().all(|(part, _)| part != *name)) {
-        return Err(format!("{other} is none of {:?}, nor soak", parts.map(|(name, _)| name)).into());
+        return Err(
+            format!("unknown part {other}: use soak, or some of {}", parts.map(|(name, _)| name).join(", ")).into()
+        );
     }
     let mut ce = Ce::new()?;
     let mut rows = Vec::new();
@@ -75,7 +89,7 @@ fn submit(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
     for (count, runs) in COUNTS.into_iter().zip([11, 7, 7, 3]) {
         progress(&format!("submit {count}"));
         let jobs = vec![ce::job(); count];
-        let [ours, raw] = compare(
+        let times = compare(
             ce,
             runs,
             |ce| {
@@ -94,21 +108,14 @@ fn submit(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
             },
         )?;
         let tools = tools::submit(ce, count.min(5))?;
-        rows.push(Row {
-            operation: "submit",
-            count,
-            ours,
-            raw: Some(raw),
-            tools: Some((tools * u32::try_from(count.div_ceil(5))?, count.min(5))),
-            memory: None,
-            runs,
-        });
+        let tools = Some((tools * u32::try_from(count.div_ceil(5))?, count.min(5)));
+        rows.push(Row { tools, ..Row::compared("submit", count, times, runs) });
     }
     Ok(())
 }
 
 fn status(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
-    progress("status: waiting until the CE itself says that all have ended");
+    progress("status: waiting until the CE publishes the end of all jobs");
     let ids = ce::all(ce.arc.submit_jobs(vec![ce::job(); 1000])?)?;
     ce.action("kill", &ids)?;
     ce.settle()?;
@@ -116,13 +123,13 @@ fn status(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
     for count in COUNTS {
         let ids = &ids[..count];
         let tools = tools::status(ce, ids)?;
-        status_of(ce, rows, "status, all have ended", ids, Some((tools, count)))?;
+        status_of(ce, rows, "status, all jobs ended", ids, Some((tools, count)))?;
     }
     ce.remove(&ids)?;
-    // The CE holds no others: how many those are has a part in the cost.
+    // The CE holds no other jobs, because their number adds to the cost.
     for count in COUNTS {
         let ids = ce.submit_waiting(count)?;
-        status_of(ce, rows, "status, none has ended", &ids, None)?;
+        status_of(ce, rows, "status, no job ended", &ids, None)?;
         ce.remove(&ids)?;
     }
     Ok(())
@@ -137,7 +144,7 @@ fn status_of(
 ) -> Outcome<()> {
     progress(&format!("{operation}: {}", ids.len()));
     let runs = 15;
-    let [ours, raw] = compare(
+    let times = compare(
         ce,
         runs,
         |ce| {
@@ -151,14 +158,14 @@ fn status_of(
             Ok(begun.elapsed())
         },
     )?;
-    rows.push(Row { operation, count: ids.len(), ours, raw: Some(raw), tools, memory: None, runs });
+    rows.push(Row { tools, ..Row::compared(operation, ids.len(), times, runs) });
     Ok(())
 }
 
 fn cancel(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
     progress("cancel");
     let (count, runs) = (50, 7);
-    let [ours, raw] = compare(
+    let times = compare(
         ce,
         runs,
         |ce| {
@@ -179,19 +186,19 @@ fn cancel(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
         },
     )?;
     let tools = tools::cancel(ce, 5)? * 10;
-    rows.push(Row { operation: "cancel", count, ours, raw: Some(raw), tools: Some((tools, 5)), memory: None, runs });
+    rows.push(Row { tools: Some((tools, 5)), ..Row::compared("cancel", count, times, runs) });
     Ok(())
 }
 
 fn fetch(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
-    progress("fetch the files of 20 jobs, 12 each");
+    progress("fetch 12 files from each of 20 jobs");
     let (count, runs) = (20, 7);
-    // With standard output and error that is twelve.
+    // 10 files, and standard output and error.
     let script = "mkdir out && cd out && head -c 10240 /dev/zero | split -b 1024";
     let job = JobDescription::new("/bin/sh").with_args(["-c", script]).with_output_file("out");
     let ids = ce::all(ce.arc.submit_jobs(vec![job; count])?)?;
     ce.settle()?;
-    let [ours, raw] = compare(
+    let times = compare(
         ce,
         runs,
         |ce| {
@@ -205,26 +212,18 @@ fn fetch(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
             let begun = Instant::now();
             let files = ce.fetch_raw(&ids, directory.path())?;
             let time = begun.elapsed();
-            assert_eq!(files, 12 * count, "the jobs did not do what they were to do");
+            assert_eq!(files, 12 * count, "the number of files of the jobs");
             Ok(time)
         },
     )?;
-    let tools = tools::fetch(ce, &ids, 12)?;
-    rows.push(Row {
-        operation: "fetch, 12 files of 1 KiB each",
-        count,
-        ours,
-        raw: Some(raw),
-        tools: Some((tools, count)),
-        memory: None,
-        runs,
-    });
+    let tools = Some((tools::fetch(ce, &ids, 12)?, count));
+    rows.push(Row { tools, ..Row::compared("fetch, 12 files of 1 KiB each", count, times, runs) });
     ce.remove(&ids)
 }
 
-/// How long after A-REX has recorded the end of a job it is reported.
+/// Measures the time from A-REX's record of the end of a job to the status that reports it.
 fn end_seen(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
-    progress("how soon the end of a job is seen");
+    progress("delay until the end of a job is reported");
     let runs = 5;
     let mut times = Vec::new();
     for run in 0..runs {
@@ -238,12 +237,12 @@ fn end_seen(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
         }
         times.push(ended.elapsed());
         if run == runs - 1 {
-            progress("how soon arcstat sees it");
+            progress("delay until arcstat reports it");
             while !tools::has_ended(ce, &id)? {
                 std::thread::sleep(Duration::from_millis(500));
             }
             rows.push(Row {
-                operation: "an end is seen, after A-REX's record of it",
+                operation: "end of a job reported, after A-REX's record",
                 count: 1,
                 ours: median(times.clone()),
                 raw: None,
@@ -257,7 +256,7 @@ fn end_seen(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
     Ok(())
 }
 
-/// The medians of two ways to do the same.
+/// Runs this crate's way and the bare client's in turns and returns the medians of their times.
 fn compare(
     ce: &mut Ce,
     runs: usize,
@@ -266,7 +265,7 @@ fn compare(
 ) -> Outcome<[Duration; 2]> {
     let mut times = [Vec::new(), Vec::new()];
     for run in 0..runs {
-        // In turns, so that neither always comes after the other.
+        // Each way comes first in half of the runs.
         for way in [run % 2, (run + 1) % 2] {
             times[way].push(if way == 0 { ours(ce)? } else { raw(ce)? });
         }

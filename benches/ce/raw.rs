@@ -1,5 +1,6 @@
-//! A bare client for A-REX's REST interface: what the protocol itself costs. One connection, kept alive, HTTP/1.1 by
-//! hand, and nothing of ARC's or of this crate in it.
+//! A bare client for A-REX's REST interface, which shows the cost of the protocol itself.
+//!
+//! It uses one keep-alive connection and its own HTTP/1.1, and no code of ARC or this crate.
 
 use std::io::{BufRead, BufReader, Error, Read, Result, Write, copy};
 use std::net::TcpStream;
@@ -7,14 +8,16 @@ use std::path::Path;
 
 use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslStream};
 
-/// A kept-alive connection.
+/// A keep-alive connection to a CE.
 pub(crate) struct Client {
     host: String,
     stream: BufReader<SslStream<TcpStream>>,
 }
 
 impl Client {
-    /// `base` is the CE's URL, `proxy` the file with certificate, key and chain, `authorities` the directory with the CAs.
+    /// Connects to the host of `base`.
+    ///
+    /// `proxy` is the file with certificate, key and chain. `authorities` is the directory with the CA certificates.
     pub(crate) fn connect(base: &str, proxy: &Path, authorities: &Path) -> Result<Client> {
         let host = base.trim_start_matches("https://").split('/').next().unwrap_or_default().to_owned();
         let mut tls = SslConnector::builder(SslMethod::tls_client())?;
@@ -28,18 +31,18 @@ impl Client {
         Ok(Client { host, stream: BufReader::new(stream) })
     }
 
-    /// Sends a request; the body of the answer goes to `to`. Anything but a success is an error.
+    /// Sends a request and writes the body of the response to `to`. A status other than 2xx is an error.
     pub(crate) fn request(&mut self, method: &str, path: &str, body: &[u8], mut to: impl Write) -> Result<()> {
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nAccept: text/xml\r\nContent-Length: {}\r\n\r\n",
             self.host,
             body.len()
         );
-        // Together, so that Nagle's algorithm does not hold the body back.
+        // One write for head and body, so that Nagle's algorithm does not delay the body.
         self.stream.get_mut().write_all(&[head.as_bytes(), body].concat())?;
 
         let status = self.line()?;
-        // Without a length the body comes in chunks.
+        // Without Content-Length the body comes in chunks.
         let mut length = None;
         loop {
             let line = self.line()?;
@@ -52,7 +55,7 @@ impl Client {
                 length = Some(value.parse().map_err(Error::other)?);
             }
         }
-        // A-REX sends the body when the head has been acknowledged, which the kernel would do 40 ms later.
+        // A-REX sends the body once the head is acknowledged. Without quick ACK the kernel delays that by 40 ms.
         rustix::net::sockopt::set_tcp_quickack(self.stream.get_ref().get_ref(), true)?;
         match length {
             Some(length) => self.copy(length, &mut to)?,
@@ -84,7 +87,7 @@ impl Client {
         }
     }
 
-    /// The same, with the answer as text.
+    /// Sends a request and returns the body of the response as text.
     pub(crate) fn text(&mut self, method: &str, path: &str, body: &[u8]) -> Result<String> {
         let mut text = Vec::new();
         self.request(method, path, body, &mut text)?;

@@ -1,4 +1,4 @@
-//! Does it stay as small and as sound as it was after hours in a service? Minutes of hard work stand for them.
+//! Some minutes of heavy load, which stand for hours in a service. Looks for memory leaks and errors.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -19,10 +19,11 @@ pub(crate) fn run() -> Outcome<()> {
     many_threads(&arc)
 }
 
+/// Makes many calls in one thread and compares the memory before and after.
 fn many_calls(arc: &ArcInterface) -> Outcome<()> {
     let id = arc.submit(&ce::job())?;
     wait(arc, std::slice::from_ref(&id))?;
-    // The first ones fill pools and caches.
+    // The first calls fill pools and caches.
     (0..1000).try_for_each(|_| arc.job_status(&id).map(drop))?;
     let (before, begun) = (memory("VmRSS")?, Instant::now());
     for call in 1..=CALLS {
@@ -33,13 +34,14 @@ fn many_calls(arc: &ArcInterface) -> Outcome<()> {
     }
     let grown = memory("VmRSS")?.saturating_sub(before);
     println!(
-        "{CALLS} status calls in {:.0} s: {grown} KiB more than the {before} KiB before",
+        "{CALLS} status calls in {:.0} s: memory grew by {grown} KiB from {before} KiB",
         begun.elapsed().as_secs_f64()
     );
     all(arc.clean_jobs(&[id])?)?;
-    if grown < 1024 { Ok(()) } else { Err("that is a leak".into()) }
+    if grown < 1024 { Ok(()) } else { Err(format!("memory leak: {grown} KiB in {CALLS} calls").into()) }
 }
 
+/// Runs rounds in several threads and stops at the first error.
 fn many_threads(arc: &ArcInterface) -> Outcome<()> {
     let rounds = AtomicUsize::new(0);
     let end = Instant::now() + Duration::from_secs(60 * MINUTES);
@@ -52,13 +54,13 @@ fn many_threads(arc: &ArcInterface) -> Outcome<()> {
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a panic".to_owned())?)
+        threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked".to_owned())?)
     })?;
-    println!("{THREADS} threads for {MINUTES} minutes: {} rounds, no error", rounds.into_inner());
+    println!("{THREADS} threads for {MINUTES} minutes: {} rounds without errors", rounds.into_inner());
     Ok(())
 }
 
-/// All that can be done with jobs.
+/// Submits jobs and makes every kind of call for them.
 fn round(arc: &ArcInterface) -> Outcome<()> {
     let directory = tempfile::tempdir()?;
     let input = directory.path().join("input");

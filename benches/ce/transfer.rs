@@ -1,4 +1,4 @@
-//! One large file each way. The crate does it in a process of its own, whose memory can be seen.
+//! Upload and download of one large file. The crate does each in a child process, which reports its peak memory.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -11,8 +11,10 @@ use jasmin_arc::JobId;
 use crate::ce::{self, Ce};
 use crate::{Outcome, Row, compare, progress, tools};
 
+/// The size of the file in MiB.
 const MEBIBYTES: usize = 256;
 
+/// Measures both directions and adds their rows.
 pub(crate) fn measure(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
     let runs = 5;
     let file = ce.files.path().join("large");
@@ -21,19 +23,15 @@ pub(crate) fn measure(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
     (0..MEBIBYTES).try_for_each(|_| large.write_all(&piece))?;
     drop(large);
     let name = file.to_str().ok_or("the path is not UTF-8")?.to_owned();
-    let row = |operation, ours, raw, tools, memory| Row {
-        operation,
-        count: 1,
-        ours,
-        raw: Some(raw),
+    let row = |operation, times, tools, memory| Row {
         tools: Some((tools, 1)),
         memory: Some(memory),
-        runs,
+        ..Row::compared(operation, 1, times, runs)
     };
 
     progress("upload 256 MiB");
     let memory = std::cell::Cell::new(0);
-    let [ours, raw] = compare(
+    let times = compare(
         ce,
         runs,
         |ce| {
@@ -51,11 +49,11 @@ pub(crate) fn measure(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
     )?;
     let xrsl = format!(r#"&(executable="/bin/true")(inputfiles=("large" "{name}"))(outputfiles=("large" ""))"#);
     let (id, tools) = tools::submit_one(ce, &xrsl)?;
-    rows.push(row("upload 256 MiB (raw: curl)", ours, raw, tools, memory.take()));
+    rows.push(row("upload 256 MiB (raw: curl)", times, tools, memory.take()));
 
     progress("download 256 MiB");
     ce.settle()?;
-    let [ours, raw] = compare(
+    let times = compare(
         ce,
         runs,
         |ce| {
@@ -74,11 +72,11 @@ pub(crate) fn measure(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
     )?;
     let ids = [id];
     let tools = tools::fetch(ce, &ids, 1)?;
-    rows.push(row("download 256 MiB (raw: curl)", ours, raw, tools, memory.take()));
+    rows.push(row("download 256 MiB (raw: curl)", times, tools, memory.take()));
     ce.remove(&ids)
 }
 
-/// Lets curl do something with the large file of a job.
+/// Runs curl on the large file of a job and returns the time.
 fn curl(ce: &Ce, id: &JobId, arguments: &[&str]) -> Outcome<Duration> {
     let begun = Instant::now();
     let done = Command::new("curl")
@@ -94,7 +92,7 @@ fn curl(ce: &Ce, id: &JobId, arguments: &[&str]) -> Outcome<Duration> {
     if done.success() { Ok(begun.elapsed()) } else { Err(format!("curl: {done}").into()) }
 }
 
-/// Runs this program to do one thing. It prints how long that took, its peak memory in KiB, and what else there is to tell.
+/// Runs this program with other arguments and reads what [`report`] prints: the time, the peak memory in KiB, a word.
 fn child(arguments: &[&str]) -> Outcome<(Duration, u64, String)> {
     let output = Command::new(std::env::current_exe()?).args(arguments).stderr(Stdio::inherit()).output()?;
     let printed = String::from_utf8(output.stdout)?;
@@ -106,12 +104,14 @@ fn child(arguments: &[&str]) -> Outcome<(Duration, u64, String)> {
     }
 }
 
+/// Prints the time since `begun`, the peak memory of this process, and `text`.
 fn report(begun: Instant, text: &str) -> Outcome<()> {
     let time = begun.elapsed();
     println!("{} {} {text}", time.as_secs_f64(), memory("VmHWM")?);
     Ok(())
 }
 
+/// The child process that uploads `file`.
 pub(crate) fn upload_here(file: &str) -> Outcome<()> {
     let (_, arc) = ce::connect()?;
     let begun = Instant::now();
@@ -119,6 +119,7 @@ pub(crate) fn upload_here(file: &str) -> Outcome<()> {
     report(begun, id.as_str())
 }
 
+/// The child process that downloads the outputs of `job`.
 pub(crate) fn download_here(job: &str, directory: &str) -> Outcome<()> {
     let (_, arc) = ce::connect()?;
     let begun = Instant::now();
@@ -126,9 +127,12 @@ pub(crate) fn download_here(job: &str, directory: &str) -> Outcome<()> {
     report(begun, "-")
 }
 
-/// A value of this process's memory in KiB, as Linux calls it.
+/// Returns a memory value of this process in KiB, by its name in `/proc/self/status`.
 pub(crate) fn memory(name: &str) -> Outcome<u64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    Ok(line.and_then(|line| line.split_whitespace().next()).ok_or("no such value")?.parse()?)
+    Ok(line
+        .and_then(|line| line.split_whitespace().next())
+        .ok_or_else(|| format!("no {name} in /proc/self/status"))?
+        .parse()?)
 }
