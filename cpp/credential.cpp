@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include <openssl/bio.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
@@ -84,6 +85,26 @@ CredentialFile read_credential(rust::Str path) {
   result.not_before = not_before;
   result.not_after = not_after;
   return result;
+}
+
+bool is_key_of(rust::Str key, rust::Str certificate) {
+  // OpenSSL leaves its errors in a queue of the thread, where ARC would find them.
+  struct ClearErrors {
+    ~ClearErrors() { ERR_clear_error(); }
+  } clear_errors;
+  const auto open = [](rust::Str path) {
+    std::unique_ptr<BIO, decltype(&BIO_free)> file(BIO_new_file(std::string(path).c_str(), "r"), &BIO_free);
+    if (!file) throw std::runtime_error("cannot open " + std::string(path));
+    return file;
+  };
+  const auto no_password = [](char*, int, int, void*) { return -1; };
+  std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> private_key(
+      PEM_read_bio_PrivateKey(open(key).get(), nullptr, no_password, nullptr), &EVP_PKEY_free);
+  if (!private_key) throw std::runtime_error("no private key in " + std::string(key));
+  std::unique_ptr<X509, decltype(&X509_free)> x509(
+      PEM_read_bio_X509(open(certificate).get(), nullptr, no_password, nullptr), &X509_free);
+  if (!x509) throw std::runtime_error("no certificate in " + std::string(certificate));
+  return X509_check_private_key(x509.get(), private_key.get()) == 1;
 }
 
 } // namespace jasmin_arc

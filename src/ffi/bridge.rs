@@ -243,6 +243,7 @@ pub(crate) mod cpp {
         fn logging_message(level: u32, text: &str) -> Result<()>;
 
         fn read_credential(path: &str) -> Result<CredentialFile>;
+        fn is_key_of(key: &str, certificate: &str) -> Result<bool>;
 
         type Session;
         fn new_session(settings: &SessionSettings) -> Result<SharedPtr<Session>>;

@@ -94,6 +94,13 @@ pub(crate) fn read_credential(path: &str) -> Result<CredentialInfo> {
     })
 }
 
+/// Whether the private key in the PEM file `key` belongs to the first certificate in the PEM file `certificate`. Never
+/// asks for a password.
+pub(crate) fn is_key_of(key: &str, certificate: &str) -> Result<bool> {
+    start()?;
+    cpp::is_key_of(key, certificate).map_err(error)
+}
+
 /// The languages that ARC reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Language {
@@ -294,6 +301,33 @@ mod tests {
         for path in ["/nonexistent", "/etc/passwd", ""] {
             let error = sign_delegation(path, "").unwrap_err();
             assert!(error.to_string().contains("cannot be read"), "{error}");
+        }
+    }
+
+    #[test]
+    fn keys_are_compared_with_certificates() {
+        use openssl::pkey::PKey;
+        use openssl::{asn1::Asn1Time, hash::MessageDigest, rsa::Rsa, x509::X509};
+
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &[u8]| {
+            let path = directory.path().join(name).to_str().unwrap().to_owned();
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let [own, other] = [(); 2].map(|()| PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap());
+        let mut certificate = X509::builder().unwrap();
+        certificate.set_pubkey(&own).unwrap();
+        certificate.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+        certificate.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+        certificate.sign(&own, MessageDigest::sha256()).unwrap();
+        let certificate = file("certificate", &certificate.build().to_pem().unwrap());
+        let own = file("own", &own.private_key_to_pem_pkcs8().unwrap());
+        let other = file("other", &other.private_key_to_pem_pkcs8().unwrap());
+        assert!(is_key_of(&own, &certificate).unwrap());
+        assert!(!is_key_of(&other, &certificate).unwrap());
+        for (key, certificate) in [(&certificate, &certificate), (&own, &own), (&own, &"/nonexistent".to_owned())] {
+            assert!(is_key_of(key, certificate).is_err());
         }
     }
 

@@ -718,6 +718,11 @@ impl CredentialReader for ArcCredentials {
         let (read, reasons) = logging::capture(|| ffi::read_credential(path));
         read.map_err(|error| format!("{error}: {}", reasons.text()))
     }
+
+    fn is_key_of(&self, key: &Path, certificate: &Path) -> std::result::Result<bool, String> {
+        let text = |path: &Path| path.to_str().map(str::to_owned).ok_or("the path is not UTF-8");
+        ffi::is_key_of(&text(key)?, &text(certificate)?).map_err(|error| error.to_string())
+    }
 }
 
 /// Backends take a slice: ids are few bytes beside the requests that carry them.

@@ -1,46 +1,41 @@
-//! The proxy certificate: made by `arcproxy`, kept at `PROXY_FILE`, renewed before it ends.
+//! The proxy certificate at `PROXY_FILE`: made by `arcproxy`, and renewed before it expires.
 //!
-//! Many threads and many processes may share one `PROXY_FILE`. Whoever makes a proxy holds a lock on a file beside
-//! it and moves the finished one into place: readers need no lock, and see a whole proxy or none.
+//! Many threads and processes may share one `PROXY_FILE`. The process that makes a proxy holds a lock on a file beside it
+//! and moves the finished proxy into place. Readers need no lock: they see a complete proxy or none.
 
-use std::ffi::{OsStr, OsString};
+mod arcproxy;
+mod files;
+
 use std::fmt::Display;
-use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::fs::OFlags;
-use rustix::process::{Pid, Signal, geteuid, kill_process_group};
+use humantime::format_rfc3339_seconds;
 
+use self::files::{Lock, has_encrypted_key, hidden, why_not_ours};
 use crate::error::{Error, Result};
-use crate::ffi::{self, CredentialInfo};
+use crate::ffi::CredentialInfo;
 use crate::logging::{self, LogLevel};
 use crate::util::lock;
 
-/// How long one run of `arcproxy` may take. It needs half a second.
-const ARCPROXY_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How often a child process or a lock is looked at.
-const POLL: Duration = Duration::from_millis(10);
-
-/// How much of the end of what `arcproxy` printed is shown.
-const OUTPUT_SHOWN: u64 = 4 << 10;
-
-/// How much `arcproxy` may print: a script that asks again at the end of its input would go on till the disk is full.
-const OUTPUT_LIMIT: u64 = 16 << 20;
+/// How often a child process or a lock is checked.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Reads certificates and proxies.
 pub(crate) trait CredentialReader: Send + Sync {
-    /// Reads the file at `path`, without ever asking anybody for a password, or says why it cannot.
+    /// Reads the file at `path` without ever asking for a password. The error says why it cannot be read.
     fn read(&self, path: &Path) -> Result<CredentialInfo, String>;
+
+    /// Whether the private key in the file `key` belongs to the certificate in the file `certificate`. The error says
+    /// why they cannot be compared.
+    fn is_key_of(&self, key: &Path, certificate: &Path) -> Result<bool, String>;
 }
 
-/// What the configuration says about the proxy.
+/// The part of the configuration that concerns the proxy.
 #[derive(Clone, Debug)]
 pub(crate) struct ProxySettings {
     /// `ARCPROXY_PATH`.
@@ -70,27 +65,54 @@ pub(crate) struct Proxy {
 /// What is remembered between two calls.
 #[derive(Default)]
 struct State {
-    proxy: Option<Seen>,
-    certificate: Option<Seen>,
-    /// When the last attempt of [`Proxy::ensure`] began, if it failed, and why.
-    failure: Option<(Instant, String)>,
-    /// Whether it has been said that the proxy cannot last longer than the threshold.
+    proxy: Option<Cached>,
+    certificate: Option<Cached>,
+    /// When the last attempt of [`Proxy::ensure`] began, and its error, if it failed.
+    failure: Option<(Instant, Failure)>,
+    /// Whether the warning about a lifetime within the threshold has been logged.
     warned: bool,
 }
 
-/// A file that has been read, and how to tell that it is still the same.
-struct Seen {
+/// A credential that has been read.
+struct Cached {
     stamp: Stamp,
     info: Arc<CredentialInfo>,
 }
 
-/// Device, inode, size and time of change: the latter moves with the content, the mode and the owner.
+/// Device, inode, size and time of change, which changes with the content, the mode and the owner.
 type Stamp = (u64, u64, u64, i64, i64);
 
+/// Why there is no proxy: an [`Error::ProxyGeneration`] without the path.
+#[derive(Debug)]
+struct Failure {
+    message: String,
+    source: Option<io::Error>,
+}
+
+impl Failure {
+    fn new(message: impl Into<String>) -> Self {
+        Failure { message: message.into(), source: None }
+    }
+
+    /// `message` must not contain the text of `source`.
+    fn io(message: impl Into<String>, source: io::Error) -> Self {
+        Failure { message: message.into(), source: Some(source) }
+    }
+
+    /// A copy, with an equivalent source: an [`io::Error`] cannot be cloned.
+    fn copy(&self) -> Self {
+        let copy = |source: &io::Error| match source.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(source.kind(), source.to_string()),
+        };
+        Failure { message: self.message.clone(), source: self.source.as_ref().map(copy) }
+    }
+}
+
 impl Proxy {
-    /// The proxy that these settings describe. Nothing is read or made yet.
+    /// Describes the proxy. Nothing is read or made yet.
     pub(crate) fn new(settings: ProxySettings, reader: Arc<dyn CredentialReader>) -> Self {
-        Proxy { settings, reader, timeout: ARCPROXY_TIMEOUT, state: Mutex::default() }
+        Proxy { settings, reader, timeout: arcproxy::TIMEOUT, state: Mutex::default() }
     }
 
     /// `PROXY_FILE`.
@@ -98,32 +120,33 @@ impl Proxy {
         &self.settings.proxy
     }
 
-    /// Makes a new proxy, whether or not there is a good one.
+    /// Makes a new proxy, even if the existing one is good.
     pub(crate) fn create(&self) -> Result<()> {
-        self.make(&mut self.state(), false)
+        self.make(&mut self.state(), false).map_err(|failure| self.error(failure))
     }
 
-    /// Sees to it that there is a proxy of the client's certificate that lasts longer than the threshold.
+    /// Makes a new proxy unless the existing one belongs to the client's certificate and lasts longer than the threshold.
     ///
-    /// To be called before every operation: while nothing changes it costs a look at two files' metadata.
+    /// Called before every operation. While nothing changes it costs a look at two files' metadata.
     pub(crate) fn ensure(&self) -> Result<()> {
-        let asked = Instant::now();
+        let called = Instant::now();
         let mut state = self.state();
-        if self.is_usable(&mut state)? {
+        self.ensure_since(called, &mut state).map_err(|failure| self.error(failure))
+    }
+
+    fn ensure_since(&self, called: Instant, state: &mut State) -> Result<(), Failure> {
+        if self.is_usable(state)? {
             return Ok(());
         }
-        // Threads that queued up behind a failure share it: otherwise each would wait for a time limit of its own.
-        if let Some((begun, message)) = &state.failure
-            && *begun >= asked
+        // Threads that waited for a failed attempt share its error. Otherwise each would wait for its own timeout.
+        if let Some((begun, failure)) = &state.failure
+            && *begun >= called
         {
-            return Err(self.error(message));
+            return Err(failure.copy());
         }
         let begun = Instant::now();
-        let result = self.make(&mut state, true);
-        state.failure = match &result {
-            Err(Error::ProxyGeneration { message, .. }) => Some((begun, message.clone())),
-            _ => None,
-        };
+        let result = self.make(state, true);
+        state.failure = result.as_ref().err().map(|failure| (begun, failure.copy()));
         result
     }
 
@@ -131,31 +154,29 @@ impl Proxy {
         lock(&self.state)
     }
 
-    /// Whether the file at `PROXY_FILE` will do.
-    fn is_usable(&self, state: &mut State) -> Result<bool> {
-        let Some(metadata) = self.occupant()? else { return Ok(false) };
+    /// Whether the proxy at `PROXY_FILE` can be used.
+    fn is_usable(&self, state: &mut State) -> Result<bool, Failure> {
+        let Some(metadata) = self.existing_proxy()? else { return Ok(false) };
         let certificate = self.certificate(&mut state.certificate)?;
-        let path = self.path().display();
+        let not_used =
+            |why: String| logging::log(LogLevel::Verbose, format!("{} is not used: {why}", self.path().display()));
         if metadata.mode() & 0o077 != 0 {
-            logging::log(
-                LogLevel::Verbose,
-                format!("{path}: others may use this proxy (mode {:o})", metadata.mode() & 0o7777),
-            );
+            not_used(format!("other users may access it (mode {:o})", metadata.mode() & 0o7777));
             return Ok(false);
         }
         let proxy = match read(&*self.reader, &mut state.proxy, self.path(), &metadata) {
             Ok(proxy) => proxy,
             Err(why) => {
-                logging::log(LogLevel::Verbose, format!("{path}: no proxy: {why}"));
+                not_used(why);
                 return Ok(false);
             }
         };
         if proxy.certificate != certificate.certificate {
-            logging::log(LogLevel::Verbose, format!("{path}: a proxy of another certificate: {}", proxy.identity));
+            not_used(format!("it belongs to another certificate, {}", proxy.identity));
             return Ok(false);
         }
         let now = SystemTime::now();
-        let left = left(&proxy, now);
+        let left = remaining(&proxy, now);
         if left.is_zero() || proxy.not_before > now {
             return Ok(false);
         }
@@ -163,325 +184,207 @@ impl Proxy {
             state.warned = false;
             return Ok(true);
         }
-        // One that ends with the certificate itself is as good as a new one.
-        let last = proxy.not_after >= certificate.not_after;
-        if last {
-            self.warn(state, left);
+        // A new proxy cannot last longer than the certificate.
+        let is_longest = proxy.not_after >= certificate.not_after;
+        if is_longest {
+            self.warn_of_short_lifetime(state, left);
         }
-        Ok(last)
+        Ok(is_longest)
     }
 
-    /// Makes a new proxy, unless there is one that will do and `reuse` allows it.
-    fn make(&self, state: &mut State, reuse: bool) -> Result<()> {
+    /// Makes a new proxy. With `reuse`, one that another process has made meanwhile is used instead.
+    fn make(&self, state: &mut State, reuse: bool) -> Result<(), Failure> {
         let settings = &self.settings;
-        self.occupant()?;
+        self.existing_proxy()?;
         let certificate = self.certificate(&mut state.certificate)?;
-        let now = SystemTime::now();
-        if let Ok(ago) = now.duration_since(certificate.not_after) {
-            let path = settings.certificate.display();
-            return Err(self.error(format!("CLIENT_CERT {path}: the certificate ended {} s ago", ago.as_secs())));
-        }
+        self.check_dates(&certificate)?;
         self.check_key()?;
 
-        let Some(name) = settings.proxy.file_name() else { return Err(self.error("PROXY_FILE names no file")) };
+        let Some(name) = settings.proxy.file_name() else { return Err(Failure::new("PROXY_FILE names no file")) };
         let directory = match settings.proxy.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
+        let place = directory.display();
         if !directory.is_dir() {
-            return Err(self.error(format!("there is no directory {}", directory.display())));
+            return Err(Failure::new(format!("there is no directory {place}; create it or change PROXY_FILE")));
         }
-        let _lock = self.lock(&directory.join(hidden(name, ".lock")))?;
+        // The patience is enough for two other processes whose arcproxy hangs.
+        let _lock = Lock::acquire(&directory.join(hidden(name, ".lock")), self.timeout * 2)?;
         if reuse && self.is_usable(state)? {
             return Ok(());
         }
 
-        // A directory of its own, because arcproxy removes what is at its -P and makes the file anew: in /tmp
-        // somebody else could be quicker.
+        // arcproxy removes the file at its -P and creates it anew. In a shared directory such as /tmp another user could
+        // create it in between, so it works in a private directory.
         let work = tempfile::Builder::new()
             .prefix(&hidden(name, "."))
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(directory)
-            .map_err(|e| self.io_error(format!("no new file can be made in {}", directory.display()), e))?;
+            .map_err(|e| Failure::io(format!("no file can be created in {place}"), e))?;
+        self.check_space(&work.path().join("space"))?;
         let file = work.path().join("proxy");
-        let output = self.run_arcproxy(work.path(), &file)?;
-        let bad = |why: &str| self.error(format!("arcproxy made no proxy that can be used: {why}{output}"));
+        let output = arcproxy::run(settings, self.timeout, work.path(), &file)?;
+        let bad = |why: &str| Failure::new(format!("arcproxy made no usable proxy: {why}{output}"));
         let proxy = self.reader.read(&file).map_err(|why| bad(&why))?;
         let now = SystemTime::now();
-        let left = left(&proxy, now);
+        let left = remaining(&proxy, now);
         if proxy.certificate != certificate.certificate {
-            return Err(bad(&format!("it is one of another certificate, {}", proxy.identity)));
+            return Err(bad(&format!("it belongs to another certificate, {}", proxy.identity)));
         }
         if left.is_zero() || proxy.not_before > now {
-            return Err(bad("it is not valid now"));
+            let [from, to] = [proxy.not_before, proxy.not_after].map(format_rfc3339_seconds);
+            return Err(bad(&format!("it is not valid now, but from {from} to {to}")));
         }
         fs::set_permissions(&file, Permissions::from_mode(0o600))
             .and_then(|()| fs::rename(&file, &settings.proxy))
-            .map_err(|e| self.io_error("the new proxy cannot be put there", e))?;
+            .map_err(|e| Failure::io("the new proxy cannot be moved there", e))?;
 
         logging::log(LogLevel::Verbose, format!("arcproxy succeeded{output}"));
-        let path = settings.proxy.display();
-        logging::log(
-            LogLevel::Info,
-            format!("{path}: a new proxy of {}, valid for {} s", proxy.identity, left.as_secs()),
-        );
+        let (path, end) = (settings.proxy.display(), format_rfc3339_seconds(proxy.not_after));
+        logging::log(LogLevel::Info, format!("{path}: a new proxy of {}, valid until {end}", proxy.identity));
         if left <= settings.threshold {
-            self.warn(state, left);
+            self.warn_of_short_lifetime(state, left);
         }
         Ok(())
     }
 
-    /// What is at `PROXY_FILE`, if anything is. An error if it is not ours to use and to replace.
+    /// The metadata of the file at `PROXY_FILE`, if it exists. An error if it must not be used or replaced.
     ///
-    /// A file with an encrypted key is somebody's own, no proxy, and ARC would ask for the password on the terminal.
-    fn occupant(&self) -> Result<Option<Metadata>> {
+    /// A file with an encrypted key is not a proxy, and ARC would ask for the password on the terminal.
+    fn existing_proxy(&self) -> Result<Option<Metadata>, Failure> {
         let metadata = match fs::symlink_metadata(self.path()) {
             Ok(metadata) => metadata,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(self.io_error("PROXY_FILE", e)),
+            Err(e) => return Err(Failure::io("PROXY_FILE cannot be accessed", e)),
         };
-        match foreign(&metadata) {
-            Some(why) => Err(self.error(format!("PROXY_FILE {why}"))),
-            None if has_encrypted_key(self.path()).unwrap_or(false) => {
-                Err(self.error("PROXY_FILE has an encrypted key in it, so it is no proxy"))
-            }
+        match why_not_ours(&metadata) {
+            Some(why) => Err(Failure::new(format!("PROXY_FILE {why}; remove it or change PROXY_FILE"))),
+            None if has_encrypted_key(self.path()).unwrap_or(false) => Err(Failure::new(
+                "PROXY_FILE contains an encrypted key, so it is not a proxy; remove it or change PROXY_FILE",
+            )),
             None => Ok(Some(metadata)),
         }
     }
 
-    /// What `CLIENT_CERT` says.
-    fn certificate(&self, seen: &mut Option<Seen>) -> Result<Arc<CredentialInfo>> {
+    /// The certificate at `CLIENT_CERT`.
+    fn certificate(&self, cached: &mut Option<Cached>) -> Result<Arc<CredentialInfo>, Failure> {
         let path = &self.settings.certificate;
         let what = format!("CLIENT_CERT {}", path.display());
-        let metadata = fs::metadata(path).map_err(|e| self.io_error(&what, e))?;
-        if !metadata.is_file() {
-            return Err(self.error(format!("{what}: not a regular file")));
-        }
-        read(&*self.reader, seen, path, &metadata).map_err(|why| match File::open(path) {
-            Err(e) => self.io_error(&what, e),
-            Ok(_) => self.error(format!("{what}: {why}")),
+        let metadata = regular_file(&what, path)?;
+        read(&*self.reader, cached, path, &metadata).map_err(|why| match File::open(path) {
+            Err(e) => cannot_be_read(&what, e),
+            Ok(_) => Failure::new(format!("{what}: {why}")),
         })
     }
 
-    /// An error if `CLIENT_KEY` cannot be read, or only by somebody who knows its password.
-    fn check_key(&self) -> Result<()> {
-        let path = &self.settings.key;
-        let what = format!("CLIENT_KEY {}", path.display());
-        if !fs::metadata(path).map_err(|e| self.io_error(&what, e))?.is_file() {
-            return Err(self.error(format!("{what}: not a regular file")));
+    fn check_dates(&self, certificate: &CredentialInfo) -> Result<(), Failure> {
+        let (now, path) = (SystemTime::now(), self.settings.certificate.display());
+        let (from, to) = (certificate.not_before, certificate.not_after);
+        if to <= now {
+            let to = format_rfc3339_seconds(to);
+            return Err(Failure::new(format!("CLIENT_CERT {path}: the certificate ended at {to}; get a new one")));
         }
-        if has_encrypted_key(path).map_err(|e| self.io_error(&what, e))? {
-            return Err(self.error(format!(
-                "{what}: the key is encrypted, and there is nobody to ask for its password: name one without"
+        if from > now {
+            let from = format_rfc3339_seconds(from);
+            return Err(Failure::new(format!(
+                "CLIENT_CERT {path}: the certificate is not valid before {from}; check the clock of this machine"
             )));
         }
         Ok(())
     }
 
-    /// Waits for the lock that processes share.
-    fn lock(&self, path: &Path) -> Result<Lock> {
-        let what = format!("the lock file {}", path.display());
-        // Without NONBLOCK a named pipe that somebody put there would stop us.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(flags.bits() as i32)
-            .open(path)
-            .map_err(|e| self.io_error(&what, e))?;
-        if let Some(why) = foreign(&file.metadata().map_err(|e| self.io_error(&what, e))?) {
-            return Err(self.error(format!("{what} {why}")));
+    /// Refuses a `CLIENT_KEY` that arcproxy cannot use: arcproxy itself does not say clearly what is wrong.
+    fn check_key(&self) -> Result<(), Failure> {
+        let path = &self.settings.key;
+        let what = format!("CLIENT_KEY {}", path.display());
+        let mode = regular_file(&what, path)?.mode();
+        if mode & 0o007 != 0 {
+            return Err(Failure::new(format!(
+                "{what}: other users may access the key (mode {:o}); run chmod 600 {}",
+                mode & 0o7777,
+                path.display()
+            )));
         }
-        // Long enough for two others whose arcproxy hangs.
-        let patience = self.timeout * 2;
-        let deadline = Instant::now() + patience;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Lock(file)),
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(TryLockError::Error(e)) => return Err(self.io_error(&what, e)),
+        if has_encrypted_key(path).map_err(|e| cannot_be_read(&what, e))? {
+            return Err(Failure::new(format!(
+                "{what}: the key is encrypted, and this library never asks for a password; set CLIENT_KEY to a key \
+                 without one"
+            )));
+        }
+        match self.reader.is_key_of(path, &self.settings.certificate) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let certificate = self.settings.certificate.display();
+                Err(Failure::new(format!("{what} does not belong to CLIENT_CERT {certificate}; set both to one pair")))
             }
-            if Instant::now() >= deadline {
-                return Err(self.error(format!("{what}: held by another process for {patience:?}")));
+            // arcproxy reads more formats than this check.
+            Err(why) => {
+                logging::log(LogLevel::Verbose, format!("{what} is not compared with the certificate: {why}"));
+                Ok(())
             }
-            thread::sleep(POLL);
         }
     }
 
-    /// Has `arcproxy` write a proxy to `file`, and returns what it printed, as the end of a sentence.
-    fn run_arcproxy(&self, work: &Path, file: &Path) -> Result<String> {
-        let settings = &self.settings;
-        let what = format!("ARCPROXY_PATH {}", settings.arcproxy.display());
-        let config = work.join("client.conf");
-        // A file takes whatever is printed at any pace, and unlike a pipe it does not wait for the end of some
-        // process that arcproxy left behind.
-        let printed = work.join("output");
-        let open = |path| File::create_new(path).map_err(|e| self.io_error("no new file can be made beside it", e));
-        open(&config)?;
-        let stdout = open(&printed)?;
-        let stderr = stdout.try_clone().map_err(|e| self.io_error(&what, e))?;
-
-        let mut command = Command::new(&settings.arcproxy);
-        command.arg("-C").arg(&settings.certificate);
-        command.arg("-K").arg(&settings.key);
-        command.arg("-P").arg(file);
-        command.arg("-T").arg(&settings.certs_dir);
-        command.arg("-c").arg(format!("validityPeriod={}", settings.validity.as_secs()));
-        // Nothing from ~/.arc/client.conf, which arcproxy would also make if it is missing; no VOMS server from
-        // /etc/arc/client.conf; and a key that turns out to be encrypted after all finds no password.
-        command.arg("-z").arg(&config).args(["-S", "", "-p", "key=stdin"]);
-        command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(stdout).stderr(stderr);
-        ffi::detach_from_terminal(&mut command);
-        let mut child = command.spawn().map_err(|e| self.io_error(&what, e))?;
-
-        let deadline = Instant::now() + self.timeout;
-        let problem = loop {
-            match child.try_wait() {
-                Ok(Some(status)) if status.success() => break None,
-                Ok(Some(status)) => break Some(format!("failed ({status})")),
-                Ok(None) => {}
-                // A program that ignores SIGCHLD, or waits for any child, gets the status in our place. The file
-                // tells how it went.
-                Err(_) => break None,
-            }
-            let problem = if Instant::now() >= deadline {
-                format!("did not end within {:?}{}", self.timeout, self.why_arcproxy_hangs())
-            } else if fs::metadata(&printed).is_ok_and(|metadata| metadata.len() > OUTPUT_LIMIT) {
-                "printed without end".to_owned()
-            } else {
-                thread::sleep(POLL);
-                continue;
-            };
-            // The whole group, for arcproxy may be a script; and the child itself, to be sure of the wait.
-            let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
-            let _ = child.kill();
-            let _ = child.wait();
-            break Some(problem);
-        };
-        let output = match tail(&printed) {
-            Ok(text) if text.is_empty() => " (it printed nothing)".to_owned(),
-            Ok(text) => format!("; it printed: {text}"),
-            Err(e) => format!(" (its output cannot be read: {e})"),
-        };
-        match problem {
-            None => Ok(output),
-            Some(problem) => Err(self.error(format!("{} {problem}{output}", settings.arcproxy.display()))),
-        }
+    fn check_space(&self, file: &Path) -> Result<(), Failure> {
+        let directory = self.path().parent().unwrap_or(Path::new(".")).display();
+        files::check_space(file).map_err(|e| Failure::io(format!("the proxy cannot be written in {directory}"), e))
     }
 
-    /// A hint for the one known case. Looking who is in the group of a file that the group may touch, arcproxy 6.17
-    /// never gets past a first member who is the user.
-    fn why_arcproxy_hangs(&self) -> &'static str {
-        let group_may = |path, bits| fs::metadata(path).is_ok_and(|metadata| metadata.mode() & bits != 0);
-        if group_may(&self.settings.key, 0o060) || group_may(&self.settings.certificate, 0o020) {
-            " (try chmod g-rw on CLIENT_KEY and g-w on CLIENT_CERT)"
-        } else {
-            ""
-        }
-    }
-
-    /// Says once that renewal does not help.
-    fn warn(&self, state: &mut State, left: Duration) {
+    /// Warns, once, that renewing the proxy does not help.
+    fn warn_of_short_lifetime(&self, state: &mut State, left: Duration) {
         if !state.warned {
             state.warned = true;
+            let (path, left, threshold) = (self.path().display(), left.as_secs(), self.settings.threshold.as_secs());
             logging::log(
                 LogLevel::Warning,
                 format!(
-                    "{}: the proxy ends in {} s, which PROXY_RENEWAL_THRESHOLD ({} s) calls too soon, and a new one would last no longer: look at PROXY_VALIDITY_PERIOD and at the end of CLIENT_CERT",
-                    self.path().display(),
-                    left.as_secs(),
-                    self.settings.threshold.as_secs()
+                    "{path}: the proxy ends in {left} s, within PROXY_RENEWAL_THRESHOLD ({threshold} s), and a new one \
+                     would not last longer; check PROXY_VALIDITY_PERIOD and the end of CLIENT_CERT"
                 ),
             );
         }
     }
 
-    fn error(&self, message: impl Into<String>) -> Error {
-        Error::ProxyGeneration { path: self.settings.proxy.clone(), message: message.into(), source: None }
-    }
-
-    fn io_error(&self, what: impl Display, source: io::Error) -> Error {
-        let message = format!("{what}: {source}");
-        Error::ProxyGeneration { path: self.settings.proxy.clone(), message, source: Some(source) }
+    fn error(&self, failure: Failure) -> Error {
+        let Failure { message, source } = failure;
+        Error::ProxyGeneration { path: self.settings.proxy.clone(), message, source }
     }
 }
 
-/// A lock on a file, given up when dropped.
-struct Lock(File);
+fn cannot_be_read(what: &dyn Display, source: io::Error) -> Failure {
+    Failure::io(format!("{what} cannot be read"), source)
+}
 
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Closing the file would not do if the program has forked meanwhile: the lock belongs to both then.
-        let _ = self.0.unlock();
+fn regular_file(what: &dyn Display, path: &Path) -> Result<Metadata, Failure> {
+    let metadata = fs::metadata(path).map_err(|e| cannot_be_read(what, e))?;
+    match metadata.is_file() {
+        true => Ok(metadata),
+        false => Err(Failure::new(format!("{what} is not a regular file"))),
     }
 }
 
-/// What `path` says, which is read only if it is not the file that was seen there before.
+/// Reads the credential at `path`, unless the file is the one that was read before.
 fn read(
     reader: &dyn CredentialReader,
-    seen: &mut Option<Seen>,
+    cached: &mut Option<Cached>,
     path: &Path,
     metadata: &Metadata,
 ) -> Result<Arc<CredentialInfo>, String> {
     let stamp = (metadata.dev(), metadata.ino(), metadata.size(), metadata.ctime(), metadata.ctime_nsec());
-    if let Some(seen) = seen
-        && seen.stamp == stamp
+    if let Some(cached) = cached
+        && cached.stamp == stamp
     {
-        return Ok(Arc::clone(&seen.info));
+        return Ok(Arc::clone(&cached.info));
     }
     let info = Arc::new(reader.read(path)?);
-    *seen = Some(Seen { stamp, info: Arc::clone(&info) });
+    *cached = Some(Cached { stamp, info: Arc::clone(&info) });
     Ok(info)
 }
 
-/// Whether there is a private key in the file that only somebody who knows its password can read.
-fn has_encrypted_key(path: &Path) -> io::Result<bool> {
-    let mut text = Vec::new();
-    File::open(path)?.take(1 << 20).read_to_end(&mut text)?;
-    let encrypted = |line: &str| line.starts_with("-----BEGIN ENCRYPTED") || line.starts_with("Proc-Type: 4,ENCRYPTED");
-    Ok(String::from_utf8_lossy(&text).lines().any(encrypted))
-}
-
-/// How long it is until `credential` ends.
-fn left(credential: &CredentialInfo, now: SystemTime) -> Duration {
+/// The time until `credential` ends.
+fn remaining(credential: &CredentialInfo, now: SystemTime) -> Duration {
     credential.not_after.duration_since(now).unwrap_or_default()
-}
-
-/// Why a file is not one of ours, if it is not.
-fn foreign(metadata: &Metadata) -> Option<String> {
-    let user = geteuid().as_raw();
-    if metadata.is_symlink() {
-        Some("is a symbolic link, which could lead anywhere".to_owned())
-    } else if !metadata.is_file() {
-        Some("is not a regular file".to_owned())
-    } else if metadata.uid() != user {
-        Some(format!("belongs to the user with id {}, not to the one with id {user}", metadata.uid()))
-    } else {
-        None
-    }
-}
-
-/// The name of a hidden file that goes with the one called `name`.
-fn hidden(name: &OsStr, suffix: &str) -> OsString {
-    let mut hidden = OsString::from(".");
-    hidden.push(name);
-    hidden.push(suffix);
-    hidden
-}
-
-/// The end of the text in a file.
-fn tail(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let skipped = file.metadata()?.len().saturating_sub(OUTPUT_SHOWN);
-    file.seek(SeekFrom::Start(skipped))?;
-    let mut text = Vec::new();
-    file.take(OUTPUT_SHOWN).read_to_end(&mut text)?;
-    let mark = if skipped > 0 { "... " } else { "" };
-    Ok(format!("{mark}{}", String::from_utf8_lossy(&text).trim()))
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 use std::env;
 use std::os::unix::fs::{chown, symlink};
+use std::process::{Command, Stdio};
 use std::sync::Barrier;
+use std::thread;
 use std::time::UNIX_EPOCH;
 
+use rustix::process::geteuid;
 use tempfile::TempDir;
 
 use super::*;
@@ -40,14 +43,30 @@ impl CredentialReader for FakeReader {
         Ok(CredentialInfo {
             identity: format!("/CN={}", value("certificate ")?),
             certificate: value("certificate ")?.to_owned(),
-            not_before: UNIX_EPOCH,
+            not_before: UNIX_EPOCH + Duration::from_secs(value("begins ").map_or(0, |text| text.parse().unwrap())),
             not_after: UNIX_EPOCH + Duration::from_secs(ends),
         })
     }
+
+    fn is_key_of(&self, key: &Path, _: &Path) -> Result<bool, String> {
+        Ok(fs::read_to_string(key).map_err(|e| e.to_string())? != FakeReader::OTHER_KEY)
+    }
+}
+
+impl FakeReader {
+    /// The key that belongs to no certificate.
+    const OTHER_KEY: &str = "-----BEGIN PRIVATE KEY-----\nother\n";
 }
 
 fn seconds_from_now(seconds: i64) -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64 + seconds
+}
+
+/// The error and its source, as anyhow prints them.
+fn chain(result: Result<()>) -> String {
+    let error = result.unwrap_err();
+    assert!(matches!(error, Error::ProxyGeneration { .. }), "{error:?}");
+    format!("{:#}", anyhow::Error::from(error))
 }
 
 fn message(result: Result<()>) -> String {
@@ -119,7 +138,7 @@ impl Site {
         fs::read_to_string(self.directory.join("runs")).map_or(0, |text| text.lines().count())
     }
 
-    /// Asserts that nothing but what belongs there is left.
+    /// Asserts that no temporary file is left.
     fn assert_tidy(&self) {
         let names = fs::read_dir(&self.directory).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
         let hidden: Vec<_> = names.filter(|name| name.starts_with('.')).collect();
@@ -128,13 +147,13 @@ impl Site {
 }
 
 #[test]
-fn shared_by_threads() {
+fn it_is_send_and_sync() {
     fn assert_send_sync<T: Send + Sync>() {}
     assert_send_sync::<Proxy>();
 }
 
 #[test]
-fn makes_a_whole_file_of_mode_0600_and_reuses_it() {
+fn a_new_proxy_has_mode_0600_and_is_reused() {
     let site = Site::new();
     let proxy = site.proxy();
     proxy.ensure().unwrap();
@@ -157,7 +176,7 @@ fn makes_a_whole_file_of_mode_0600_and_reuses_it() {
 }
 
 #[test]
-fn reused_without_a_key_or_an_arcproxy() {
+fn a_good_proxy_needs_neither_key_nor_arcproxy() {
     let site = Site::new();
     site.credential("proxy", "alice", 3600);
     fs::remove_file(&site.settings.key).unwrap();
@@ -166,7 +185,7 @@ fn reused_without_a_key_or_an_arcproxy() {
 }
 
 #[test]
-fn renewed_at_the_threshold() {
+fn a_proxy_is_renewed_at_the_threshold() {
     let site = Site::new();
     let proxy = site.proxy();
     site.credential("proxy", "alice", 660);
@@ -179,7 +198,7 @@ fn renewed_at_the_threshold() {
 }
 
 #[test]
-fn replaced_if_useless() {
+fn an_unusable_proxy_is_replaced() {
     let site = Site::new();
     let proxy = site.proxy();
     let mut runs = 0;
@@ -208,7 +227,7 @@ fn replaced_if_useless() {
 }
 
 #[test]
-fn one_arcproxy_for_many_threads() {
+fn threads_share_one_run_of_arcproxy() {
     let site = Site::new();
     let proxies = [site.proxy(), site.proxy()];
     let barrier = Barrier::new(8);
@@ -225,12 +244,12 @@ fn one_arcproxy_for_many_threads() {
 }
 
 #[test]
-fn a_failure_is_shared_by_those_who_wait() {
+fn waiting_threads_share_a_failure() {
     let site = Site::new();
     let proxy = site.proxy();
     // As it looks to a thread that asked before another one began.
     let later = Instant::now() + Duration::from_secs(3600);
-    proxy.state().failure = Some((later, "no luck".to_owned()));
+    proxy.state().failure = Some((later, Failure::new("no luck")));
     assert_eq!(message(proxy.ensure()), "no luck");
     assert_eq!(site.runs(), 0);
     proxy.create().unwrap();
@@ -255,7 +274,7 @@ fn other_process(site: &Site, arguments: &[&str]) -> Command {
 }
 
 #[test]
-fn one_arcproxy_for_many_processes() {
+fn processes_share_one_run_of_arcproxy() {
     let site = Site::new();
     let children: Vec<_> = (0..4).map(|_| other_process(&site, &[]).spawn().unwrap()).collect();
     for mut child in children {
@@ -266,7 +285,7 @@ fn one_arcproxy_for_many_processes() {
 }
 
 #[test]
-fn works_where_sigchld_is_ignored() {
+fn a_process_that_ignores_sigchld_makes_proxies() {
     let ignored = ["--ignore-signal=CHLD"];
     let probe = Command::new("env").args(ignored).args(["grep", "SigIgn:.*1....$", "/proc/self/status"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
@@ -303,7 +322,7 @@ fn symbolic_links_are_refused() {
 }
 
 #[test]
-fn a_directory_is_refused() {
+fn a_directory_as_proxy_file_is_refused() {
     let site = Site::new();
     fs::create_dir(&site.settings.proxy).unwrap();
     assert!(message(site.proxy().ensure()).contains("not a regular file"));
@@ -329,7 +348,7 @@ fn files_of_other_users_are_refused() {
 }
 
 #[test]
-fn the_wait_for_a_lock_is_bounded() {
+fn waiting_for_the_lock_has_an_end() {
     let site = Site::new();
     let mut proxy = site.proxy();
     proxy.timeout = Duration::from_millis(20);
@@ -340,7 +359,7 @@ fn the_wait_for_a_lock_is_bounded() {
 }
 
 #[test]
-fn what_arcproxy_says_is_in_the_error() {
+fn the_error_contains_arcproxys_output() {
     let site = Site::new();
     site.credential("proxy", "alice", 60);
     let before = site.text("proxy");
@@ -354,7 +373,7 @@ fn what_arcproxy_says_is_in_the_error() {
 }
 
 #[test]
-fn what_arcproxy_makes_is_checked() {
+fn a_bad_proxy_of_arcproxy_is_refused() {
     let site = Site::new();
     let proxy = site.proxy();
     site.arcproxy("echo no luck");
@@ -385,7 +404,7 @@ fn a_hanging_arcproxy_is_killed() {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !(state(pids[1]).is_empty() || state(pids[1]).contains(") Z")) {
         assert!(Instant::now() < deadline, "still there: {}", state(pids[1]));
-        thread::sleep(POLL);
+        thread::sleep(POLL_INTERVAL);
     }
     site.assert_tidy();
 
@@ -395,7 +414,7 @@ fn a_hanging_arcproxy_is_killed() {
 }
 
 #[test]
-fn a_talkative_arcproxy_is_heard_out() {
+fn long_output_of_arcproxy_is_shortened() {
     let site = Site::new();
     let talk = "head -c 1048576 /dev/zero | tr '\\0' x; echo the end";
     site.arcproxy(&format!("{talk}; make_proxy"));
@@ -411,8 +430,11 @@ fn a_talkative_arcproxy_is_heard_out() {
 fn missing_files_are_named() {
     let site = Site::new();
     let missing = |name: &str, settings: ProxySettings| {
-        let text = message(Proxy::new(settings, Arc::new(FakeReader)).ensure());
-        assert!(text.starts_with(&format!("{name} /nowhere/x: No such file")), "{text}");
+        let (proxy, action) =
+            (settings.proxy.display().to_string(), if name == "ARCPROXY_PATH" { "run" } else { "read" });
+        let text = chain(Proxy::new(settings, Arc::new(FakeReader)).ensure());
+        let reason = format!("{name} /nowhere/x cannot be {action}: No such file or directory (os error 2)");
+        assert_eq!(text, format!("no proxy certificate at {proxy}: {reason}"));
     };
     let nowhere = || PathBuf::from("/nowhere/x");
     missing("CLIENT_CERT", ProxySettings { certificate: nowhere(), ..site.settings.clone() });
@@ -420,7 +442,10 @@ fn missing_files_are_named() {
     missing("ARCPROXY_PATH", ProxySettings { arcproxy: nowhere(), ..site.settings.clone() });
 
     let settings = ProxySettings { proxy: nowhere(), ..site.settings.clone() };
-    assert_eq!(message(Proxy::new(settings, Arc::new(FakeReader)).ensure()), "there is no directory /nowhere");
+    assert_eq!(
+        message(Proxy::new(settings, Arc::new(FakeReader)).ensure()),
+        "there is no directory /nowhere; create it or change PROXY_FILE"
+    );
     site.write("cert", "garbage");
     assert!(message(site.proxy().ensure()).ends_with("/cert: not whole"));
     assert_eq!(site.runs(), 0);
@@ -444,13 +469,67 @@ fn encrypted_keys_are_refused() {
 fn an_expired_certificate_is_named() {
     let site = Site::new();
     site.credential("cert", "alice", -60);
+    let ended = UNIX_EPOCH + Duration::from_secs(seconds_from_now(-60) as u64);
+    site.write(
+        "cert",
+        &format!("certificate alice\nends {}\nwhole\n", ended.duration_since(UNIX_EPOCH).unwrap().as_secs()),
+    );
     let message = message(site.proxy().ensure());
-    assert!(message.contains("/cert: the certificate ended 6"), "{message}");
+    let ended = format_rfc3339_seconds(ended);
+    assert!(message.contains(&format!("/cert: the certificate ended at {ended}; get a new one")), "{message}");
     assert_eq!(site.runs(), 0);
 }
 
 #[test]
-fn a_certificate_that_ends_soon_does_not_mean_a_new_proxy_each_time() {
+fn a_certificate_of_the_future_is_named() {
+    let site = Site::new();
+    site.write("cert", "certificate alice\nbegins 32503680000\nends 32503690000\nwhole\n");
+    let message = message(site.proxy().ensure());
+    assert!(message.contains("/cert: the certificate is not valid before 3000-01-01T00:00:00Z; check"), "{message}");
+    assert_eq!(site.runs(), 0);
+}
+
+#[test]
+fn a_key_of_another_certificate_is_refused() {
+    let site = Site::new();
+    site.write("key", FakeReader::OTHER_KEY);
+    let directory = site.directory.display();
+    assert_eq!(
+        message(site.proxy().ensure()),
+        format!("CLIENT_KEY {directory}/key does not belong to CLIENT_CERT {directory}/cert; set both to one pair")
+    );
+    assert_eq!(site.runs(), 0);
+}
+
+#[test]
+fn a_key_that_others_may_read_is_refused() {
+    let site = Site::new();
+    fs::set_permissions(&site.settings.key, Permissions::from_mode(0o644)).unwrap();
+    let key = site.settings.key.display();
+    assert_eq!(
+        message(site.proxy().ensure()),
+        format!("CLIENT_KEY {key}: other users may access the key (mode 644); run chmod 600 {key}")
+    );
+    assert_eq!(site.runs(), 0);
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let site = Site::new();
+    let proxy = site.proxy();
+    let failure = proxy.check_space(Path::new("/dev/full")).unwrap_err();
+    assert_eq!(failure.source.as_ref().unwrap().kind(), io::ErrorKind::StorageFull);
+    let expected = format!(
+        "no proxy certificate at {}: the proxy cannot be written in {}: No space left on device (os error 28)",
+        proxy.path().display(),
+        site.directory.display()
+    );
+    assert_eq!(chain(Err(proxy.error(failure.copy()))), expected);
+    assert_eq!(chain(Err(proxy.error(failure))), expected);
+}
+
+#[test]
+fn a_proxy_as_long_as_its_certificate_is_kept() {
     let site = Site::new();
     site.credential("cert", "alice", 300);
     let proxy = site.proxy();
@@ -466,7 +545,7 @@ fn a_certificate_that_ends_soon_does_not_mean_a_new_proxy_each_time() {
 }
 
 #[test]
-fn a_validity_within_the_threshold_means_a_new_proxy_each_time() {
+fn a_validity_within_the_threshold_renews_each_time() {
     let mut site = Site::new();
     site.settings.validity = Duration::from_secs(60);
     let proxy = site.proxy();

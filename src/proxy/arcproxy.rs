@@ -1,0 +1,117 @@
+//! Running the program `arcproxy`.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::{Failure, POLL_INTERVAL, ProxySettings};
+use crate::ffi;
+
+/// How long one run of `arcproxy` may take. It usually takes half a second.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How many bytes of the end of `arcproxy`'s output are shown.
+const OUTPUT_SHOWN: u64 = 4 << 10;
+
+/// How many bytes `arcproxy` may print. A script that asks again at the end of its input would fill the disk.
+const OUTPUT_LIMIT: u64 = 16 << 20;
+
+/// Has `arcproxy` write a proxy to `file`. Returns its output, worded as the end of a sentence.
+///
+/// `work` is a private, empty directory.
+pub(super) fn run(settings: &ProxySettings, timeout: Duration, work: &Path, file: &Path) -> Result<String, Failure> {
+    let config = work.join("client.conf");
+    // The output goes to a file: unlike a pipe, it takes any amount, and reading it does not wait for processes that
+    // arcproxy has left behind.
+    let printed = work.join("output");
+    let create = |path| File::create_new(path).map_err(|e| Failure::io("a file for arcproxy cannot be created", e));
+    create(&config)?;
+    let stdout = create(&printed)?;
+    let mut child = start(settings, &config, file, stdout)
+        .map_err(|e| Failure::io(format!("ARCPROXY_PATH {} cannot be run", settings.arcproxy.display()), e))?;
+    let problem = wait(&mut child, &printed, timeout);
+    let output = match tail(&printed) {
+        Ok(text) if text.is_empty() => " (it printed nothing)".to_owned(),
+        Ok(text) => format!("; it printed: {text}"),
+        Err(e) => format!(" (its output cannot be read: {e})"),
+    };
+    match problem {
+        None => Ok(output),
+        Some(problem) => {
+            let program = settings.arcproxy.display();
+            Err(Failure::new(format!("{program} {problem}{}{output}", permission_hint(settings))))
+        }
+    }
+}
+
+fn start(settings: &ProxySettings, config: &Path, file: &Path, stdout: File) -> io::Result<Child> {
+    let stderr = stdout.try_clone()?;
+    let mut command = Command::new(&settings.arcproxy);
+    command.arg("-C").arg(&settings.certificate);
+    command.arg("-K").arg(&settings.key);
+    command.arg("-P").arg(file);
+    command.arg("-T").arg(&settings.certs_dir);
+    command.arg("-c").arg(format!("validityPeriod={}", settings.validity.as_secs()));
+    // -z: an empty configuration, so that arcproxy neither reads nor creates ~/.arc/client.conf. -S: no VOMS server from
+    // /etc/arc/client.conf. -p: an encrypted key finds no password on the empty standard input.
+    command.arg("-z").arg(config).args(["-S", "", "-p", "key=stdin"]);
+    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    ffi::detach_from_terminal(&mut command);
+    command.spawn()
+}
+
+/// Waits for the end of `arcproxy`, and kills it if it takes too long or prints too much. Returns what went wrong.
+fn wait(child: &mut Child, printed: &Path, timeout: Duration) -> Option<String> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => return None,
+            Ok(Some(status)) => return Some(format!("failed ({status})")),
+            Ok(None) => {}
+            // A program that ignores SIGCHLD, or waits for any child, takes the status away. Whether there is a proxy
+            // shows how it went.
+            Err(_) => return None,
+        }
+        let problem = if Instant::now() >= deadline {
+            format!("did not end within {timeout:?}")
+        } else if fs::metadata(printed).is_ok_and(|metadata| metadata.len() > OUTPUT_LIMIT) {
+            "printed without end".to_owned()
+        } else {
+            thread::sleep(POLL_INTERVAL);
+            continue;
+        };
+        // The whole group, since arcproxy may be a script, and the child itself, so that the wait ends in any case.
+        let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+        let _ = child.kill();
+        let _ = child.wait();
+        return Some(problem);
+    }
+}
+
+/// What to do if the group's permissions may be the cause. arcproxy refuses some files that the group can access, and
+/// arcproxy 6.17 never ends if the first listed member of the group is the user.
+fn permission_hint(settings: &ProxySettings) -> &'static str {
+    let group_may = |path, bits| fs::metadata(path).is_ok_and(|metadata| metadata.mode() & bits != 0);
+    if group_may(&settings.key, 0o060) || group_may(&settings.certificate, 0o020) {
+        " (try chmod g-rw on CLIENT_KEY and g-w on CLIENT_CERT)"
+    } else {
+        ""
+    }
+}
+
+/// The end of the text in a file.
+fn tail(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let skipped = file.metadata()?.len().saturating_sub(OUTPUT_SHOWN);
+    file.seek(SeekFrom::Start(skipped))?;
+    let mut text = Vec::new();
+    file.take(OUTPUT_SHOWN).read_to_end(&mut text)?;
+    let mark = if skipped > 0 { "... " } else { "" };
+    Ok(format!("{mark}{}", String::from_utf8_lossy(&text).trim()))
+}

@@ -1,0 +1,97 @@
+//! The files beside a proxy: the lock, and the checks that keep others' files from being used or replaced.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
+
+use super::{Failure, POLL_INTERVAL};
+
+/// More bytes than a proxy and arcproxy's output usually have.
+const SPACE_NEEDED: usize = 64 << 10;
+
+/// A lock on a file, released when dropped.
+pub(super) struct Lock(File);
+
+impl Lock {
+    /// Waits until no other process or thread holds the lock file, for at most `patience`.
+    pub(super) fn acquire(path: &Path, patience: Duration) -> Result<Lock, Failure> {
+        let what = format!("the lock file {}", path.display());
+        let io_failure = |e| Failure::io(format!("{what} cannot be locked"), e);
+        // Without NONBLOCK, opening a named pipe in its place would block.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(flags.bits() as i32)
+            .open(path)
+            .map_err(io_failure)?;
+        if let Some(why) = why_not_ours(&file.metadata().map_err(io_failure)?) {
+            return Err(Failure::new(format!("{what} {why}; remove it")));
+        }
+        let deadline = Instant::now() + patience;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock(file)),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(TryLockError::Error(e)) => return Err(io_failure(e)),
+            }
+            if Instant::now() >= deadline {
+                return Err(Failure::new(format!("{what} has been held by another process for {patience:?}")));
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // If the program has forked meanwhile, the child shares the lock, and closing the file does not release it.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Why a file must not be used or replaced, if it must not.
+pub(super) fn why_not_ours(metadata: &Metadata) -> Option<String> {
+    let user = geteuid().as_raw();
+    if metadata.is_symlink() {
+        Some("is a symbolic link, which may lead to another file".to_owned())
+    } else if !metadata.is_file() {
+        Some("is not a regular file".to_owned())
+    } else if metadata.uid() != user {
+        Some(format!("belongs to the user with id {}, not to the user with id {user}", metadata.uid()))
+    } else {
+        None
+    }
+}
+
+/// Whether the file contains an encrypted private key.
+pub(super) fn has_encrypted_key(path: &Path) -> io::Result<bool> {
+    let mut text = Vec::new();
+    File::open(path)?.take(1 << 20).read_to_end(&mut text)?;
+    let encrypted = |line: &str| line.starts_with("-----BEGIN ENCRYPTED") || line.starts_with("Proc-Type: 4,ENCRYPTED");
+    Ok(String::from_utf8_lossy(&text).lines().any(encrypted))
+}
+
+/// Writes as much to `file` as making a proxy takes. On a full disk arcproxy fails without a reason.
+pub(super) fn check_space(file: &Path) -> io::Result<()> {
+    File::create(file)?.write_all(&[0; SPACE_NEEDED])
+}
+
+/// The name `.NAMESUFFIX`.
+pub(super) fn hidden(name: &OsStr, suffix: &str) -> OsString {
+    let mut hidden = OsString::from(".");
+    hidden.push(name);
+    hidden.push(suffix);
+    hidden
+}
