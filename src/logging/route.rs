@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use super::LogLevel;
 use crate::util::lock;
+use crate::util::time::rfc3339;
 
 /// ARC's threshold, in ARC's numbers. ARC has one for the whole process, so it is only ever lowered.
 static THRESHOLD: AtomicU32 = AtomicU32::new(2);
@@ -81,7 +82,7 @@ impl Log {
         match &self.destination {
             Destination::Facade => log::log!(target: target, level.to_facade(), "{text}"),
             Destination::Writer(writer) => {
-                let time = humantime::format_rfc3339_millis(time.max(SystemTime::UNIX_EPOCH));
+                let time = rfc3339(time, 3);
                 let mut writer = lock(writer);
                 // A log that cannot be written must not stop the work.
                 let _ = writeln!(writer, "[{time}] [{target}] [{level}] {text}").and_then(|()| writer.flush());

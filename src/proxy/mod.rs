@@ -14,13 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use humantime::format_rfc3339_seconds;
-
 use self::files::{Lock, has_encrypted_key, hidden, why_not_ours};
 use crate::error::{Error, Result};
 use crate::ffi::CredentialInfo;
 use crate::logging::{self, LogLevel};
 use crate::util::lock;
+use crate::util::time::rfc3339;
 
 /// How often a child process or a lock is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
@@ -233,7 +232,7 @@ impl Proxy {
             return Err(bad(&format!("it belongs to another certificate, {}", proxy.identity)));
         }
         if left.is_zero() || proxy.not_before > now {
-            let [from, to] = [proxy.not_before, proxy.not_after].map(format_rfc3339_seconds);
+            let [from, to] = [proxy.not_before, proxy.not_after].map(|time| rfc3339(time, 0));
             return Err(bad(&format!("it is not valid now, but from {from} to {to}")));
         }
         fs::set_permissions(&file, Permissions::from_mode(0o600))
@@ -241,7 +240,7 @@ impl Proxy {
             .map_err(|e| Failure::io("the new proxy cannot be moved there", e))?;
 
         logging::log(LogLevel::Verbose, format!("arcproxy succeeded{output}"));
-        let (path, end) = (settings.proxy.display(), format_rfc3339_seconds(proxy.not_after));
+        let (path, end) = (settings.proxy.display(), rfc3339(proxy.not_after, 0));
         logging::log(LogLevel::Info, format!("{path}: a new proxy of {}, valid until {end}", proxy.identity));
         if left <= settings.threshold {
             self.warn_of_short_lifetime(state, left);
@@ -282,11 +281,11 @@ impl Proxy {
         let (now, path) = (SystemTime::now(), self.settings.certificate.display());
         let (from, to) = (certificate.not_before, certificate.not_after);
         if to <= now {
-            let to = format_rfc3339_seconds(to);
+            let to = rfc3339(to, 0);
             return Err(Failure::new(format!("CLIENT_CERT {path}: the certificate ended at {to}; get a new one")));
         }
         if from > now {
-            let from = format_rfc3339_seconds(from);
+            let from = rfc3339(from, 0);
             return Err(Failure::new(format!(
                 "CLIENT_CERT {path}: the certificate is not valid before {from}; check the clock of this machine"
             )));

@@ -475,7 +475,7 @@ fn an_expired_certificate_is_named() {
         &format!("certificate alice\nends {}\nwhole\n", ended.duration_since(UNIX_EPOCH).unwrap().as_secs()),
     );
     let message = message(site.proxy().ensure());
-    let ended = format_rfc3339_seconds(ended);
+    let ended = rfc3339(ended, 0);
     assert!(message.contains(&format!("/cert: the certificate ended at {ended}; get a new one")), "{message}");
     assert_eq!(site.runs(), 0);
 }

@@ -1,6 +1,7 @@
 //! Helpers that depend on no other module of the crate.
 
 pub(crate) mod names;
+pub(crate) mod time;
 pub(crate) mod uri;
 pub(crate) mod xml;
 
