@@ -128,7 +128,7 @@ impl PluginBackend {
         let mut files = Vec::new();
         for upload in job.uploads.iter().filter(|upload| matches!(upload.content, Content::Bytes(_))) {
             let failed = |error: std::io::Error| Error::InputFile {
-                path: upload.shown(),
+                path: upload.label(),
                 message: error.to_string(),
                 source: Some(error),
             };

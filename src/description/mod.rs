@@ -1,35 +1,39 @@
-//! [`JobDescription`]: what to run, with which files, on what, and what to keep.
+//! [`JobDescription`]: what to run, with which files, with which resources, and what to keep.
+//!
+//! The description itself is a plain value. What is done with it has a module each: [`validate`] checks it, [`arex`] has
+//! what is special about A-REX, [`resolve`] looks at its input files, [`formats`] reads and writes it in other languages.
 
 pub(crate) mod arex;
+mod errors;
 mod files;
 pub(crate) mod formats;
 mod requests;
+mod resolve;
 mod serde_forms;
+mod session_names;
 mod validate;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use files::{Content, ResolvedInput, ResolvedSource, Upload, absolute};
+pub(crate) use errors::invalid;
 pub use files::{InputFile, InputSource, OutputFile};
 pub use requests::{
     ByteSize, Delegation, Notification, NotificationState, ParseByteSizeError, ParseDelegationError,
     ParseNotificationStateError, RuntimeEnvironment,
 };
-pub(crate) use validate::{check_url, invalid};
+pub(crate) use resolve::{Content, ResolvedInput, ResolvedSource, Upload, absolute};
+pub(crate) use session_names::is_below;
+pub(crate) use validate::check_url;
 
 use crate::error::Result;
 
-const STDOUT: &str = "stdout.txt";
-const STDERR: &str = "stderr.txt";
-
-/// A job to run on a CE: an executable, its arguments, the files it reads and those it leaves, and what it needs.
+/// A description of a job: the executable, its arguments, its files and the resources that it needs.
 ///
-/// The job runs in a directory of its own on the CE, the session directory. The input files are copied there before it
-/// starts; of what is there when it ends, the CE keeps its standard output and error and the named outputs.
+/// [`new`](Self::new) describes a job that runs an executable, and the `with_` methods add the rest. The getter of
+/// `with_slots` is `slots`; the getter of a method that adds one of several, such as `with_arg`, is in the plural.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,13 +51,23 @@ const STDERR: &str = "stderr.txt";
 /// # Ok::<(), jasmin_arc::Error>(())
 /// ```
 ///
-/// What is not said is left to the CE. What an ARC-CE cannot be told is an error, not left out.
+/// On the CE the job runs in a directory of its own, the *session directory*. The input files are copied there before the
+/// job starts. When the job has ended, the CE keeps its standard output and error and the named outputs.
 ///
-/// It can be read from and written as [JSDL](JobDescription::from_jsdl), [ADL](JobDescription::from_adl) and
-/// [xRSL](JobDescription::from_xrsl); the repository's `docs/descriptions.md` has a table of what is what there.
+/// Unset fields use the CE's defaults. A field that the CE cannot express is an error; it is never dropped.
 ///
-/// With serde it is an object in which only `executable` is mandatory; times are seconds (since 1970), sizes bytes. Names that this version does not know are an
-/// error, since what they stand for would be missing from the job; so is serializing a path that is not UTF-8.
+/// Descriptions can be read from and written as [JSDL](Self::from_jsdl), [ADL](Self::from_adl) and
+/// [xRSL](Self::from_xrsl). A table in `docs/descriptions.md` of the repository maps the fields to these languages.
+///
+/// # Serde form
+///
+/// An object whose keys are the names of the getters. Only `executable` is required.
+/// - Durations are whole seconds, and `start_time` is in seconds since 1970. Sizes are bytes.
+/// - `envs` is an object of names and values.
+/// - `stdout` and `stderr` are `null` after `without_stdout` and `without_stderr`. Left out, they are the defaults.
+///
+/// An unknown key is an error, because the job would lack what it stands for. So is serializing a path that is not UTF-8.
+/// Deserializing checks the types only; submitting the job [validates](Self::validate) it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -86,8 +100,33 @@ const STDERR: &str = "stderr.txt";
 /// assert_eq!(job, expected);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
+///
+/// # Descriptions from others
+///
+/// **A service that takes descriptions from its clients must refuse local input files.** Submitting a job reads and
+/// uploads its input files with the rights of the service, so that
+/// `{"executable": "/bin/cat", "inputs": [{"source": {"file": "/etc/shadow"}}]}` hands a file of the service to the client.
+/// The same holds for ADL, JSDL and xRSL, in which a relative executable or standard input is a local file too. All of
+/// them are among the [`inputs`](Self::inputs):
+///
+/// ```
+/// use jasmin_arc::JobDescription;
+///
+/// fn has_local_files(job: &JobDescription) -> bool {
+///     job.inputs().iter().any(|input| input.source().path().is_some())
+/// }
+///
+/// let text = r#"{"executable": "/bin/cat", "inputs": [{"source": {"file": "/etc/shadow"}}]}"#;
+/// assert!(has_local_files(&serde_json::from_str(text)?));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// The jobs also run with the service's credentials: consider which executables, URLs and
+/// [delegations](Self::with_delegation) clients may choose. [`from_file`](Self::from_file) and
+/// [`all_from_file`](Self::all_from_file) read whatever path they are given, so clients must not choose it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[must_use = "a description does nothing until it is submitted, and its `with_` methods return the changed description"]
 pub struct JobDescription {
     #[serde(default = "default_name")]
     name: String,
@@ -152,260 +191,11 @@ pub struct JobDescription {
     delegation: Delegation,
 }
 
-/// For each setting that is a value or nothing: the method that sets it and the one that tells it.
-macro_rules! settings {
-    ($($(#[$doc:meta])* $with:ident($value:ident: $given:ty = $kept:expr) $field:ident -> $got:ty = $got_expr:expr;)*) => {
-        impl JobDescription {
-            $(
-                $(#[$doc])*
-                #[must_use]
-                pub fn $with(mut self, $value: $given) -> Self {
-                    self.$field = Some($kept);
-                    self
-                }
-
-                #[doc = concat!("What was said by [`", stringify!($with), "`](Self::", stringify!($with), "); `None`: nothing.")]
-                pub fn $field(&self) -> Option<$got> {
-                    #[allow(clippy::redundant_closure_call)]
-                    ($got_expr)(&self.$field)
-                }
-            )*
-        }
-    };
-}
-
-fn text(field: &Option<String>) -> Option<&str> {
-    field.as_deref()
-}
-
-fn copied<T: Copy>(field: &Option<T>) -> Option<T> {
-    *field
-}
-
-settings! {
-    /// Describes the job in prose, in one line. A-REX keeps that with the job and does nothing with it.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/true").with_description("Does nothing, well.");
-    /// assert_eq!(job.description(), Some("Does nothing, well."));
-    /// ```
-    with_description(description: impl Into<String> = description.into()) description -> &str = text;
-
-    /// Names the project, or the account, that the job belongs to.
-    ///
-    /// Only JSDL can say it: there is no way to tell it to an ARC-CE, so submitting such a job is
-    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription).
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").with_project("climate").project(), Some("climate"));
-    /// ```
-    with_project(project: impl Into<String> = project.into()) project -> &str = text;
-
-    /// Has the job read its standard input from a file: an input file by its name in the session directory, or an absolute
-    /// path on the CE. Without that it is empty.
-    ///
-    /// In its name, and in those of the standard output and error, may be letters, digits and `_./-+,:@%=^#`: the scripts
-    /// of an ARC-CE do not quote it.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/usr/bin/sort").with_input_bytes("names", "b\na\n").with_stdin("names");
-    /// assert_eq!(job.stdin(), Some("names"));
-    /// ```
-    with_stdin(name: impl Into<String> = name.into()) stdin -> &str = text;
-
-    /// The file in the session directory that the standard output goes to; `stdout.txt` if it is not said. If it is in a
-    /// directory there, an input file must be there too: the CE does not make it otherwise.
-    ///
-    /// If the standard error is to go there too, say the same name [there](Self::with_stderr), or use
-    /// [`with_joined_output`](Self::with_joined_output).
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").stdout(), Some("stdout.txt"));
-    /// assert_eq!(JobDescription::new("/bin/true").with_stdout("out").stdout(), Some("out"));
-    /// ```
-    with_stdout(name: impl Into<String> = name.into()) stdout -> &str = text;
-
-    /// The file in the session directory that the standard error goes to; `stderr.txt` if it is not said.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").stderr(), Some("stderr.txt"));
-    /// assert_eq!(JobDescription::new("/bin/true").with_stderr("err").stderr(), Some("err"));
-    /// ```
-    with_stderr(name: impl Into<String> = name.into()) stderr -> &str = text;
-
-    /// Limits the time for which the job runs, from its start to its end; rounded up to seconds.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/sleep").with_arg("60").with_wall_time(Duration::from_secs(90));
-    /// assert_eq!(job.wall_time(), Some(Duration::from_secs(90)));
-    /// ```
-    with_wall_time(time: Duration = whole_seconds(time)) wall_time -> Duration = copied;
-
-    /// Limits the CPU time of all of the job's processes together; rounded up to seconds.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/true").with_cpu_time(Duration::from_millis(1500));
-    /// assert_eq!(job.cpu_time(), Some(Duration::from_secs(2)));
-    /// ```
-    with_cpu_time(time: Duration = whole_seconds(time)) cpu_time -> Duration = copied;
-
-    /// The main memory that the job needs, and may use, in each of its slots. ARC rounds it up to MiB.
-    ///
-    /// ```
-    /// # use jasmin_arc::{ByteSize, JobDescription};
-    /// assert_eq!(JobDescription::new("/bin/true").with_memory(ByteSize::gib(4)).memory(), Some(ByteSize::mib(4096)));
-    /// ```
-    with_memory(memory: ByteSize = memory) memory -> ByteSize = copied;
-
-    /// The virtual memory that the job needs in each of its slots. ARC rounds it up to MiB; its batch systems make no use
-    /// of it.
-    ///
-    /// ```
-    /// # use jasmin_arc::{ByteSize, JobDescription};
-    /// assert_eq!(JobDescription::new("/bin/true").with_virtual_memory(ByteSize::gib(4)).virtual_memory(), Some(ByteSize::gib(4)));
-    /// ```
-    with_virtual_memory(memory: ByteSize = memory) virtual_memory -> ByteSize = copied;
-
-    /// The disk space that the job needs in its session directory. ARC rounds it up to MiB.
-    ///
-    /// ```
-    /// # use jasmin_arc::{ByteSize, JobDescription};
-    /// assert_eq!(JobDescription::new("/bin/true").with_disk(ByteSize::gib(10)).disk(), Some(ByteSize::gib(10)));
-    /// ```
-    with_disk(disk: ByteSize = disk) disk -> ByteSize = copied;
-
-    /// How many slots (mostly: cores) the job needs; the CE's default is one.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").with_slots(16).slots(), Some(16));
-    /// ```
-    with_slots(slots: u32 = slots) slots -> u32 = copied;
-
-    /// How many of the [slots](Self::with_slots), which must be said too and be a multiple, are to be on one host.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/true").with_slots(16).with_slots_per_host(8);
-    /// assert_eq!(job.slots_per_host(), Some(8));
-    /// ```
-    with_slots_per_host(slots: u32 = slots) slots_per_host -> u32 = copied;
-
-    /// How many processes are to run in each of the [slots](Self::with_slots), which must be said too.
-    ///
-    /// A-REX hands it to the scripts of its batch systems, none of which makes use of it (ARC 6.17).
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/true").with_slots(4).with_processes_per_slot(2);
-    /// assert_eq!(job.processes_per_slot(), Some(2));
-    /// ```
-    with_processes_per_slot(processes: u32 = processes) processes_per_slot -> u32 = copied;
-
-    /// How many threads each process will have; the [slots](Self::with_slots) must be said too.
-    ///
-    /// A-REX hands it to the scripts of its batch systems, none of which makes use of it (ARC 6.17).
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/true").with_slots(4).with_threads_per_process(2);
-    /// assert_eq!(job.threads_per_process(), Some(2));
-    /// ```
-    with_threads_per_process(threads: u32 = threads) threads_per_process -> u32 = copied;
-
-    /// Whether the job needs its hosts for itself alone. If it needs several [slots](Self::with_slots), it must then be
-    /// said how many are on [one host](Self::with_slots_per_host): a CE would not see it otherwise.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").with_exclusive(true).exclusive(), Some(true));
-    /// ```
-    with_exclusive(exclusive: bool = exclusive) exclusive -> bool = copied;
-
-    /// The queue (in SLURM: the partition) to run in; without one the CE chooses.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").with_queue("short-serial").queue(), Some("short-serial"));
-    /// ```
-    with_queue(queue: impl Into<String> = queue.into()) queue -> &str = text;
-
-    /// How often the job may be run again when the CE or its cluster failed; the CE has a limit of its own.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").with_rerun(2).rerun(), Some(2));
-    /// ```
-    with_rerun(times: u32 = times) rerun -> u32 = copied;
-
-    /// Has the CE begin with the job no earlier than at this time; what is less than a second is cut off.
-    ///
-    /// ```
-    /// # use std::time::{Duration, SystemTime};
-    /// # use jasmin_arc::JobDescription;
-    /// let midnight = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-    /// assert_eq!(JobDescription::new("/bin/true").with_start_time(midnight).start_time(), Some(midnight));
-    /// ```
-    with_start_time(time: SystemTime = whole_second(time)) start_time -> SystemTime = copied;
-
-    /// For how long the CE is to keep the session directory when the job has ended; rounded up to seconds.
-    ///
-    /// A-REX, up to that of ARC 7, takes it for something else (three hours: none at all), so submitting such a job is
-    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription). The descriptions in other languages have it.
-    ///
-    /// ```
-    /// # use std::time::Duration;
-    /// # use jasmin_arc::JobDescription;
-    /// let day = Duration::from_secs(24 * 60 * 60);
-    /// assert_eq!(JobDescription::new("/bin/true").with_life_time(day).life_time(), Some(day));
-    /// ```
-    with_life_time(time: Duration = whole_seconds(time)) life_time -> Duration = copied;
-
-    /// How important the job is among those of the same user, from 1 to 100; the CE takes 50 if it is not said.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").with_priority(80).priority(), Some(80));
-    /// ```
-    with_priority(priority: u32 = priority) priority -> u32 = copied;
-
-    /// Has the CE show its own records of the job under this name in the session directory (xRSL: `gmlog`).
-    ///
-    /// There is no such directory: A-REX invents it for who asks for it at the job's URL with HTTP (`ARexService::Get`), and
-    /// neither lists it nor shows it by its REST interface. It is not fetched with the outputs.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").with_log_directory("gmlog").log_directory(), Some("gmlog"));
-    /// ```
-    with_log_directory(name: impl Into<String> = name.into()) log_directory -> &str = text;
-}
-
-/// Rounded up.
-pub(crate) fn whole_seconds(time: Duration) -> Duration {
-    Duration::from_secs(time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)))
-}
-
-fn whole_second(time: SystemTime) -> SystemTime {
-    match time.duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) => SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs()),
-        Err(_) => SystemTime::UNIX_EPOCH,
-    }
-}
-
+/// # What to run
 impl JobDescription {
-    /// A job that runs `executable`, called "ARC job", without arguments or files.
+    /// Describes a job called "ARC job" that runs `executable`, without arguments or files.
     ///
-    /// The executable is a path on the CE's worker nodes, or the session name of an input file.
+    /// The executable is an absolute path on the CE's worker nodes, or the name of an input file in the session directory.
     ///
     /// ```
     /// use jasmin_arc::JobDescription;
@@ -449,433 +239,548 @@ impl JobDescription {
         }
     }
 
-    /// A job that runs a local file, which is uploaded under its base name and need not be executable here.
+    /// Describes a job that runs a local file, which is uploaded under its base name and made executable.
     ///
     /// ```
     /// use jasmin_arc::JobDescription;
     ///
-    /// let job = JobDescription::run_local("scripts/run.sh");
+    /// let job = JobDescription::run_local("scripts/run.sh").with_arg("--fast");
     /// assert_eq!(job.executable(), "run.sh");
     /// assert!(job.inputs()[0].is_executable());
     /// ```
     pub fn run_local(path: impl Into<PathBuf>) -> Self {
         let input = InputFile::file(path).with_executable(true);
-        // Without a name it is an error of the input file, which says more.
+        // Without a base name, validation reports the input file.
         JobDescription::new(input.name().unwrap_or("?")).with_input(input)
     }
 
-    /// Calls the job `name`; it need not be unique.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").with_name("nothing").name(), "nothing");
-    /// ```
-    #[must_use]
-    pub fn with_name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Adds a remark. A-REX keeps it with the job and does nothing with it.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").with_annotation("run 7").annotations(), ["run 7"]);
-    /// ```
-    #[must_use]
-    pub fn with_annotation(mut self, annotation: impl Into<String>) -> Self {
-        self.annotations.push(annotation.into());
-        self
+    /// The executable.
+    pub fn executable(&self) -> &str {
+        &self.executable
     }
 
     /// Adds one argument.
     ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/echo").with_arg("-n").with_arg("two words");
-    /// assert_eq!(job.args(), ["-n", "two words"]);
-    /// ```
-    #[must_use]
+    /// Arguments reach the executable unchanged, including blanks, quotes and newlines. No shell interprets them.
     pub fn with_arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
         self
     }
 
-    /// Adds arguments, after those already there.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/echo").with_args(["a", "b"]).with_args(["c"]);
-    /// assert_eq!(job.args(), ["a", "b", "c"]);
-    /// ```
-    #[must_use]
-    pub fn with_args<I>(mut self, args: I) -> Self
-    where
-        I: IntoIterator,
-        I::Item: Into<String>,
-    {
+    /// Adds arguments, after the existing ones.
+    pub fn with_args(mut self, args: impl IntoIterator<Item: Into<String>>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
         self
     }
 
-    /// Sets an environment variable of the job.
+    /// The arguments.
+    pub fn args(&self) -> &[String] {
+        &self.args
+    }
+
+    /// Adds an environment variable.
     ///
-    /// A value arrives to the letter, or is [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription): it may
-    /// have no newline, and no backslash before a character that some shell's `echo` takes for more than it is. So is a
-    /// name that the CE's own scripts use, such as `HOME`. A `PATH` without `/bin` and `/usr/bin` leaves them without their
-    /// programs: the job fails. (The batch system SLURMPY of ARC 6 cannot cope with `'`.)
+    /// The value reaches the job unchanged. These are [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription),
+    /// because the scripts of the CE would change them:
+    /// - a value with a newline, or with a backslash before a character that the `echo` of some shell replaces;
+    /// - a name that the scripts or the shell set themselves, such as `HOME`, and names that begin with `RUNTIME_` or
+    ///   `JASMIN_ARC_`.
     ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/true").with_env("OMP_NUM_THREADS", "4");
-    /// assert!(job.envs().eq([("OMP_NUM_THREADS", "4")]));
-    /// ```
-    #[must_use]
+    /// A `PATH` without `/bin` and `/usr/bin` makes the job fail, since the scripts need the programs there. The batch
+    /// system SLURMPY of ARC 6 cannot handle `'` in a value.
     pub fn with_env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.envs.push((name.into(), value.into()));
         self
     }
 
-    /// Sets environment variables of the job: see [`with_env`](Self::with_env).
-    #[must_use]
+    /// Adds environment variables, with the rules of [`with_env`](Self::with_env).
+    ///
+    /// ```
+    /// # use jasmin_arc::JobDescription;
+    /// let job = JobDescription::new("/bin/true").with_envs([("OMP_NUM_THREADS", "4"), ("LANG", "C")]);
+    /// ```
     pub fn with_envs(mut self, envs: impl IntoIterator<Item = (impl Into<String>, impl Into<String>)>) -> Self {
         self.envs.extend(envs.into_iter().map(|(name, value)| (name.into(), value.into())));
         self
     }
 
-    /// Sets whether the job gets a delegation.
-    ///
-    /// `DELEGATION` in the [configuration](crate::ConnectionConfig) takes precedence if it is `always` or `never`; see the
-    /// table at [`Delegation`].
-    #[must_use]
-    pub fn with_delegation(mut self, delegation: Delegation) -> Self {
-        self.delegation = delegation;
-        self
+    /// The environment variables, as names and values, in the order in which they were added.
+    pub fn envs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.envs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Whether the job gets a delegation; [`Delegation::Auto`] by default.
-    pub fn delegation(&self) -> Delegation {
-        self.delegation
-    }
-
-    /// Throws the standard output away.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").without_stdout().stdout(), None);
-    /// ```
-    #[must_use]
-    pub fn without_stdout(mut self) -> Self {
-        self.stdout = None;
-        self
-    }
-
-    /// Throws the standard error away.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").without_stderr().stderr(), None);
-    /// ```
-    #[must_use]
-    pub fn without_stderr(mut self) -> Self {
-        self.stderr = None;
-        self
-    }
-
-    /// Has standard output and error go to the same file in the session directory.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/true").with_joined_output("all.txt");
-    /// assert_eq!((job.stdout(), job.stderr()), (Some("all.txt"), Some("all.txt")));
-    /// ```
-    #[must_use]
-    pub fn with_joined_output(self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        self.with_stdout(name.clone()).with_stderr(name)
-    }
-
-    /// Adds an input: see [`InputFile`].
-    ///
-    /// ```
-    /// # use jasmin_arc::{InputFile, JobDescription};
-    /// let job = JobDescription::new("model/run").with_input(InputFile::directory("/home/me/model"));
-    /// assert_eq!(job.inputs()[0].name(), Some("model"));
-    /// ```
-    #[must_use]
-    pub fn with_input(mut self, input: InputFile) -> Self {
-        self.inputs.push(input);
-        self
-    }
-
-    /// Adds a local file, to be copied to the session directory under its base name.
-    ///
-    /// It is looked at when the job is submitted: it must then be a readable regular file, or a link to one. If its
-    /// owner, its group or anyone else may execute it here, the job may execute it there.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("run.sh").with_input_file("scripts/run.sh");
-    /// assert_eq!(job.inputs()[0].name(), Some("run.sh"));
-    /// ```
-    #[must_use]
-    pub fn with_input_file(self, path: impl Into<PathBuf>) -> Self {
-        self.with_input(InputFile::file(path))
-    }
-
-    /// Adds a local file, to be copied to the session directory as `name`: a relative path there.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/cat").with_arg("in/a").with_input_file_as("/data/2026/a.nc", "in/a");
-    /// assert_eq!(job.inputs()[0].name(), Some("in/a"));
-    /// ```
-    #[must_use]
-    pub fn with_input_file_as(self, path: impl Into<PathBuf>, name: impl Into<String>) -> Self {
-        self.with_input(InputFile::file(path).with_name(name))
-    }
-
-    /// Adds a local directory, to be copied to the session directory under its base name, with all that is in it.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/ls").with_arg("model").with_input_directory("/home/me/model");
-    /// assert_eq!(job.inputs()[0].name(), Some("model"));
-    /// ```
-    #[must_use]
-    pub fn with_input_directory(self, path: impl Into<PathBuf>) -> Self {
-        self.with_input(InputFile::directory(path))
-    }
-
-    /// Adds a file `name` in the session directory that consists of these bytes.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/cat").with_arg("greeting").with_input_bytes("greeting", "hello\n");
-    /// assert_eq!(job.inputs()[0].name(), Some("greeting"));
-    /// ```
-    #[must_use]
-    pub fn with_input_bytes(self, name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Self {
-        self.with_input(InputFile::bytes(name, bytes))
-    }
-
-    /// Adds a file that the CE fetches itself, under the last name in the URL's path: see [`InputFile::url`].
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/cat").with_arg("a.nc").with_input_url("https://example.org/2026/a.nc");
-    /// assert_eq!(job.inputs()[0].name(), Some("a.nc"));
-    /// ```
-    #[must_use]
-    pub fn with_input_url(self, url: impl Into<String>) -> Self {
-        self.with_input(InputFile::url(url))
-    }
-
-    /// Adds an output: see [`OutputFile`].
-    #[must_use]
-    pub fn with_output(mut self, output: OutputFile) -> Self {
-        self.outputs.push(output);
-        self
-    }
-
-    /// Has the CE keep a file or a whole directory of the session directory when the job has ended, for download.
-    ///
-    /// What the job does not make is not there afterwards: that is no error. `/` keeps all that is there. There are no
-    /// other patterns; see [`with_output_list`](Self::with_output_list) for what is only known when the job has run.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("make.sh").with_output_file("map.png").with_output_file("logs/");
-    /// assert_eq!(job.outputs().iter().map(|output| output.name()).collect::<Vec<_>>(), ["map.png", "logs/"]);
-    /// ```
-    #[must_use]
-    pub fn with_output_file(self, name: impl Into<String>) -> Self {
-        self.with_output(OutputFile::file(name))
-    }
-
-    /// Has the CE upload a file of the session directory to a URL when the job has ended well; a directory, if the name
-    /// ends in a slash. When the job has failed, it is kept for download.
-    ///
-    /// A file is not kept when it has been uploaded, unless it is [an output](Self::with_output_file) without a URL too; a
-    /// directory is. A job that does not make it fails.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("make.sh").with_output_file_to("map.png", "https://example.org/maps/7.png");
-    /// assert_eq!(job.outputs()[0].url(), Some("https://example.org/maps/7.png"));
-    /// ```
-    #[must_use]
-    pub fn with_output_file_to(self, name: impl Into<String>, url: impl Into<String>) -> Self {
-        self.with_output(OutputFile::file(name).with_url(url))
-    }
-
-    /// Has the CE keep, or upload, what the job lists in the file `name`, which it writes: on each line the name of a file
-    /// in the session directory, and after a blank its URL if it is to be uploaded.
-    ///
-    /// In these names a blank, and a backslash, has a backslash before it. If any file of the list is uploaded, those
-    /// without a URL are not kept; so such a job can have no [other uploads](Self::with_output_file_to). A job that does not
-    /// write the list fails. It always gets your credentials: A-REX refuses it otherwise.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("make.sh").with_output_list("made.txt").outputs()[0].name(), "@made.txt");
-    /// ```
-    #[must_use]
-    pub fn with_output_list(self, name: impl Into<String>) -> Self {
-        self.with_output(OutputFile::list(name))
-    }
-
-    /// Has the job run in a runtime environment that the CE has installed.
-    ///
-    /// ```
-    /// # use jasmin_arc::{JobDescription, RuntimeEnvironment};
-    /// let job = JobDescription::new("/bin/true").with_runtime_environment(RuntimeEnvironment::new("ENV/PROXY"));
-    /// assert_eq!(job.runtime_environments()[0].name(), "ENV/PROXY");
-    /// ```
-    #[must_use]
+    /// Adds a runtime environment, which the CE must have installed: the job fails otherwise.
     pub fn with_runtime_environment(mut self, rte: RuntimeEnvironment) -> Self {
         self.runtime_environments.push(rte);
         self
     }
 
-    /// Has the CE send a message when the job reaches one of these states. A-REX serves three addresses at most.
+    /// The runtime environments.
+    pub fn runtime_environments(&self) -> &[RuntimeEnvironment] {
+        &self.runtime_environments
+    }
+}
+
+/// # Standard streams
+///
+/// The names of standard streams may have ASCII letters, digits, the characters `_./-+,:@%=^#`, and all characters that
+/// are not ASCII: the scripts of the CE do not quote them.
+impl JobDescription {
+    /// Sets the file that the job reads as its standard input; by default the standard input is empty.
     ///
-    /// ```
-    /// # use jasmin_arc::{JobDescription, Notification, NotificationState};
-    /// let states = [NotificationState::InLrms, NotificationState::Finished];
-    /// assert_eq!(JobDescription::new("/bin/true").with_notification(Notification::new("me@example.org", states)).notifications().len(), 1);
-    /// ```
-    #[must_use]
+    /// `name` is the name of an input file in the session directory, or an absolute path on the CE.
+    pub fn with_stdin(mut self, name: impl Into<String>) -> Self {
+        self.stdin = Some(name.into());
+        self
+    }
+
+    /// The file that the job reads as its standard input, if any.
+    pub fn stdin(&self) -> Option<&str> {
+        self.stdin.as_deref()
+    }
+
+    /// Sets the file in the session directory that gets the standard output; `stdout.txt` by default.
+    ///
+    /// If the file is in a subdirectory, an input file must be there too, because the CE creates directories only for
+    /// input files.
+    pub fn with_stdout(mut self, name: impl Into<String>) -> Self {
+        self.stdout = Some(name.into());
+        self
+    }
+
+    /// Discards the standard output.
+    pub fn without_stdout(mut self) -> Self {
+        self.stdout = None;
+        self
+    }
+
+    /// The file in the session directory that gets the standard output. `None` if it is discarded.
+    pub fn stdout(&self) -> Option<&str> {
+        self.stdout.as_deref()
+    }
+
+    /// Sets the file in the session directory that gets the standard error; `stderr.txt` by default.
+    ///
+    /// It may be that of the standard output; see [`with_joined_output`](Self::with_joined_output).
+    pub fn with_stderr(mut self, name: impl Into<String>) -> Self {
+        self.stderr = Some(name.into());
+        self
+    }
+
+    /// Discards the standard error.
+    pub fn without_stderr(mut self) -> Self {
+        self.stderr = None;
+        self
+    }
+
+    /// The file in the session directory that gets the standard error. `None` if it is discarded.
+    pub fn stderr(&self) -> Option<&str> {
+        self.stderr.as_deref()
+    }
+
+    /// Sets one file in the session directory for both standard output and standard error.
+    pub fn with_joined_output(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        self.with_stdout(name.clone()).with_stderr(name)
+    }
+}
+
+/// # Files
+impl JobDescription {
+    /// Adds an input file or directory.
+    ///
+    /// The methods below are shortcuts for the constructors of [`InputFile`].
+    pub fn with_input(mut self, input: InputFile) -> Self {
+        self.inputs.push(input);
+        self
+    }
+
+    /// Adds a local file, which is uploaded under its base name: see [`InputFile::file`].
+    pub fn with_input_file(self, path: impl Into<PathBuf>) -> Self {
+        self.with_input(InputFile::file(path))
+    }
+
+    /// Adds a local file, which is uploaded as `name`, a relative path in the session directory.
+    pub fn with_input_file_as(self, path: impl Into<PathBuf>, name: impl Into<String>) -> Self {
+        self.with_input(InputFile::file(path).with_name(name))
+    }
+
+    /// Adds a local directory, which is uploaded under its base name: see [`InputFile::directory`].
+    pub fn with_input_directory(self, path: impl Into<PathBuf>) -> Self {
+        self.with_input(InputFile::directory(path))
+    }
+
+    /// Adds a file called `name` in the session directory with `bytes` as its content.
+    pub fn with_input_bytes(self, name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Self {
+        self.with_input(InputFile::bytes(name, bytes))
+    }
+
+    /// Adds a file that the CE fetches, under the last component of the URL's path: see [`InputFile::url`].
+    pub fn with_input_url(self, url: impl Into<String>) -> Self {
+        self.with_input(InputFile::url(url))
+    }
+
+    /// The inputs.
+    pub fn inputs(&self) -> &[InputFile] {
+        &self.inputs
+    }
+
+    /// Adds an output.
+    ///
+    /// The methods below are shortcuts for the constructors of [`OutputFile`].
+    pub fn with_output(mut self, output: OutputFile) -> Self {
+        self.outputs.push(output);
+        self
+    }
+
+    /// Keeps a file or directory of the session directory for download: see [`OutputFile::file`].
+    pub fn with_output_file(self, name: impl Into<String>) -> Self {
+        self.with_output(OutputFile::file(name))
+    }
+
+    /// Has the CE upload a file of the session directory to a URL: see [`OutputFile::with_url`].
+    ///
+    /// To upload a directory, end the name in a slash.
+    pub fn with_output_file_to(self, name: impl Into<String>, url: impl Into<String>) -> Self {
+        self.with_output(OutputFile::file(name).with_url(url))
+    }
+
+    /// Keeps or uploads the files that the job names in the list file `name`: see [`OutputFile::list`].
+    pub fn with_output_list(self, name: impl Into<String>) -> Self {
+        self.with_output(OutputFile::list(name))
+    }
+
+    /// The outputs, without the standard output and error.
+    pub fn outputs(&self) -> &[OutputFile] {
+        &self.outputs
+    }
+
+    /// Sets the name under which the CE shows its own records of the job (xRSL: `gmlog`).
+    ///
+    /// A-REX creates no such directory. It answers HTTP requests for that name at the job's URL (`ARexService::Get`), but
+    /// neither lists the name nor serves it by its REST interface. The records are not fetched with the outputs.
+    pub fn with_log_directory(mut self, name: impl Into<String>) -> Self {
+        self.log_directory = Some(name.into());
+        self
+    }
+
+    /// The value set by [`with_log_directory`](Self::with_log_directory), if any.
+    pub fn log_directory(&self) -> Option<&str> {
+        self.log_directory.as_deref()
+    }
+
+    /// Sets whether the job gets a delegation; [`Delegation::Auto`] by default.
+    ///
+    /// `DELEGATION` in the [configuration](crate::ConnectionConfig) takes precedence if it is `always` or `never`.
+    pub fn with_delegation(mut self, delegation: Delegation) -> Self {
+        self.delegation = delegation;
+        self
+    }
+
+    /// Whether the job gets a delegation.
+    pub fn delegation(&self) -> Delegation {
+        self.delegation
+    }
+}
+
+/// # Resources
+impl JobDescription {
+    /// Sets the limit on the time from the job's start to its end, rounded up to seconds.
+    pub fn with_wall_time(mut self, time: Duration) -> Self {
+        self.wall_time = Some(whole_seconds(time));
+        self
+    }
+
+    /// The limit on the job's wall time, if set.
+    pub fn wall_time(&self) -> Option<Duration> {
+        self.wall_time
+    }
+
+    /// Sets the limit on the CPU time of all processes of the job together, rounded up to seconds.
+    pub fn with_cpu_time(mut self, time: Duration) -> Self {
+        self.cpu_time = Some(whole_seconds(time));
+        self
+    }
+
+    /// The limit on the job's CPU time, if set.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        self.cpu_time
+    }
+
+    /// Sets the main memory that the job may use in each of its slots.
+    ///
+    /// ARC rounds it up to MiB.
+    pub fn with_memory(mut self, memory: ByteSize) -> Self {
+        self.memory = Some(memory);
+        self
+    }
+
+    /// The main memory for each slot, if set.
+    pub fn memory(&self) -> Option<ByteSize> {
+        self.memory
+    }
+
+    /// Sets the virtual memory that the job may use in each of its slots.
+    ///
+    /// ARC rounds it up to MiB. Most of its batch systems ignore it.
+    pub fn with_virtual_memory(mut self, memory: ByteSize) -> Self {
+        self.virtual_memory = Some(memory);
+        self
+    }
+
+    /// The virtual memory for each slot, if set.
+    pub fn virtual_memory(&self) -> Option<ByteSize> {
+        self.virtual_memory
+    }
+
+    /// Sets the disk space that the job needs in its session directory.
+    ///
+    /// ARC rounds it up to MiB.
+    pub fn with_disk(mut self, disk: ByteSize) -> Self {
+        self.disk = Some(disk);
+        self
+    }
+
+    /// The disk space for the session directory, if set.
+    pub fn disk(&self) -> Option<ByteSize> {
+        self.disk
+    }
+
+    /// Sets the number of slots, usually cores; the CE's default is 1.
+    pub fn with_slots(mut self, slots: u32) -> Self {
+        self.slots = Some(slots);
+        self
+    }
+
+    /// The number of slots, if set.
+    pub fn slots(&self) -> Option<u32> {
+        self.slots
+    }
+
+    /// Sets how many of the [slots](Self::with_slots) are on one host.
+    ///
+    /// The number of slots must be set too, and be a multiple of this number.
+    pub fn with_slots_per_host(mut self, slots: u32) -> Self {
+        self.slots_per_host = Some(slots);
+        self
+    }
+
+    /// The number of slots on each host, if set.
+    pub fn slots_per_host(&self) -> Option<u32> {
+        self.slots_per_host
+    }
+
+    /// Sets how many processes run in each of the [slots](Self::with_slots), whose number must be set too.
+    ///
+    /// A-REX passes the number to the scripts of its batch systems, none of which uses it (ARC 6.17).
+    pub fn with_processes_per_slot(mut self, processes: u32) -> Self {
+        self.processes_per_slot = Some(processes);
+        self
+    }
+
+    /// The number of processes in each slot, if set.
+    pub fn processes_per_slot(&self) -> Option<u32> {
+        self.processes_per_slot
+    }
+
+    /// Sets how many threads each process has. The number of [slots](Self::with_slots) must be set too.
+    ///
+    /// A-REX passes the number to the scripts of its batch systems, none of which uses it (ARC 6.17).
+    pub fn with_threads_per_process(mut self, threads: u32) -> Self {
+        self.threads_per_process = Some(threads);
+        self
+    }
+
+    /// The number of threads of each process, if set.
+    pub fn threads_per_process(&self) -> Option<u32> {
+        self.threads_per_process
+    }
+
+    /// Sets whether the job needs its hosts exclusively.
+    ///
+    /// An exclusive job with several [slots](Self::with_slots) must also set
+    /// [`with_slots_per_host`](Self::with_slots_per_host): A-REX ignores the request otherwise (`ADLParser::Parse`), so
+    /// this library refuses to submit the job.
+    pub fn with_exclusive(mut self, exclusive: bool) -> Self {
+        self.exclusive = Some(exclusive);
+        self
+    }
+
+    /// Whether the job needs its hosts exclusively, if set.
+    pub fn exclusive(&self) -> Option<bool> {
+        self.exclusive
+    }
+
+    /// Sets the queue (in SLURM: the partition); by default the CE chooses one.
+    pub fn with_queue(mut self, queue: impl Into<String>) -> Self {
+        self.queue = Some(queue.into());
+        self
+    }
+
+    /// The queue, if set.
+    pub fn queue(&self) -> Option<&str> {
+        self.queue.as_deref()
+    }
+}
+
+/// # Scheduling and life cycle
+impl JobDescription {
+    /// Sets the earliest time at which the CE begins with the job, rounded down to seconds.
+    pub fn with_start_time(mut self, time: SystemTime) -> Self {
+        self.start_time = Some(whole_second(time));
+        self
+    }
+
+    /// The earliest time at which the CE begins with the job, if set.
+    pub fn start_time(&self) -> Option<SystemTime> {
+        self.start_time
+    }
+
+    /// Sets the priority among the jobs of the same user, from 1 to 100; the CE's default is 50.
+    pub fn with_priority(mut self, priority: u32) -> Self {
+        self.priority = Some(priority);
+        self
+    }
+
+    /// The priority, if set.
+    pub fn priority(&self) -> Option<u32> {
+        self.priority
+    }
+
+    /// Sets how often the CE may run the job again after the CE or its cluster failed.
+    ///
+    /// The CE's own limit (`maxrerun`) applies as well.
+    pub fn with_rerun(mut self, times: u32) -> Self {
+        self.rerun = Some(times);
+        self
+    }
+
+    /// How often the CE may run the job again, if set.
+    pub fn rerun(&self) -> Option<u32> {
+        self.rerun
+    }
+
+    /// Sets how long the session directory is kept after the job has ended, rounded up to seconds.
+    ///
+    /// Such a job cannot be submitted: A-REX (ARC 6 and 7) misreads the value, and removes a job with three hours at
+    /// once. Submitting it is [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription). The field exists for
+    /// descriptions that are read and written in other languages.
+    pub fn with_life_time(mut self, time: Duration) -> Self {
+        self.life_time = Some(whole_seconds(time));
+        self
+    }
+
+    /// How long the session directory is kept after the job has ended, if set.
+    pub fn life_time(&self) -> Option<Duration> {
+        self.life_time
+    }
+
+    /// Adds an e-mail address that the CE notifies of the job's states. A-REX serves at most three addresses.
     pub fn with_notification(mut self, notification: Notification) -> Self {
         self.notifications.push(notification);
         self
     }
 
-    /// The job's name.
+    /// The notifications.
+    pub fn notifications(&self) -> &[Notification] {
+        &self.notifications
+    }
+}
+
+/// # Names and remarks
+impl JobDescription {
+    /// Sets the job's name, which need not be unique; "ARC job" by default.
     ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").name(), "ARC job");
-    /// ```
+    /// The batch system shows it too. It must be one line.
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The job's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// Sets a one-line description for people. A-REX stores it with the job and does not use it.
+    pub fn with_description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// The description for people, if set.
+    pub fn description(&self) -> Option<&str> {
+        self.description.as_deref()
+    }
+
+    /// Adds a one-line remark. A-REX stores it with the job and does not use it.
+    pub fn with_annotation(mut self, annotation: impl Into<String>) -> Self {
+        self.annotations.push(annotation.into());
+        self
+    }
+
     /// The remarks.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert!(JobDescription::new("/bin/true").annotations().is_empty());
-    /// ```
     pub fn annotations(&self) -> &[String] {
         &self.annotations
     }
 
-    /// What is run.
+    /// Sets the project or account that the job belongs to.
+    ///
+    /// Such a job cannot be submitted: only JSDL can express a project, and no ARC-CE accepts one. Submitting it is
+    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription).
+    pub fn with_project(mut self, project: impl Into<String>) -> Self {
+        self.project = Some(project.into());
+        self
+    }
+
+    /// The project or account, if set.
+    pub fn project(&self) -> Option<&str> {
+        self.project.as_deref()
+    }
+}
+
+/// # Checking
+impl JobDescription {
+    /// Checks everything that can be checked without looking at any file. Submitting a job does this first.
+    ///
+    /// # Errors
+    ///
+    /// - [`Error::InputFile`](crate::Error::InputFile) for an input without a usable path, URL or name, and for inputs that
+    ///   overwrite each other or are overwritten by the job's standard output or error.
+    /// - [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription) for everything else:
+    ///   - control characters, most of which XML does not have, and descriptions travel as XML;
+    ///   - names that lead out of the session directory;
+    ///   - numbers, sizes and times that are zero, out of range or contradict each other;
+    ///   - values that an ARC-CE cannot express, loses or changes, even if another language can express them.
     ///
     /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/true").executable(), "/bin/true");
-    /// ```
-    pub fn executable(&self) -> &str {
-        &self.executable
-    }
-
-    /// The arguments.
+    /// use jasmin_arc::{Error, JobDescription};
     ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/echo").with_arg("").args(), [""]);
-    /// ```
-    pub fn args(&self) -> &[String] {
-        &self.args
-    }
-
-    /// The environment variables, in the order in which they were set.
+    /// let job = JobDescription::new("/bin/true").with_slots_per_host(2);
+    /// assert_eq!(job.validate().unwrap_err().to_string(), "invalid job description: slots_per_host requires slots");
     ///
+    /// let job = JobDescription::new("/bin/cat").with_input_file("a/data").with_input_file("b/data");
+    /// assert!(matches!(job.validate(), Err(Error::InputFile { path, .. }) if path.to_str() == Some("b/data")));
     /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// let job = JobDescription::new("/bin/true").with_env("B", "2").with_env("A", "1");
-    /// assert!(job.envs().eq([("B", "2"), ("A", "1")]));
-    /// ```
-    pub fn envs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.envs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    pub fn validate(&self) -> Result<()> {
+        self.check()?;
+        self.check_for_ce()?;
+        arex::check_submission(self)
     }
 
-    /// What is copied to the session directory.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("/bin/cat").with_input_file("in/a.txt").inputs()[0].name(), Some("a.txt"));
-    /// ```
-    pub fn inputs(&self) -> &[InputFile] {
-        &self.inputs
+    /// Checks what applies to a description in any language.
+    pub(crate) fn check(&self) -> Result<()> {
+        validate::check(self)?;
+        arex::check_values(self)
     }
+}
 
-    /// What the CE keeps or uploads besides the standard output and error, as it was given.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert_eq!(JobDescription::new("run").with_output_file("a").outputs()[0].name(), "a");
-    /// ```
-    pub fn outputs(&self) -> &[OutputFile] {
-        &self.outputs
-    }
-
-    /// The runtime environments.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert!(JobDescription::new("/bin/true").runtime_environments().is_empty());
-    /// ```
-    pub fn runtime_environments(&self) -> &[RuntimeEnvironment] {
-        &self.runtime_environments
-    }
-
-    /// Who gets messages, and when.
-    ///
-    /// ```
-    /// # use jasmin_arc::JobDescription;
-    /// assert!(JobDescription::new("/bin/true").notifications().is_empty());
-    /// ```
-    pub fn notifications(&self) -> &[Notification] {
-        &self.notifications
-    }
-
-    /// The names of the outputs that stay on the CE, without a trailing slash.
-    fn kept_outputs(&self) -> HashSet<&str> {
-        self.outputs.iter().filter(|output| output.url.is_none()).map(|output| plain(&output.name)).collect()
-    }
-
-    /// What the CE must be told of outputs, besides standard output and error and the log directory, which it keeps in any
-    /// case: each once, directories without a trailing slash, and not what is in a directory that is kept (A-REX would keep
-    /// nothing else of that directory: `Arc::DirDeleteExcl`).
-    pub(crate) fn distinct_outputs(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        let standard = [&self.stdout, &self.stderr, &self.log_directory];
-        let mut seen: HashSet<(&str, Option<&str>)> =
-            standard.into_iter().flatten().map(|name| (&name[..], None)).collect();
-        let kept = self.kept_outputs();
-        let is_covered = move |name: &str| {
-            name != "/" && !name.starts_with('@') && (kept.contains("/") || is_below_one_of(name, &kept))
-        };
-        fn one(output: &OutputFile) -> (&str, Option<&str>) {
-            match &output.url {
-                // The CE uploads a directory only if it is said to be one.
-                Some(url) => (&output.name, Some(url)),
-                None => (plain(&output.name), None),
-            }
-        }
-        self.outputs
-            .iter()
-            .map(one)
-            .filter(move |(name, url)| url.is_some() || !is_covered(name))
-            .filter(move |output| seen.insert(*output))
-    }
-
-    /// Whether the CE will need the user's credentials for the job's files.
-    pub(crate) fn stages_remotely(&self) -> bool {
+/// For reading, writing and submitting.
+impl JobDescription {
+    /// Whether the CE needs the user's credentials for the job's files.
+    fn stages_remotely(&self) -> bool {
         self.inputs.iter().any(|input| matches!(input.source(), InputSource::Url(_)))
-            || self.outputs.iter().any(|output| output.url.is_some() || output.name.starts_with('@'))
+            || self.outputs.iter().any(|output| output.url().is_some() || output.is_list())
     }
 
     /// Whether the job gets a delegation if the configuration leaves that to the job.
@@ -887,15 +792,16 @@ impl JobDescription {
         }
     }
 
-    /// The executable as input files are named: the CE puts `./` before it again.
+    /// The executable without a leading `./`, as input files are named. The CE puts `./` in front again.
     pub(crate) fn plain_executable(&self) -> &str {
         let executable = self.executable.as_str();
         executable.strip_prefix("./").filter(|rest| !rest.starts_with('/')).unwrap_or(executable)
     }
 
-    /// Makes the executable and the standard input local files with that name, where they are neither absolute paths nor
-    /// among the input files. `Arc::JobDescription::Prepare` does the same.
-    pub(crate) fn with_files_of_its_own(mut self) -> Self {
+    /// Adds local files as inputs for an executable and a standard input that are neither absolute paths nor inputs yet.
+    ///
+    /// `Arc::JobDescription::Prepare` does the same.
+    pub(crate) fn with_implied_inputs(mut self) -> Self {
         let is_missing = |job: &Self, name: &str| !name.is_empty() && !name.starts_with('/') && !job.has_input(name);
         let executable = self.plain_executable().to_owned();
         if is_missing(&self, &executable) {
@@ -907,35 +813,17 @@ impl JobDescription {
         }
         self
     }
-
-    /// Looks at the input files: each must be a readable regular file.
-    pub(crate) fn resolve_inputs(&self) -> Result<Vec<ResolvedInput>> {
-        self.validate()?;
-        let mut resolved = Vec::with_capacity(self.inputs.len());
-        for input in &self.inputs {
-            resolved.extend(input.resolve()?);
-        }
-        self.check_resolved(&resolved)?;
-        Ok(resolved)
-    }
 }
 
-/// The name of an output without the slash that says that it is a directory, which the CE sees for itself.
-fn plain(name: &str) -> &str {
-    match name.trim_end_matches('/') {
-        "" if !name.is_empty() => "/",
-        plain => plain,
-    }
+/// Rounds up to whole seconds.
+pub(crate) fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0)))
 }
 
-/// Whether a name is that of something in a directory.
-pub(crate) fn is_below(name: &str, directory: &str) -> bool {
-    name.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// Whether a name is that of something in one of the directories.
-fn is_below_one_of(name: &str, directories: &HashSet<&str>) -> bool {
-    name.match_indices('/').any(|(end, _)| directories.contains(&name[..end]))
+/// Rounds down to a whole second, and up to 1970.
+fn whole_second(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
 }
 
 fn default_name() -> String {
@@ -943,9 +831,12 @@ fn default_name() -> String {
 }
 
 fn default_stdout() -> Option<String> {
-    Some(STDOUT.into())
+    Some("stdout.txt".into())
 }
 
 fn default_stderr() -> Option<String> {
-    Some(STDERR.into())
+    Some("stderr.txt".into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,6 +136,7 @@ enum BadByteSize {
 /// An object with `name` (without the version), `version` and `options` (a list); only `name` is required.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[must_use = "the `with_` methods return the changed value"]
 pub struct RuntimeEnvironment {
     name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -164,7 +165,6 @@ impl RuntimeEnvironment {
     }
 
     /// Adds an option, which the CE passes to the script of the runtime environment as an argument.
-    #[must_use]
     pub fn with_option(mut self, option: impl Into<String>) -> Self {
         self.options.push(option.into());
         self

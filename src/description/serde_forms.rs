@@ -1,4 +1,4 @@
-//! How times and variables are written by serde: as people would write them.
+//! Serde forms of times (seconds) and environment variables (a map).
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A duration as seconds.
+/// A duration as whole seconds.
 pub(super) mod seconds {
     use super::{Deserialize, Deserializer, Duration, Serialize, Serializer};
 
@@ -25,7 +25,7 @@ pub(super) mod seconds {
     }
 }
 
-/// A point in time as seconds since 1970.
+/// A point in time as whole seconds since 1970.
 pub(super) mod since_1970 {
     use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, SystemTime};
     use serde::de::Error as _;
@@ -43,13 +43,13 @@ pub(super) mod since_1970 {
     ) -> Result<Option<SystemTime>, D::Error> {
         let since = |seconds| {
             let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-            time.ok_or_else(|| D::Error::custom("more seconds than there will be"))
+            time.ok_or_else(|| D::Error::custom(format!("{seconds} seconds since 1970 are too many")))
         };
         Option::<u64>::deserialize(deserializer)?.map(since).transpose()
     }
 }
 
-/// Pairs as a map, in their order.
+/// Names and values as a map, in their order.
 pub(super) mod map {
     use super::{Deserializer, PhantomData, Serializer, Variables};
 
@@ -73,14 +73,14 @@ impl<'de> Visitor<'de> for Variables {
     type Value = Vec<(String, String)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map of texts")
+        f.write_str("a map from names to texts")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut pairs: Self::Value = Vec::new();
         while let Some((name, value)) = map.next_entry::<String, String>()? {
             if pairs.iter().any(|(known, _)| *known == name) {
-                return Err(A::Error::custom(format!("{name:?} is there twice")));
+                return Err(A::Error::custom(format!("duplicate name {name:?}")));
             }
             pairs.push((name, value));
         }

@@ -85,6 +85,26 @@ pub(crate) fn arc_url<'a>(url: &'a str, options: impl IntoIterator<Item = (&'a s
     Some(url.with_options(all.iter().map(|(name, value)| format!("{name}={value}"))))
 }
 
+/// Reads a port: a number from 1 to 65535, in digits only.
+pub(crate) fn parse_port(port: &str) -> Option<u16> {
+    // `parse` accepts a plus sign.
+    let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+    is_number.then(|| port.parse().ok()).flatten().filter(|port| *port > 0)
+}
+
+/// The URL for messages: `...` replaces a password.
+pub(crate) fn without_password(url: &str) -> String {
+    let password = || {
+        let Url { scheme, user, .. } = Url::split(url)?;
+        let start = scheme.len() + "://".len();
+        Some(start + user?.find(':')? + 1..start + user?.len())
+    };
+    match password() {
+        Some(password) => format!("{}...{}", &url[..password.start], &url[password.end..]),
+        None => url.into(),
+    }
+}
+
 /// Whether a text can be an option between the host and the path of a URL.
 pub(crate) fn is_option(option: &str) -> bool {
     !option.is_empty() && !option.contains(|c: char| c.is_whitespace() || c.is_control() || ";/?#@".contains(c))
@@ -201,6 +221,26 @@ mod tests {
             ("file:/a", None),
         ] {
             assert_eq!(split(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn ports_are_numbers_from_1_to_65535() {
+        assert_eq!(["1", "0443", "65535"].map(parse_port), [Some(1), Some(443), Some(65535)]);
+        assert_eq!(["", "0", "65536", "+1", "-1", " 1", "0x1"].map(parse_port), [None; 7]);
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (url, shown) in [
+            ("https://me:secret@h/me:secret@x", "https://me:...@h/me:secret@x"),
+            ("https://me;x:sec:ret@h;a/x", "https://me;x:...@h;a/x"),
+            ("https://:@h", "https://:...@h"),
+            ("https://me@h:1/x", "https://me@h:1/x"),
+            ("https://h:1/a@b", "https://h:1/a@b"),
+            ("me:secret@h", "me:secret@h"),
+        ] {
+            assert_eq!(without_password(url), shown);
         }
     }
 

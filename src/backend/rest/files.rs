@@ -123,7 +123,7 @@ fn parse(xml: &str) -> Result<Listing, String> {
 /// Uploads an input file of a job.
 pub(super) fn upload(pool: &Pool, id: &str, input: &Upload) -> Result<()> {
     let failed = |error: std::io::Error| Error::InputFile {
-        path: input.shown(),
+        path: input.label(),
         message: error.to_string(),
         source: Some(error),
     };

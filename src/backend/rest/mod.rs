@@ -196,7 +196,7 @@ impl RestBackend {
             if let Err(error) = result {
                 let error = match error {
                     error @ Error::InputFile { .. } => error,
-                    error => Error::InputFile { path: input.shown(), message: error.to_string(), source: None },
+                    error => Error::InputFile { path: input.label(), message: error.to_string(), source: None },
                 };
                 failures.entry(*index).or_insert(error);
             }

@@ -68,7 +68,7 @@ pub(super) fn read(root: &Element) -> Result<JobDescription> {
     application(&mut job, &root.inside("Application"))?;
     resources(&mut job, &root.inside("Resources"))?;
     staging(&mut job, &root.inside("DataStaging"))?;
-    let job = job.with_files_of_its_own();
+    let job = job.with_implied_inputs();
     job.check()?;
     Ok(job)
 }
@@ -170,7 +170,7 @@ fn staging(job: &mut JobDescription, part: &Part) -> Result<()> {
                     return Err(target.inside(flag).error(format!("is supported only as {supported}")));
                 }
             }
-            job.outputs.push(OutputFile { name: name.text().to_owned(), url: Some(url(&target, "output")?) });
+            job.outputs.push(OutputFile::file(name.text()).with_url(url(&target, "output")?));
         }
     }
     Ok(())

@@ -94,7 +94,7 @@ pub(crate) fn inputs_and_uploads(resolved: Vec<ResolvedInput>) -> Result<(Vec<In
         let (path, url, size) = match source {
             ResolvedSource::Url(url) => (String::new(), url, -1),
             ResolvedSource::Upload(upload) => {
-                let path = utf8(&upload.shown())?;
+                let path = utf8(&upload.label())?;
                 let size = i64::try_from(upload.size).unwrap_or(i64::MAX);
                 uploads.push(upload);
                 (path, String::new(), size)

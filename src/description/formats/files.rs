@@ -17,7 +17,7 @@ pub(super) fn local_input(path: &Path, name: &str) -> Result<InputFile> {
 /// Adds an output that the CE keeps. It keeps the standard streams and the log directory in any case.
 pub(super) fn keep_output(job: &mut JobDescription, name: &str) {
     if ![job.stdout(), job.stderr(), job.log_directory()].contains(&Some(name)) {
-        job.outputs.push(OutputFile { name: name.to_owned(), url: None });
+        job.outputs.push(OutputFile::file(name));
     }
 }
 

@@ -272,24 +272,6 @@ impl JobDescription {
         read().map_err(|error| in_file(error, path))
     }
 
-    /// Refuses what A-REX loses of a description that it was sent.
-    pub(crate) fn check_for_arex(&self) -> Result<()> {
-        // A-REX takes newlines out of the descriptions that it keeps (job_description_read_file).
-        let texts = [("name", Some(self.name())), ("description", self.description())];
-        let annotations = self.annotations().iter().map(|annotation| ("annotation", Some(annotation.as_str())));
-        for (part, text) in texts.into_iter().chain(annotations) {
-            if text.is_some_and(|text| text.contains('\n')) {
-                return Err(invalid(format!("the {part} has a newline, which an ARC-CE loses")));
-            }
-        }
-        // It takes the seconds for the code of a character: three hours would be "0", and the job be removed at once
-        // (JobLocalDescription::operator=, ARC 6 and 7).
-        if self.life_time().is_some() {
-            return Err(invalid("the life time: A-REX takes it for something else (ARC 6 and 7), so leave it out"));
-        }
-        Ok(())
-    }
-
     /// Refuses what ADL cannot express, and what an ARC-CE does not read in it.
     pub(crate) fn check_for_ce(&self) -> Result<()> {
         self.check_project()?;

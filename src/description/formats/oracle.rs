@@ -74,5 +74,5 @@ fn convert(from: &Description) -> Result<JobDescription> {
             job.outputs.push(OutputFile::file(name).with_url(url));
         }
     }
-    Ok(job.with_files_of_its_own())
+    Ok(job.with_implied_inputs())
 }

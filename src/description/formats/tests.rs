@@ -476,7 +476,7 @@ fn settings_that_a_ce_loses_are_refused() {
         (plain().with_name("a\nb"), "name has a newline"),
         (plain().with_description("a\nb"), "description has a newline"),
         (plain().with_annotation("a").with_annotation("b\n"), "annotation has a newline"),
-        (plain().with_life_time(Duration::from_secs(3600)), "life time"),
+        (plain().with_life_time(Duration::from_secs(3600)), "life_time"),
     ] {
         bad.to_adl().unwrap();
         let error = prepare(&bad).unwrap_err();
@@ -546,7 +546,7 @@ const ADL: &str = r#"<?xml version="1.0" encoding="UTF-8"?><ActivityDescription 
 fn the_samples_are_read() {
     assert_eq!(JobDescription::from_adl(ADL).unwrap().args(), ["a<bc"]);
     // ARC reads CDATA as nothing.
-    from_adl(&ADL.replace("<![CDATA[<b]]>", "&lt;b")).unwrap();
+    let _ = from_adl(&ADL.replace("<![CDATA[<b]]>", "&lt;b")).unwrap();
     assert_eq!(from_xrsl(XRSL).unwrap().args(), ["a", "b'c", "d"]);
 }
 
@@ -601,7 +601,7 @@ fn options_of_urls_are_read() {
 #[test]
 fn start_times_without_a_zone_are_local_as_in_arc() {
     for time in ["20301122120000", "2030-07-01 12:00:00", "2030-07-01T12:00:00+02:00", "20300701120000Z"] {
-        from_xrsl(&format!(r#"&(executable="/bin/true")(starttime="{time}")"#)).unwrap();
+        let _ = from_xrsl(&format!(r#"&(executable="/bin/true")(starttime="{time}")"#)).unwrap();
     }
 }
 

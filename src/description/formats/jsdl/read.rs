@@ -146,7 +146,7 @@ pub(in crate::description::formats) fn read(root: &Element) -> Result<JobDescrip
     identification(&mut job, &document.inside("JobIdentification"));
     resources(&mut job, &document)?;
     staging(&mut job, &document)?;
-    let job = job.with_files_of_its_own();
+    let job = job.with_implied_inputs();
     job.check()?;
     Ok(job)
 }

@@ -15,7 +15,7 @@ fn as_read(job: &JobDescription) -> JobDescription {
         let InputSource::File(path) = input.source() else { panic!("{input:?}") };
         *input = InputFile::file(path).with_other_name(&name);
     }
-    job.with_files_of_its_own()
+    job.with_implied_inputs()
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub(in crate::description::formats) fn read(conditions: &[Condition]) -> Result<
     resources(&mut job, &request)?;
     job.notifications = notifications(&request)?;
     files(&mut job, &request)?;
-    let job = job.with_files_of_its_own();
+    let job = job.with_implied_inputs();
     job.check()?;
     Ok(job)
 }

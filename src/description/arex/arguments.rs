@@ -1,20 +1,23 @@
-//! Arguments in a form that survives the shell scripts of a CE.
+//! Arguments in a form that survives the shell scripts of A-REX.
 //!
 //! A-REX writes a shell script for each job (`parse_grami_file` in lrms_common.sh, `cd_and_run` in submit_common.sh; ARC
-//! 6 and 7), with the arguments between double quotes. There `$` and the backquote are alive; every line but the first
-//! loses its first word, and newlines at the end are lost; a backslash means different things to the `echo` of different
-//! shells, and the script for SLURMPY escapes nothing. Environment variables stand there between single quotes: so each
-//! of these characters becomes one, and what is in the argument is `${NAME}`.
+//! 6 and 7), with the arguments between double quotes. There the shell expands `$` and backquotes. Every line but the
+//! first loses its first word, and trailing newlines are lost. The `echo` of different shells treats backslashes
+//! differently, and the script for SLURMPY escapes nothing. The values of environment variables stand between single
+//! quotes in that script: so each of these characters is put into a variable, and the argument has `${NAME}` instead.
 
 use crate::ffi::Variable;
 
-/// A character, what stands for it in an argument, and the variable that must be set for that.
-const ODD: [(char, &str, Option<&str>); 5] = [
+/// What the names of these variables begin with.
+pub(super) const PREFIX: &str = "JASMIN_ARC_";
+
+/// Characters that do not survive: what replaces each in an argument, and the variable that it needs.
+const REPLACED: [(char, &str, Option<&str>); 5] = [
     ('$', "${JASMIN_ARC_DOLLAR}", Some("JASMIN_ARC_DOLLAR")),
     ('`', "${JASMIN_ARC_BACKQUOTE}", Some("JASMIN_ARC_BACKQUOTE")),
     ('"', "${JASMIN_ARC_QUOTE}", Some("JASMIN_ARC_QUOTE")),
     ('\\', "${JASMIN_ARC_BACKSLASH}", Some("JASMIN_ARC_BACKSLASH")),
-    // A-REX trims values. But every shell starts with an IFS of a blank, a tab and a newline.
+    // A-REX trims the values of variables. But every shell starts with an IFS of a blank, a tab and a newline.
     ('\n', "${IFS#??}", None),
 ];
 
@@ -23,7 +26,7 @@ pub(crate) fn escape(arguments: &[String]) -> (Vec<String>, Vec<Variable>) {
     let escape = |argument: &String| {
         let mut escaped = String::with_capacity(argument.len());
         for c in argument.chars() {
-            match ODD.iter().find(|(odd, ..)| *odd == c) {
+            match REPLACED.iter().find(|(replaced, ..)| *replaced == c) {
                 Some((_, reference, _)) => escaped.push_str(reference),
                 None => escaped.push(c),
             }
@@ -34,7 +37,7 @@ pub(crate) fn escape(arguments: &[String]) -> (Vec<String>, Vec<Variable>) {
         arguments.iter().any(|argument| argument.contains(c)).then_some(())?;
         Some(Variable { name: name?.into(), value: c.into() })
     };
-    (arguments.iter().map(escape).collect(), ODD.iter().filter_map(variable).collect())
+    (arguments.iter().map(escape).collect(), REPLACED.iter().filter_map(variable).collect())
 }
 
 #[cfg(test)]
@@ -42,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_shell_would_touch_is_replaced() {
+    fn only_characters_that_a_shell_changes_are_replaced() {
         let plain = [" a 'b' <&> é\t\r*~#;|!%s".to_owned(), String::new()];
         assert_eq!(escape(&plain), (plain.to_vec(), Vec::new()));
 
@@ -60,5 +63,10 @@ mod tests {
             variables,
             [("JASMIN_ARC_DOLLAR", "$"), ("JASMIN_ARC_BACKQUOTE", "`"), ("JASMIN_ARC_BACKSLASH", "\\")]
         );
+    }
+
+    #[test]
+    fn variables_have_the_reserved_prefix() {
+        assert!(REPLACED.iter().all(|(.., name)| name.is_none_or(|name| name.starts_with(PREFIX))));
     }
 }

@@ -1,0 +1,275 @@
+//! What is special about A-REX, the service behind every ARC-CE: values that it or its scripts would change, and the
+//! form in which it gets arguments and outputs.
+//!
+//! Two checks, because a description in any language is for A-REX in the end:
+//! - [`check_values`] refuses values that A-REX changes, loses or does not take. It applies to every description that is
+//!   read, written or submitted.
+//! - [`check_submission`] refuses what A-REX changes although the language is right: other languages, and a CE
+//!   of another kind, can have it. It applies when a job is submitted.
+
+mod arguments;
+
+use std::collections::HashSet;
+use std::fmt;
+use std::iter;
+
+pub(crate) use self::arguments::escape;
+use super::errors::invalid;
+use super::session_names::{is_below, is_below_one_of, without_slash};
+use super::{InputFile, InputSource, JobDescription, OutputFile};
+use crate::error::Result;
+
+/// Variables that the job script sets itself (`add_user_env`, `cd_and_run` in submit_common.sh;
+/// `JobDescriptionHandler::write_grami`), or that a shell sets: the job would see another value.
+const RESERVED_VARIABLES: [&str; 32] = [
+    "ACCOUNTING_STARTTIME",
+    "BASHOPTS",
+    "BASHPID",
+    "BASH_VERSINFO",
+    "EUID",
+    "GNU_TIME",
+    "GRID_GLOBAL_JOBHOST",
+    "GRID_GLOBAL_JOBID",
+    "GRID_GLOBAL_JOBINTERFACE",
+    "GRID_GLOBAL_JOBURL",
+    "HOME",
+    "IFS",
+    "JOB_ACCOUNTING",
+    "LINENO",
+    "OLDPWD",
+    "OPTIND",
+    "PPID",
+    "PWD",
+    "RANDOM",
+    "RESULT",
+    "SECONDS",
+    "SHELLOPTS",
+    "SHLVL",
+    "SYSTEM_SOFTWARE",
+    "UID",
+    "_",
+    "executable",
+    "interpreter",
+    "line1",
+    "nodename",
+    "runtimeenvironments",
+    "shebang",
+];
+
+/// The beginnings of names of more such variables, and of those that arguments need.
+const RESERVED_PREFIXES: [&str; 2] = [arguments::PREFIX, "RUNTIME_"];
+
+/// The ASCII characters besides letters and digits that may be in the name of a standard stream: A-REX writes the name
+/// into a shell script without quotes (`setup_runtime_env` in submit_common.sh).
+const STREAM_NAME_CHARACTERS: &str = "_./-+,:@%=^#";
+
+/// A-REX sends messages to at most three addresses (`JobLocalDescription`).
+const MAX_NOTIFICATIONS: usize = 3;
+
+/// Refuses values that A-REX or its scripts change, lose or do not take.
+pub(super) fn check_values(job: &JobDescription) -> Result<()> {
+    check_executable(job)?;
+    check_runtime_environments(job)?;
+    check_envs(job)?;
+    check_streams(job)?;
+    check_outputs(job)?;
+    if let (Some(slots), Some(per_host)) = (job.slots(), job.slots_per_host())
+        && !slots.is_multiple_of(per_host)
+    {
+        // ARexJob::make_new_job refuses the job.
+        return Err(invalid(format!("slots ({slots}) must be a multiple of slots_per_host ({per_host})")));
+    }
+    if job.notifications().len() > MAX_NOTIFICATIONS {
+        return Err(invalid(format!(
+            "{} notifications: an ARC-CE sends messages to {MAX_NOTIFICATIONS} addresses at most",
+            job.notifications().len()
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses what A-REX changes or misunderstands in a description that it has been sent.
+pub(super) fn check_submission(job: &JobDescription) -> Result<()> {
+    // A-REX takes newlines out of the descriptions that it keeps (job_description_read_file).
+    let texts = [("name", Some(job.name())), ("description", job.description())];
+    let annotations = job.annotations().iter().map(|annotation| ("annotation", Some(annotation.as_str())));
+    for (part, text) in texts.into_iter().chain(annotations) {
+        if text.is_some_and(|text| text.contains('\n')) {
+            return Err(invalid(format!("the {part} has a newline, which an ARC-CE loses: use one line")));
+        }
+    }
+    // A-REX takes the number of seconds for a character code. Three hours become "0", and it removes the job at once
+    // (JobLocalDescription::operator=, ARC 6 and 7).
+    if job.life_time().is_some() {
+        return Err(invalid("A-REX (ARC 6 and 7) misreads life_time: leave it out"));
+    }
+    Ok(())
+}
+
+fn check_executable(job: &JobDescription) -> Result<()> {
+    let executable = job.executable();
+    // A-REX writes it into a shell script, in single quotes in one place and in double quotes in another.
+    if let Some(c) = executable.chars().find(|c| "'\"`$\\\n".contains(*c)) {
+        return Err(invalid(format!(
+            "the executable {executable:?} has the character {c:?}, which an ARC-CE cannot run"
+        )));
+    }
+    if executable.trim() != executable {
+        return Err(invalid(format!(
+            "the executable {executable:?} begins or ends with a blank, which an ARC-CE loses"
+        )));
+    }
+    Ok(())
+}
+
+fn check_runtime_environments(job: &JobDescription) -> Result<()> {
+    for (n, rte) in iter::zip(1.., job.runtime_environments()) {
+        let part = format!("runtime environment {n}, {:?},", rte.to_string());
+        let is_unusable = |name: &str| name.chars().any(|c| c.is_whitespace() || "'\"`$\\".contains(c));
+        if rte.name().is_empty()
+            || rte.version() == Some("")
+            || is_unusable(&rte.to_string())
+            || rte.name().split('/').any(|part| part == "..")
+        {
+            return Err(invalid(format!("{part} has no name that an ARC-CE could know")));
+        }
+        for option in rte.options() {
+            // The job script has it in double quotes, as a part of a format of printf (RTE_jobscript_call in
+            // submit_common.sh).
+            if let Some(c) = option.chars().find(|c| "\"$`\\%\n".contains(*c)) {
+                return Err(invalid(format!(
+                    "the option {option:?} of {part} has the character {c:?}, which an ARC-CE changes"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_envs(job: &JobDescription) -> Result<()> {
+    for (name, value) in job.envs() {
+        let part = format!("the environment variable {name:?}");
+        if let Some(prefix) = RESERVED_PREFIXES.iter().find(|prefix| name.starts_with(**prefix)) {
+            return Err(invalid(format!("{part}: names that begin with {prefix} are reserved")));
+        }
+        if RESERVED_VARIABLES.contains(&name) {
+            return Err(invalid(format!("{part} is set by the CE itself: use another name")));
+        }
+        // A-REX takes newlines out of the descriptions that it keeps (job_description_read_file).
+        if value.contains('\n') {
+            return Err(invalid(format!("the value of {part} has a newline, which an ARC-CE loses")));
+        }
+        // The job script has the value in single quotes, but the `echo` of /bin/sh writes it there (add_user_env in
+        // submit_common.sh), and that of dash, for one, replaces these sequences.
+        if let Some(c) = escape_of_echo(value) {
+            return Err(invalid(format!(
+                "the value of {part} has a backslash before {c:?}, which some ARC-CEs take for another character"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The character of the first escape sequence in `value` that the `echo` of some shell replaces.
+fn escape_of_echo(value: &str) -> Option<char> {
+    let mut pairs = iter::zip(value.chars(), value.chars().skip(1));
+    pairs.find(|(c, next)| *c == '\\' && "\\abceEfnrtvxuU01234567".contains(*next)).map(|(_, next)| next)
+}
+
+fn check_streams(job: &JobDescription) -> Result<()> {
+    if let Some(name) = job.stdin() {
+        check_stream_name(format_args!("the standard input {name:?}"), name)?;
+    }
+    for (part, name) in [("standard output", job.stdout()), ("standard error", job.stderr())] {
+        let Some(name) = name else { continue };
+        check_stream_name(format_args!("the {part} {name:?}"), name)?;
+        // A-REX creates directories only for the files that it is sent.
+        if let Some((directory, _)) = name.rsplit_once('/')
+            && !has_directory(job, directory)
+        {
+            return Err(invalid(format!(
+                "the {part} {name:?} is in a directory that the CE does not create: no input file is in it; add one, or \
+                 choose another name"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the name of a standard stream survives the scripts.
+fn check_stream_name(part: impl fmt::Display, name: &str) -> Result<()> {
+    match name.chars().find(|c| c.is_ascii() && !c.is_ascii_alphanumeric() && !STREAM_NAME_CHARACTERS.contains(*c)) {
+        Some(c) => Err(invalid(format!(
+            "{part} has the character {c:?}, which the shell scripts of an ARC-CE change: use letters, digits and \
+             {STREAM_NAME_CHARACTERS}"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Whether the directory `name` exists, or may exist, because of an input.
+fn has_directory(job: &JobDescription, name: &str) -> bool {
+    let creates = |own: &str, input: &InputFile| {
+        let is_directory = matches!(input.source(), InputSource::Directory(_));
+        is_below(own, name) || is_directory && (own == name || is_below(name, own))
+    };
+    job.inputs().iter().any(|input| input.name().is_some_and(|own| creates(own, input)))
+}
+
+/// Refuses uploads that cost other outputs. When A-REX cleans up the session directory (`DTRGenerator`), it does not know
+/// the files of a list, and keeps only the named files of a directory in which a file is named.
+fn check_outputs(job: &JobDescription) -> Result<()> {
+    let keeps_all = job.outputs().iter().any(|output| without_slash(output.name()) == "/");
+    let has_list = job.outputs().iter().any(OutputFile::is_list) && !keeps_all;
+    let kept = kept_outputs(job);
+    for (n, output) in iter::zip(1.., job.outputs()) {
+        let name = output.name();
+        if output.url().is_none() {
+            continue;
+        }
+        if has_list {
+            return Err(invalid(format!(
+                "output file {n}, {name:?}, has a URL: an ARC-CE would not keep the files of a list of outputs"
+            )));
+        }
+        if is_below_one_of(without_slash(name), &kept) {
+            return Err(invalid(format!(
+                "output file {n}, {name:?}, has a URL: an ARC-CE would not keep the rest of its directory"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The names of the outputs that stay on the CE, without a trailing slash.
+fn kept_outputs(job: &JobDescription) -> HashSet<&str> {
+    let kept = job.outputs().iter().filter(|output| output.url().is_none());
+    kept.map(|output| without_slash(output.name())).collect()
+}
+
+impl JobDescription {
+    /// The outputs as A-REX is sent them, with their URLs: each once, and kept directories without a trailing slash.
+    ///
+    /// The standard output and error and the log directory are not among them, since A-REX keeps these in any case. Nor
+    /// are files in a directory that is kept: A-REX would keep nothing else of that directory (`Arc::DirDeleteExcl`).
+    pub(crate) fn distinct_outputs(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let standard = [self.stdout(), self.stderr(), self.log_directory()];
+        let mut seen: HashSet<(&str, Option<&str>)> = standard.into_iter().flatten().map(|name| (name, None)).collect();
+        let kept = kept_outputs(self);
+        let is_covered = move |name: &str| {
+            name != "/" && !name.starts_with('@') && (kept.contains("/") || is_below_one_of(name, &kept))
+        };
+        fn sent(output: &OutputFile) -> (&str, Option<&str>) {
+            match output.url() {
+                // The CE uploads a directory only if its name ends in a slash.
+                Some(url) => (output.name(), Some(url)),
+                None => (without_slash(output.name()), None),
+            }
+        }
+        let outputs = self.outputs().iter().map(sent);
+        outputs.filter(move |(name, url)| url.is_some() || !is_covered(name)).filter(move |output| seen.insert(*output))
+    }
+}
+
+#[cfg(test)]
+mod tests;

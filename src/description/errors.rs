@@ -1,0 +1,26 @@
+//! Constructors of the errors about descriptions.
+
+use std::io;
+use std::path::Path;
+
+use crate::error::Error;
+
+/// A description that is invalid, whatever it was read from.
+pub(crate) fn invalid(message: impl Into<String>) -> Error {
+    Error::InvalidJobDescription { path: None, message: message.into() }
+}
+
+/// An input file that a description cannot have. `path` names it: a local path, a URL or a session name.
+pub(crate) fn input_error(path: &Path, message: impl Into<String>) -> Error {
+    Error::InputFile { path: path.into(), message: message.into(), source: None }
+}
+
+/// A local input file that cannot be read.
+pub(crate) fn input_io_error(path: &Path, error: io::Error) -> Error {
+    let message = match error.kind() {
+        io::ErrorKind::NotFound => "does not exist",
+        io::ErrorKind::PermissionDenied => "may not be read",
+        _ => "cannot be read",
+    };
+    Error::InputFile { path: path.into(), message: message.into(), source: Some(error) }
+}
