@@ -2,12 +2,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <system_error>
 
 #include <sys/socket.h>
 #include <unistd.h>
-
-#include <arc/StringConv.h>
 
 namespace jasmin_arc {
 
@@ -17,15 +14,15 @@ FileContent::FileContent(int file, std::uint64_t size, int socket)
 bool FileContent::Get(char* buffer, int& size) {
   const Size_t wanted = std::min(size_ - position_, static_cast<Size_t>(size));
   size = 0;
-  if (wanted <= 0 || !error_.empty()) return false;
+  if (wanted <= 0 || error_ != 0) return false;
   ssize_t got;
   do {
     got = ::pread(file_, buffer, static_cast<std::size_t>(wanted), static_cast<off_t>(position_));
   } while (got < 0 && errno == EINTR);
-  if (got < 0) fail("cannot read the local file: " + std::generic_category().message(errno));
-  if (got == 0)
-    fail("the local file ended after " + Arc::tostring(position_) + " of " + Arc::tostring(size_) + " bytes");
-  if (got <= 0) return false;
+  if (got <= 0) {
+    fail(got < 0 ? errno : ENODATA);
+    return false;
+  }
   size = static_cast<int>(got);
   position_ += got;
   return true;
@@ -33,7 +30,7 @@ bool FileContent::Get(char* buffer, int& size) {
 
 // ARC takes a Get that fails for the end of the body (PayloadHTTPOut::FlushBody in 6.17) and waits for the response,
 // while the server waits for the rest of the body. The request fails at once if the connection is shut down.
-void FileContent::fail(const std::string& error) {
+void FileContent::fail(int error) {
   error_ = error;
   if (socket_ >= 0) ::shutdown(socket_, SHUT_RDWR);
 }

@@ -14,8 +14,8 @@ public:
   /// `socket` is the connection that the file is sent on, -1 if it is unknown.
   FileContent(int file, std::uint64_t size, int socket);
 
-  /// Why the file could not be read to its end; empty if it could.
-  const std::string& error() const { return error_; }
+  /// The errno with which reading failed, ENODATA if the file ended early, or 0.
+  int error() const { return error_; }
   /// Whether ARC has read all of it.
   bool complete() const { return position_ == size_; }
 
@@ -23,8 +23,8 @@ public:
   using Arc::PayloadStreamInterface::Get;
   bool Put(const char*, Size_t) override { return false; }
   using Arc::PayloadStreamInterface::Put;
-  operator bool() override { return error_.empty(); }
-  bool operator!() override { return !error_.empty(); }
+  operator bool() override { return error_ == 0; }
+  bool operator!() override { return error_ != 0; }
   int Timeout() const override { return 0; }
   void Timeout(int) override {}
   Size_t Pos() const override { return position_; }
@@ -32,13 +32,13 @@ public:
   Size_t Limit() const override { return size_; }
 
 private:
-  void fail(const std::string& error);
+  void fail(int error);
 
   const int file_;
   const Size_t size_;
   const int socket_;
   Size_t position_ = 0;
-  std::string error_;
+  int error_ = 0;
 };
 
 } // namespace jasmin_arc

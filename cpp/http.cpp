@@ -208,8 +208,11 @@ HttpReply Connection::download(rust::Str path, std::int32_t file) {
     const std::unique_ptr<char[]> buffer(new char[download_buffer]);
     for (int size = download_buffer; response->Get(buffer.get(), size); size = download_buffer) {
       received += static_cast<std::uint64_t>(size);
-      if (reply.code == 200 && !write_all(file, buffer.get(), size))
-        give_up(response, "cannot write: " + std::generic_category().message(errno));
+      if (reply.code == 200 && !write_all(file, buffer.get(), size)) {
+        reply.local_error = errno;
+        static_cast<void>(response.release()); // see give_up
+        return reply;
+      }
     }
   }
   check_length(reply, received);
@@ -228,9 +231,9 @@ HttpReply Connection::upload(rust::Str path, std::int32_t file, std::uint64_t si
     body_ = read_body(response, max_upload_response);
   } catch (...) {
     // If the file could not be read, that is why there is no response.
-    if (content.error().empty()) throw;
+    if (content.error() == 0) throw;
   }
-  if (!content.error().empty()) throw std::runtime_error(content.error());
+  reply.local_error = content.error();
   // A server that responds before it has the whole body gets no other request on this connection.
   broken_ = !content.complete();
   return reply;

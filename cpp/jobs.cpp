@@ -8,7 +8,6 @@
 #include <string>
 
 #include <arc/DateTime.h>
-#include <arc/XMLNode.h>
 #include <arc/compute/JobSupervisor.h>
 
 #include "session.h"
@@ -33,36 +32,6 @@ rust::Vec<rust::String> strings(const std::list<std::string>& from) {
   rust::Vec<rust::String> to;
   for (const std::string& string : from) to.push_back(text(string));
   return to;
-}
-
-// The state of the REST interface among the states of a GLUE2 document, which each have the prefix of their interface.
-rust::String rest_state(Arc::XMLNode activity) {
-  const std::string prefix = "arcrest:";
-  std::string found;
-  for (Arc::XMLNode state = activity["State"]; static_cast<bool>(state); ++state) {
-    const std::string value = state;
-    if (value.compare(0, prefix.size(), prefix) == 0) found = value.substr(prefix.size());
-  }
-  return text(found);
-}
-
-// Reads one job of A-REX's response to `action=info`.
-JobRecord read_entry(Arc::XMLNode entry) {
-  const Arc::XMLNode activity = entry["info_document"]["ComputingActivity"];
-  const std::string code = entry["status-code"];
-  Arc::Job job;
-  if (static_cast<bool>(activity)) job.SetFromXML(activity);
-  JobRecord record = from_arc(job);
-  record.id = text(entry["id"]);
-  record.name = text(activity["Name"]); // Arc::Job::SetFromXML does not read it
-  record.found = code == "200" && static_cast<bool>(activity);
-  if (record.found) {
-    record.native_state = rest_state(activity);
-  } else {
-    record.native_state = text(code);
-    record.messages = strings({static_cast<std::string>(entry["reason"])});
-  }
-  return record;
 }
 
 } // namespace
@@ -138,14 +107,6 @@ rust::Vec<JobRecord> update_jobs(const Session& session, rust::Slice<const JobPl
     const auto job = known.find(std::string(place.id));
     records.push_back(job == known.end() ? JobRecord{} : from_arc(*job->second));
   }
-  return records;
-}
-
-rust::Vec<JobRecord> parse_jobs(rust::Slice<const std::uint8_t> xml) {
-  Arc::XMLNode jobs(std::string(reinterpret_cast<const char*>(xml.data()), xml.size()));
-  if (!jobs || jobs.Name() != "jobs") throw std::runtime_error("the response is not a list of jobs");
-  rust::Vec<JobRecord> records;
-  for (Arc::XMLNode entry = jobs["job"]; static_cast<bool>(entry); ++entry) records.push_back(read_entry(entry));
   return records;
 }
 

@@ -17,10 +17,6 @@ JobRecord from_arc(const Arc::Job& job);
 /// One record for each place, in the same order. `found` is false for jobs that the CE does not report.
 rust::Vec<JobRecord> update_jobs(const Session& session, rust::Slice<const JobPlace> places);
 
-/// Reads A-REX's response to `action=info`, the GLUE2 documents of jobs, in the order of the response. For a job that
-/// is not found, `native_state` is the status code and `messages` holds the reason.
-rust::Vec<JobRecord> parse_jobs(rust::Slice<const std::uint8_t> xml);
-
 /// Return whether ARC succeeded; its log has the reason if it did not.
 bool cancel_job(const Session& session, const JobPlace& place);
 bool clean_job(const Session& session, const JobPlace& place);

@@ -1,194 +1,465 @@
-//! [`Error`], the one error type of this crate.
+//! [`Error`], the one public error type, with its kinds and hints.
 
+use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
 
 use crate::job::JobId;
 
-/// What every fallible function of this crate returns.
+/// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why an operation failed.
+/// The reason why an operation failed.
 ///
-/// Each variant names the file, key or job it is about, and carries what ARC said where ARC said something.
+/// `Display` names the file, key, job or CE concerned and what ARC or the CE answered. [`source`](std::error::Error::source)
+/// gives the underlying error, if any, whose text is not repeated. [`hint`](Self::hint) suggests what to do.
+///
+/// Match on a variant to get at its fields, or on [`kind`](Self::kind) to decide what to do next:
 ///
 /// ```
-/// use jasmin_arc::{ArcInterface, Error};
+/// use jasmin_arc::{ArcInterface, ErrorKind};
 ///
-/// match ArcInterface::from_file("/no/such/config.json") {
-///     Err(Error::InvalidConfig { path, .. }) => assert_eq!(path.unwrap().to_str(), Some("/no/such/config.json")),
-///     other => panic!("{other:?}"),
-/// }
+/// let error = ArcInterface::from_file("/no/such/config.json").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+/// assert!(error.to_string().contains("/no/such/config.json"));
+/// assert!(!error.is_retryable());
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The configuration cannot be read, is not valid JSON, or a key has a value that cannot be used.
-    #[error("invalid configuration{}: {message}", place(path, line, key))]
+    #[error("invalid configuration{}: {message}", Place { path: path.as_deref(), line: *line, key: key.as_deref() })]
+    #[non_exhaustive]
     InvalidConfig {
-        /// The configuration file; `None` when the configuration was built in code.
+        /// The configuration file. `None` if the configuration was built in code.
         path: Option<PathBuf>,
         /// The line of the file, counted from 1.
         line: Option<usize>,
         /// The key with the bad value.
         key: Option<String>,
-        /// What is wrong.
+        /// What is wrong with it.
         message: String,
-        /// What the file system or the JSON parser said.
+        /// The error of the file system or of the JSON parser.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
 
-    /// No proxy certificate could be made from the private key and the certificate, or the one at `PROXY_FILE`
-    /// cannot be used.
-    #[error("no proxy certificate at {}: {message}", path.display())]
+    /// No proxy certificate can be created from the private key and the certificate, or the one at `PROXY_FILE` cannot
+    /// be used.
+    #[error("no usable proxy certificate at {}: {message}", path.display())]
+    #[non_exhaustive]
     ProxyGeneration {
-        /// `PROXY_FILE`.
+        /// The value of `PROXY_FILE`.
         path: PathBuf,
         /// What is wrong, with the output of `arcproxy` if it ran.
         message: String,
-        /// What the file system said.
+        /// The error of the file system.
         #[source]
         source: Option<io::Error>,
     },
 
-    /// The job description says something that no ARC-CE can be told.
-    #[error("invalid job description{}: {message}", place(path, &None, &None))]
+    /// The job description is not valid, or an ARC-CE cannot express or keep something in it.
+    #[error("invalid job description{}: {message}", Place { path: path.as_deref(), line: None, key: None })]
+    #[non_exhaustive]
     InvalidJobDescription {
-        /// The file that it was read from, if it was.
+        /// The file that the description comes from, if any.
         path: Option<PathBuf>,
         /// What is wrong, and in which part of the description.
         message: String,
     },
 
     /// The CE did not accept the job.
-    #[error("job was not submitted to {endpoint}{}: {message}", left_behind(job_id))]
+    #[error("cannot submit the job to {endpoint}: {message}{}", job_id.as_ref().map_or_else(String::new, |id| {
+        format!(" (the CE may hold it as {id})")
+    }))]
+    #[non_exhaustive]
     JobSubmission {
-        /// URL of the CE.
+        /// The URL of the CE.
         endpoint: String,
-        /// The job, if the CE made one before the submission failed (while its input files were uploaded, for
-        /// instance): it may still exist there.
+        /// The id of the job, if the CE created it before the submission failed, for example while its input files
+        /// were uploaded. The job may still exist there.
         job_id: Option<JobId>,
-        /// What the CE or ARC said.
+        /// What the CE or ARC answered.
         message: String,
     },
 
     /// The CE offers nothing to submit a job to.
-    #[error("no execution targets available at {endpoint}: {message}")]
+    #[error("no execution target at {endpoint}: {message}")]
+    #[non_exhaustive]
     NoTargetsAvailable {
-        /// URL of the CE.
+        /// The URL of the CE.
         endpoint: String,
-        /// What the CE or ARC said.
+        /// What the CE or ARC answered.
         message: String,
     },
 
-    /// The CE knows no job with this id.
-    #[error("no job with the id \"{job_id}\"")]
+    /// The CE has no job with this id.
+    #[error("job \"{job_id}\" not found: {message}")]
+    #[non_exhaustive]
     JobNotFound {
-        /// The id that was asked for.
+        /// The id as the caller gave it.
         job_id: JobId,
+        /// Whether the CE does not know the id, or the id belongs to another CE.
+        message: String,
     },
 
-    /// An input file is missing, cannot be read, is no file, or has the name of another one.
+    /// An input file is missing, cannot be read, is not a regular file, or has the same name as another one.
     #[error("input file {}: {message}", path.display())]
+    #[non_exhaustive]
     InputFile {
         /// The file as it was given.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         message: String,
-        /// What the file system said.
+        /// The error of the file system.
         #[source]
         source: Option<io::Error>,
     },
 
-    /// An output of a job could not be fetched or stored. A file that did not arrive whole is not shown; what had been
-    /// fetched before is there if the directory is the caller's, and gone if it was a temporary one.
-    #[error("outputs of job {job_id}: {}: {message}", path.display())]
+    /// An output file of a job cannot be fetched or stored.
+    ///
+    /// A file that did not arrive whole is not left behind. Files that arrived before stay if the directory is the
+    /// caller's; a temporary directory is removed.
+    #[error("output {} of job {job_id}: {message}", path.display())]
+    #[non_exhaustive]
     OutputFile {
         /// The job.
         job_id: JobId,
-        /// The local file or directory that was being written.
+        /// The local file or directory that was to be written.
         path: PathBuf,
         /// What is wrong.
         message: String,
-        /// What the file system said.
+        /// The error of the file system.
         #[source]
         source: Option<io::Error>,
     },
 
     /// The CE refused an operation on a job that it knows.
     #[error("cannot {operation} job {job_id}: {message}")]
+    #[non_exhaustive]
     JobOperation {
         /// The job.
         job_id: JobId,
-        /// What was asked: "cancel", "clean".
-        operation: &'static str,
-        /// What the CE or ARC said.
+        /// The operation that failed.
+        operation: Operation,
+        /// What the CE or ARC answered.
         message: String,
     },
 
-    /// The CE cannot be reached, did not answer in time, or its answer makes no sense.
-    #[error("no usable answer from {endpoint}: {message}")]
+    /// The CE cannot be reached, does not respond in time, or its response cannot be understood.
+    #[error("no usable response from {endpoint}: {message}")]
+    #[non_exhaustive]
     Connection {
-        /// URL of the CE.
+        /// The URL of the CE.
         endpoint: String,
-        /// What ARC said.
+        /// How the connection failed.
+        failure: ConnectionFailure,
+        /// What ARC reported.
+        message: String,
+        /// The error of the parser that could not read the response.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+
+    /// The TLS handshake failed because one side does not trust the certificate of the other.
+    #[error("cannot establish a trusted connection to {endpoint}: {message}")]
+    #[non_exhaustive]
+    Untrusted {
+        /// The URL of the CE.
+        endpoint: String,
+        /// What TLS reported.
         message: String,
     },
 
-    /// The CE answered, and refuses: it does not know the user, has no such interface, or cannot do it now.
-    #[error("{endpoint} refuses ({code}): {message}")]
+    /// The CE responded and refuses the request: it does not know the user, has no such interface, or is overloaded.
+    #[error("{endpoint} refused the request with HTTP status {code}: {message}")]
+    #[non_exhaustive]
     Refused {
-        /// URL of the CE.
+        /// The URL of the CE.
         endpoint: String,
         /// The HTTP status code.
-        code: i32,
-        /// What the CE said.
+        code: u16,
+        /// What the CE answered.
         message: String,
     },
 
-    /// ARC's library itself failed: it cannot be initialised, or threw an exception.
-    #[error("ARC: {message}")]
+    /// ARC's library failed: it cannot be initialised, or it threw an exception.
+    #[error("ARC's library failed: {message}")]
+    #[non_exhaustive]
     Arc {
-        /// What ARC said.
+        /// What ARC reported.
         message: String,
     },
 
-    /// The process is on its way out: nothing new is begun.
+    /// The process is exiting, so no operation is started.
     #[error("the process is exiting")]
     Exiting,
 }
 
+/// What an [`Error`] is about, without its details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// [`Error::InvalidConfig`].
+    InvalidConfig,
+    /// [`Error::ProxyGeneration`].
+    ProxyGeneration,
+    /// [`Error::InvalidJobDescription`].
+    InvalidJobDescription,
+    /// [`Error::JobSubmission`].
+    JobSubmission,
+    /// [`Error::NoTargetsAvailable`].
+    NoTargetsAvailable,
+    /// [`Error::JobNotFound`].
+    JobNotFound,
+    /// [`Error::InputFile`].
+    InputFile,
+    /// [`Error::OutputFile`].
+    OutputFile,
+    /// [`Error::JobOperation`].
+    JobOperation,
+    /// [`Error::Connection`] with [`ConnectionFailure::TimedOut`].
+    TimedOut,
+    /// [`Error::Connection`] with [`ConnectionFailure::Refused`].
+    ConnectionRefused,
+    /// [`Error::Connection`] with [`ConnectionFailure::HostNotFound`].
+    HostNotFound,
+    /// [`Error::Connection`] with [`ConnectionFailure::InvalidResponse`].
+    InvalidResponse,
+    /// [`Error::Connection`] with any other failure.
+    Connection,
+    /// [`Error::Untrusted`].
+    Untrusted,
+    /// [`Error::Refused`].
+    Refused,
+    /// [`Error::Arc`].
+    Arc,
+    /// [`Error::Exiting`].
+    Exiting,
+}
+
+/// How a connection to a CE failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ConnectionFailure {
+    /// The CE did not respond within the time limit.
+    TimedOut,
+    /// The host refused the connection: nothing listens on the port.
+    Refused,
+    /// The host name does not exist.
+    HostNotFound,
+    /// The connection broke, or TLS failed for a reason other than trust.
+    Broken,
+    /// The CE responded, but not in the form that its interface demands.
+    InvalidResponse,
+}
+
+/// An operation on a job, as it appears in [`Error::JobOperation`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Operation {
+    /// Looking up the state or the details of the job.
+    LookUp,
+    /// Cancelling the job.
+    Cancel,
+    /// Removing the job from the CE.
+    Clean,
+    /// Listing the files in the session directory of the job.
+    ListFiles,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Operation::LookUp => "look up",
+            Operation::Cancel => "cancel",
+            Operation::Clean => "clean",
+            Operation::ListFiles => "list the files of",
+        })
+    }
+}
+
 impl Error {
-    /// Whether the same call may succeed later without anything being changed on this side.
+    /// What the error is about. Use it to decide what to do next.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::InvalidConfig { .. } => ErrorKind::InvalidConfig,
+            Error::ProxyGeneration { .. } => ErrorKind::ProxyGeneration,
+            Error::InvalidJobDescription { .. } => ErrorKind::InvalidJobDescription,
+            Error::JobSubmission { .. } => ErrorKind::JobSubmission,
+            Error::NoTargetsAvailable { .. } => ErrorKind::NoTargetsAvailable,
+            Error::JobNotFound { .. } => ErrorKind::JobNotFound,
+            Error::InputFile { .. } => ErrorKind::InputFile,
+            Error::OutputFile { .. } => ErrorKind::OutputFile,
+            Error::JobOperation { .. } => ErrorKind::JobOperation,
+            Error::Connection { failure, .. } => match failure {
+                ConnectionFailure::TimedOut => ErrorKind::TimedOut,
+                ConnectionFailure::Refused => ErrorKind::ConnectionRefused,
+                ConnectionFailure::HostNotFound => ErrorKind::HostNotFound,
+                ConnectionFailure::InvalidResponse => ErrorKind::InvalidResponse,
+                ConnectionFailure::Broken => ErrorKind::Connection,
+            },
+            Error::Untrusted { .. } => ErrorKind::Untrusted,
+            Error::Refused { .. } => ErrorKind::Refused,
+            Error::Arc { .. } => ErrorKind::Arc,
+            Error::Exiting => ErrorKind::Exiting,
+        }
+    }
+
+    /// Whether the same call may succeed later without any change on this side.
     ///
-    /// An [`Error::JobSubmission`] is never called retryable: the job may exist.
+    /// True for a CE that is away or overloaded: connections that are refused, broken or time out, responses that cannot
+    /// be understood, and HTTP status 429, 502, 503 and 504. False for what does not go away by itself, such as an
+    /// untrusted certificate, a host name that does not exist, or an `http://` address.
     ///
-    /// ```
-    /// use jasmin_arc::Error;
-    ///
-    /// let error = Error::Connection { endpoint: "https://ce.example.org/arex".into(), message: "timed out".into() };
-    /// assert!(error.is_retryable());
-    /// ```
+    /// [`Error::JobSubmission`] is never retryable, because the job may exist.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Error::Connection { .. } | Error::Refused { code: 429 | 502..=504, .. })
+        match self {
+            Error::Connection { endpoint, failure, .. } => {
+                *failure != ConnectionFailure::HostNotFound && !endpoint.starts_with("http://")
+            }
+            Error::Refused { code, .. } => matches!(code, 429 | 502..=504),
+            _ => false,
+        }
+    }
+
+    /// The job that the error is about, if the CE created it or the caller named it.
+    pub fn job_id(&self) -> Option<&JobId> {
+        match self {
+            Error::JobNotFound { job_id, .. }
+            | Error::OutputFile { job_id, .. }
+            | Error::JobOperation { job_id, .. } => Some(job_id),
+            Error::JobSubmission { job_id, .. } => job_id.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// A suggestion what to check or change, if there is one that the message does not contain.
+    ///
+    /// ```
+    /// # use jasmin_arc::Error;
+    /// # fn example(error: &Error) {
+    /// eprintln!("{error}");
+    /// if let Some(hint) = error.hint() {
+    ///     eprintln!("hint: {hint}");
+    /// }
+    /// # }
+    /// ```
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Error::Connection { endpoint, .. } if endpoint.starts_with("http://") => {
+                "ARC-CEs speak HTTPS: use https:// in ARC_SERVER, or leave the scheme out"
+            }
+            Error::Connection { failure, .. } => match failure {
+                ConnectionFailure::TimedOut => "check that the CE is up and that no firewall drops the connection",
+                ConnectionFailure::Refused => "check the port in ARC_SERVER and that the CE is up",
+                ConnectionFailure::HostNotFound => "check the host name in ARC_SERVER",
+                ConnectionFailure::InvalidResponse => "check that ARC_SERVER is the address of an ARC-CE",
+                ConnectionFailure::Broken => return None,
+            },
+            Error::Untrusted { .. } => {
+                "check that CERTS_DIR holds the CA of the CE, that the CE trusts the CA of CLIENT_CERT, and that neither \
+                 certificate has expired"
+            }
+            Error::Refused { code: 401 | 403, .. } => {
+                "ask the administrators of the CE whether your certificate's subject may use it"
+            }
+            Error::Refused { code: 404, .. } | Error::NoTargetsAvailable { .. } => {
+                "check the path in ARC_SERVER, which is /arex on most CEs"
+            }
+            Error::JobSubmission { job_id: Some(_), .. } => "look up the job by its id before you submit it again",
+            Error::OutputFile { source: Some(source), .. } | Error::ProxyGeneration { source: Some(source), .. } => {
+                match source.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some disk space",
+                    io::ErrorKind::PermissionDenied => "check the permissions of the directory",
+                    _ => return None,
+                }
+            }
+            _ => return None,
+        })
     }
 }
 
-fn place(path: &Option<PathBuf>, line: &Option<usize>, key: &Option<String>) -> String {
-    let mut text = String::new();
-    if let Some(path) = path {
-        text += &format!(" {}", path.display());
-    }
-    if let Some(line) = line {
-        text += &format!(", line {line}");
-    }
-    if let Some(key) = key {
-        text += &format!(", key {key}");
-    }
-    text
+/// Shows where in a file an error is: ` /path, line 3, key NAME`.
+struct Place<'a> {
+    path: Option<&'a Path>,
+    line: Option<usize>,
+    key: Option<&'a str>,
 }
 
-fn left_behind(job_id: &Option<JobId>) -> String {
-    job_id.as_ref().map(|id| format!(" (but the CE may hold it as {id})")).unwrap_or_default()
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(path) = self.path {
+            write!(f, " {}", path.display())?;
+        }
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        if let Some(key) = self.key {
+            write!(f, ", key {key}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection(endpoint: &str, failure: ConnectionFailure) -> Error {
+        Error::Connection { endpoint: endpoint.into(), failure, message: "message".into(), source: None }
+    }
+
+    #[test]
+    fn only_failures_that_pass_are_retryable() {
+        let https = "https://ce.example.org:443/arex";
+        for (failure, kind, retryable) in [
+            (ConnectionFailure::TimedOut, ErrorKind::TimedOut, true),
+            (ConnectionFailure::Refused, ErrorKind::ConnectionRefused, true),
+            (ConnectionFailure::Broken, ErrorKind::Connection, true),
+            (ConnectionFailure::InvalidResponse, ErrorKind::InvalidResponse, true),
+            (ConnectionFailure::HostNotFound, ErrorKind::HostNotFound, false),
+        ] {
+            let error = connection(https, failure);
+            assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{failure:?}");
+            assert!(!connection("http://ce.example.org:80/arex", failure).is_retryable());
+        }
+        let untrusted = Error::Untrusted { endpoint: https.into(), message: "self-signed certificate".into() };
+        assert!(!untrusted.is_retryable() && untrusted.hint().is_some());
+        for (code, retryable) in [(401, false), (403, false), (404, false), (429, true), (500, false), (503, true)] {
+            let refused = Error::Refused { endpoint: https.into(), code, message: String::new() };
+            assert_eq!(refused.is_retryable(), retryable, "{code}");
+        }
+        let id = Some(JobId::from("a"));
+        let submission = Error::JobSubmission { endpoint: https.into(), job_id: id.clone(), message: "lost".into() };
+        assert!(!submission.is_retryable());
+        assert_eq!(submission.job_id(), id.as_ref());
+        assert_eq!(submission.to_string(), format!("cannot submit the job to {https}: lost (the CE may hold it as a)"));
+    }
+
+    #[test]
+    fn messages_name_the_place() {
+        let error = Error::InvalidConfig {
+            path: Some("/c.json".into()),
+            line: Some(3),
+            key: Some("CLIENT_KEY".into()),
+            message: "the path is empty".into(),
+            source: None,
+        };
+        assert_eq!(error.to_string(), "invalid configuration /c.json, line 3, key CLIENT_KEY: the path is empty");
+        let error =
+            Error::JobOperation { job_id: "a".into(), operation: Operation::Clean, message: "it has not ended".into() };
+        assert_eq!(error.to_string(), "cannot clean job a: it has not ended");
+    }
+
+    #[test]
+    fn a_full_disk_has_a_hint() {
+        let source = Some(io::Error::from(io::ErrorKind::StorageFull));
+        let error = Error::OutputFile { job_id: "a".into(), path: "/x".into(), message: "cannot write".into(), source };
+        assert_eq!(error.hint(), Some("free some disk space"));
+    }
 }

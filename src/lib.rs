@@ -53,14 +53,15 @@ mod util;
 
 pub use config::{ConnectionConfig, Delegation, ParseProtocolError, Protocol};
 pub use description::{
-    ByteSize, InputFile, InputSource, JobDescription, Notification, NotificationState, OutputFile, ParseByteSizeError,
-    ParseDelegationError, ParseNotificationStateError, RuntimeEnvironment,
+    InputFile, InputSource, JobDescription, Notification, NotificationState, OutputFile, ParseDelegationError,
+    ParseNotificationStateError, RuntimeEnvironment,
 };
-pub use error::{Error, Result};
+pub use error::{ConnectionFailure, Error, ErrorKind, Operation, Result};
 pub use interface::{ArcInterface, ArcInterfaceBuilder};
-pub use job::{ARC_STATUS_MAPPING, ArcState, JobId, JobInfo, JobStatus, ParseJobStatusError};
+pub use job::{ARC_STATUS_MAPPING, ArcState, Freshness, JobId, JobInfo, JobState, JobStatus, ParseJobStatusError};
 pub use logging::{LogLevel, ParseLogLevelError};
 pub use matching::{Mismatch, ResourceAmount};
+pub use util::byte_size::{ByteSize, ParseByteSizeError};
 
 /// The Rust code in the documents is compiled with the tests.
 #[cfg(doctest)]

@@ -1,4 +1,4 @@
-//! What a job asks for beside what the CE offers: [`mismatches`]. Pure.
+//! [`Mismatch`]: compares the requests of a job with what a CE offers.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -6,122 +6,75 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::description::{ByteSize, JobDescription, RuntimeEnvironment};
+use crate::backend::offer::{Offer, Queue, tighter};
+use crate::description::{JobDescription, RuntimeEnvironment};
+use crate::util::byte_size::ByteSize;
+use crate::util::serde_forms;
 
-/// What a CE offers, as far as it tells.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Offer {
-    /// A queue is in here more than once when the CE publishes it for several virtual organisations.
-    pub(crate) queues: Vec<Queue>,
-    /// With their versions, as they are asked for.
-    pub(crate) runtime_environments: Vec<String>,
-}
-
-/// A queue and its limits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Queue {
-    pub(crate) name: String,
-    /// The serving states of the queue and of the CE, as GLUE2 has them.
-    pub(crate) serving: Vec<String>,
-    /// In seconds.
-    pub(crate) least_wall_time: Option<u64>,
-    /// In seconds.
-    pub(crate) most_wall_time: Option<u64>,
-    /// In seconds, in each slot.
-    pub(crate) least_cpu_time: Option<u64>,
-    /// In seconds, in each slot.
-    pub(crate) most_cpu_time: Option<u64>,
-    /// In seconds, in all slots together.
-    pub(crate) most_total_cpu_time: Option<u64>,
-    /// In MiB, in each slot.
-    pub(crate) memory: Option<u64>,
-    /// In MiB, in each slot.
-    pub(crate) virtual_memory: Option<u64>,
-    /// In GiB.
-    pub(crate) disk: Option<u64>,
-    pub(crate) slots: Option<u64>,
-}
-
-/// A number that a CE publishes, unless it stands for none: GLUE2 has nines for what is not known, ARC's classes have -1,
-/// and A-REX has 0 for a limit that it could not read, and the largest number there is for one that SLURM does not set.
-pub(crate) fn told(number: i64) -> Option<u64> {
-    const UNKNOWN: i64 = 999_999_999;
-    u64::try_from(number).ok().filter(|_| (1..i64::from(i32::MAX)).contains(&number) && number != UNKNOWN)
-}
-
-/// The tighter of two limits.
-pub(crate) fn tighter(one: Option<u64>, other: Option<u64>) -> Option<u64> {
-    one.into_iter().chain(other).min()
-}
-
-/// Something that a job asks for and the CE does not offer: see [`ArcInterface::mismatches`](crate::ArcInterface::mismatches).
+/// A request of a job that the CE does not satisfy, from [`ArcInterface::mismatches`](crate::ArcInterface::mismatches).
 ///
-/// ```
-/// use std::time::Duration;
-///
-/// use jasmin_arc::{ResourceAmount, Mismatch};
-///
-/// let queue = Mismatch::NoQueue { asked: "long".into(), offered: vec!["fork".into(), "short".into()] };
-/// assert_eq!(queue.to_string(), r#"queue "long" does not exist: there are fork, short"#);
-///
-/// let time = |hours: u64| ResourceAmount::WallTime(Duration::from_secs(hours * 3600));
-/// let time = Mismatch::TooMuch { queue: "short".into(), asked: time(48), most: time(4) };
-/// assert_eq!(time.to_string(), r#"48 h of wall time are more than the 4 h that queue "short" allows"#);
-/// ```
+/// `Display` gives a sentence for the user, such as `queue "long" does not exist: the CE has fork, short`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Mismatch {
     /// The CE has no such queue.
-    NoQueue {
-        /// The queue that the job is to run in.
-        asked: String,
-        /// The queues that there are.
-        offered: Vec<String>,
+    #[non_exhaustive]
+    NoSuchQueue {
+        /// The queue that the job requests.
+        requested: String,
+        /// The queues of the CE.
+        available: Vec<String>,
     },
 
-    /// The CE has no such runtime environment. Names and versions must be the same to the letter: A-REX looks for a file
-    /// of that name.
-    NoRuntimeEnvironment {
-        /// Name and version of the runtime environment.
-        asked: String,
-        /// What there is of the same name, in other versions or in other letters (`env/proxy`).
-        offered: Vec<String>,
+    /// The CE has no such runtime environment. Name and version must match exactly, because A-REX looks for a file of that
+    /// name.
+    #[non_exhaustive]
+    NoSuchRuntimeEnvironment {
+        /// The name and version that the job requests.
+        requested: String,
+        /// The runtime environments of the CE with the same name in another version or another case.
+        available: Vec<String>,
     },
 
-    /// The queue, or the whole CE, takes no jobs now.
+    /// The queue, or the whole CE, accepts no jobs at the moment.
+    #[non_exhaustive]
     NotServing {
         /// The queue.
         queue: String,
-        /// What GLUE2 calls it: `closed` or `draining`.
+        /// GLUE2's serving state: `closed` or `draining`.
         state: String,
     },
 
-    /// The job asks for more than it can have.
-    TooMuch {
+    /// The job requests more than the queue allows.
+    #[non_exhaustive]
+    AboveLimit {
         /// The queue.
         queue: String,
-        /// What the job asks for.
-        asked: ResourceAmount,
-        /// What it can have at most: the same variant.
-        most: ResourceAmount,
+        /// What the job requests.
+        requested: ResourceAmount,
+        /// What the queue allows, of the same variant.
+        limit: ResourceAmount,
     },
 
-    /// The job asks for less than the queue is there for.
-    TooLittle {
+    /// The job requests less than the queue demands.
+    #[non_exhaustive]
+    BelowMinimum {
         /// The queue.
         queue: String,
-        /// What the job asks for.
-        asked: ResourceAmount,
-        /// What it must ask for at least: the same variant.
-        least: ResourceAmount,
+        /// What the job requests.
+        requested: ResourceAmount,
+        /// What the queue demands, of the same variant.
+        minimum: ResourceAmount,
     },
 }
 
-/// So much of something that a queue has a limit for.
+/// An amount of a resource that queues limit.
+///
+/// With serde, times are whole seconds and sizes bytes.
 ///
 /// ```
-/// use jasmin_arc::{ResourceAmount, ByteSize};
+/// use jasmin_arc::{ByteSize, ResourceAmount};
 ///
 /// assert_eq!(ResourceAmount::Slots(16).to_string(), "16 slots");
 /// assert_eq!(ResourceAmount::Memory(ByteSize::gib(4)).to_string(), "4 GiB of memory");
@@ -130,17 +83,19 @@ pub enum Mismatch {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ResourceAmount {
-    /// The time from the job's start to its end.
+    /// The time from the start of the job to its end.
+    #[serde(with = "serde_forms::whole_seconds")]
     WallTime(Duration),
-    /// The CPU time of all of the job's processes together.
+    /// The CPU time of all processes of the job together.
+    #[serde(with = "serde_forms::whole_seconds")]
     CpuTime(Duration),
-    /// The main memory in each slot.
+    /// The main memory per slot.
     Memory(ByteSize),
-    /// The virtual memory in each slot.
+    /// The virtual memory per slot.
     VirtualMemory(ByteSize),
     /// The disk space of the job.
     Disk(ByteSize),
-    /// Slots of the job.
+    /// The slots of the job.
     Slots(u64),
 }
 
@@ -160,7 +115,7 @@ impl ResourceAmount {
         match self {
             ResourceAmount::WallTime(time) | ResourceAmount::CpuTime(time) => {
                 let seconds = time.as_secs();
-                // No days: limits are "48 h" to those who set them and to those who ask for them.
+                // Hours are the largest unit: administrators and users alike say "48 h".
                 let units = [(3600, "h"), (60, "min")];
                 match units.into_iter().find(|(unit, _)| seconds != 0 && seconds.is_multiple_of(*unit)) {
                     Some((unit, name)) => format!("{} {name}", seconds / unit),
@@ -183,53 +138,56 @@ impl fmt::Display for ResourceAmount {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What a CE publishes is not to move the cursor of a terminal.
+        // Escaped, so that a name which the CE publishes cannot control the user's terminal.
         let list =
             |names: &[String]| names.iter().map(|name| name.escape_debug().to_string()).collect::<Vec<_>>().join(", ");
         match self {
-            Mismatch::NoQueue { asked, offered } => {
-                write!(f, "queue {asked:?} does not exist: there are {}", list(offered))
+            Mismatch::NoSuchQueue { requested, available } => {
+                write!(f, "queue {requested:?} does not exist: the CE has {}", list(available))
             }
-            Mismatch::NoRuntimeEnvironment { asked, offered } if offered.is_empty() => {
-                write!(f, "runtime environment {asked:?} is not installed")
+            Mismatch::NoSuchRuntimeEnvironment { requested, available } if available.is_empty() => {
+                write!(f, "runtime environment {requested:?} is not installed")
             }
-            Mismatch::NoRuntimeEnvironment { asked, offered } => {
-                write!(f, "runtime environment {asked:?} is not installed: there are {}", list(offered))
+            Mismatch::NoSuchRuntimeEnvironment { requested, available } => {
+                write!(f, "runtime environment {requested:?} is not installed: the CE has {}", list(available))
             }
             Mismatch::NotServing { queue, state } => {
-                write!(f, "queue {queue:?} takes no jobs now: it is {}", state.escape_debug())
+                write!(f, "queue {queue:?} accepts no jobs at the moment: its state is {}", state.escape_debug())
             }
-            Mismatch::TooMuch { queue, asked, most } => {
-                write!(f, "{asked} are more than the {} that queue {queue:?} allows", most.size())
+            Mismatch::AboveLimit { queue, requested, limit } => {
+                write!(f, "{requested} exceed the limit of queue {queue:?}, which is {}", limit.size())
             }
-            Mismatch::TooLittle { queue, asked, least } => {
-                write!(f, "{asked} are less than the {} that queue {queue:?} is for", least.size())
+            Mismatch::BelowMinimum { queue, requested, minimum } => {
+                write!(f, "{requested} are below the minimum of queue {queue:?}, which is {}", minimum.size())
             }
         }
     }
 }
 
-/// What a job asks for and the CE does not offer. Of the queues nothing, if there is one that offers all; else what is
-/// wrong with each, or with the one that is asked for.
+/// Compares a job with an offer.
+///
+/// The result has nothing about queues if one queue satisfies the job. Otherwise it has the mismatches of each candidate
+/// queue, which is the requested one or else every queue.
 pub(crate) fn mismatches(job: &JobDescription, offer: &Offer) -> Vec<Mismatch> {
     let mut found = Vec::new();
     for runtime in job.runtime_environments() {
-        let asked = runtime.to_string();
-        if !offer.runtime_environments.contains(&asked) {
-            found.push(Mismatch::NoRuntimeEnvironment { offered: similar(runtime.name(), offer), asked });
+        let requested = runtime.to_string();
+        if !offer.runtime_environments.contains(&requested) {
+            let available = similar(runtime.name(), offer);
+            found.push(Mismatch::NoSuchRuntimeEnvironment { requested, available });
         }
     }
-    let is_wanted = |queue: &&Queue| job.queue().is_none_or(|wanted| wanted == queue.name);
-    let wanted: Vec<&Queue> = offer.queues.iter().filter(is_wanted).collect();
-    if let (Some(asked), true) = (job.queue(), wanted.is_empty()) {
-        let offered = sorted(offer.queues.iter().map(|queue| queue.name.clone()));
-        found.push(Mismatch::NoQueue { asked: asked.into(), offered });
+    let is_candidate = |queue: &&Queue| job.queue().is_none_or(|requested| requested == queue.name);
+    let candidates: Vec<&Queue> = offer.queues.iter().filter(is_candidate).collect();
+    if let (Some(requested), true) = (job.queue(), candidates.is_empty()) {
+        let available = sorted(offer.queues.iter().map(|queue| queue.name.clone()));
+        found.push(Mismatch::NoSuchQueue { requested: requested.into(), available });
     }
-    let faults: Vec<Vec<Mismatch>> = wanted.into_iter().map(|queue| faults(job, queue)).collect();
-    if !faults.iter().any(Vec::is_empty) {
-        found.extend(faults.into_iter().flatten());
+    let by_queue: Vec<Vec<Mismatch>> = candidates.into_iter().map(|queue| queue_mismatches(job, queue)).collect();
+    if !by_queue.iter().any(Vec::is_empty) {
+        found.extend(by_queue.into_iter().flatten());
     }
-    // A queue that is published several times has the same fault each time.
+    // A queue that is published several times has the same mismatch each time.
     let mut seen = HashSet::new();
     found.retain(|mismatch| seen.insert(mismatch.clone()));
     found
@@ -242,22 +200,21 @@ fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
     names
 }
 
-/// The runtime environments that may have been meant.
+/// The runtime environments that the user may have meant.
 fn similar(name: &str, offer: &Offer) -> Vec<String> {
-    let is_similar = |offered: &&String| RuntimeEnvironment::new(offered.as_str()).name().eq_ignore_ascii_case(name);
+    let is_similar = |known: &&String| RuntimeEnvironment::new(known.as_str()).name().eq_ignore_ascii_case(name);
     sorted(offer.runtime_environments.iter().filter(is_similar).cloned())
 }
 
-/// Why a queue is not for the job.
-fn faults(job: &JobDescription, queue: &Queue) -> Vec<Mismatch> {
-    let mut faults = Vec::new();
-    let closed = |state: &&String| ["closed", "draining"].iter().any(|closed| state.eq_ignore_ascii_case(closed));
-    if let Some(state) = queue.serving.iter().find(closed) {
-        faults.push(Mismatch::NotServing { queue: queue.name.clone(), state: state.to_lowercase() });
+fn queue_mismatches(job: &JobDescription, queue: &Queue) -> Vec<Mismatch> {
+    let mut found = Vec::new();
+    let is_closed = |state: &&String| ["closed", "draining"].iter().any(|closed| state.eq_ignore_ascii_case(closed));
+    if let Some(state) = queue.serving_states.iter().find(is_closed) {
+        found.push(Mismatch::NotServing { queue: queue.name.clone(), state: state.to_lowercase() });
     }
     let slots = u64::from(job.slots().unwrap_or(1));
     let in_all_slots = |limit: Option<u64>| limit.map(|limit| limit.saturating_mul(slots));
-    let most_cpu_time = tighter(in_all_slots(queue.most_cpu_time), queue.most_total_cpu_time);
+    let max_cpu_time = tighter(in_all_slots(queue.max_cpu_time), queue.max_total_cpu_time);
     let disk = queue.disk.map(|gib| gib.saturating_mul(1024));
     let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
     let mib = |size: Option<ByteSize>| size.map(ByteSize::in_mib);
@@ -268,26 +225,29 @@ fn faults(job: &JobDescription, queue: &Queue) -> Vec<Mismatch> {
         move |mib| kind(ByteSize::mib(mib))
     }
     let mut check =
-        |asked: Option<u64>, least: Option<u64>, most: Option<u64>, amount: &dyn Fn(u64) -> ResourceAmount| {
-            let Some(asked) = asked else { return };
+        |requested: Option<u64>, min: Option<u64>, max: Option<u64>, amount: &dyn Fn(u64) -> ResourceAmount| {
+            let Some(requested) = requested else { return };
             let queue = queue.name.clone();
-            match (least, most) {
-                (_, Some(most)) if asked > most => {
-                    faults.push(Mismatch::TooMuch { queue, asked: amount(asked), most: amount(most) });
+            match (min, max) {
+                (_, Some(max)) if requested > max => {
+                    let (requested, limit) = (amount(requested), amount(max));
+                    found.push(Mismatch::AboveLimit { queue, requested, limit });
                 }
-                (Some(least), _) if asked < least => {
-                    faults.push(Mismatch::TooLittle { queue, asked: amount(asked), least: amount(least) });
+                (Some(min), _) if requested < min => {
+                    let (requested, minimum) = (amount(requested), amount(min));
+                    found.push(Mismatch::BelowMinimum { queue, requested, minimum });
                 }
                 _ => {}
             }
         };
-    check(seconds(job.wall_time()), queue.least_wall_time, queue.most_wall_time, &time(ResourceAmount::WallTime));
-    check(seconds(job.cpu_time()), in_all_slots(queue.least_cpu_time), most_cpu_time, &time(ResourceAmount::CpuTime));
-    check(mib(job.memory()), None, queue.memory, &size(ResourceAmount::Memory));
-    check(mib(job.virtual_memory()), None, queue.virtual_memory, &size(ResourceAmount::VirtualMemory));
-    check(mib(job.disk()), None, disk, &size(ResourceAmount::Disk));
-    check(Some(slots), None, queue.slots, &ResourceAmount::Slots);
-    faults
+    use ResourceAmount::{CpuTime, Disk, Memory, Slots, VirtualMemory, WallTime};
+    check(seconds(job.wall_time()), queue.min_wall_time, queue.max_wall_time, &time(WallTime));
+    check(seconds(job.cpu_time()), in_all_slots(queue.min_cpu_time), max_cpu_time, &time(CpuTime));
+    check(mib(job.memory()), None, queue.memory, &size(Memory));
+    check(mib(job.virtual_memory()), None, queue.virtual_memory, &size(VirtualMemory));
+    check(mib(job.disk()), None, disk, &size(Disk));
+    check(Some(slots), None, queue.slots, &Slots);
+    found
 }
 
 #[cfg(test)]
@@ -308,12 +268,12 @@ mod tests {
 
     fn short() -> Queue {
         Queue {
-            serving: vec!["production".into()],
-            least_wall_time: Some(60),
-            most_wall_time: Some(4 * 3600),
-            least_cpu_time: Some(30),
-            most_cpu_time: Some(2 * 3600),
-            most_total_cpu_time: Some(10 * 3600),
+            serving_states: vec!["production".into()],
+            min_wall_time: Some(60),
+            max_wall_time: Some(4 * 3600),
+            min_cpu_time: Some(30),
+            max_cpu_time: Some(2 * 3600),
+            max_total_cpu_time: Some(10 * 3600),
             memory: Some(2048),
             virtual_memory: Some(4096),
             disk: Some(100),
@@ -336,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_asked_for_or_not_told_fits() {
+    fn unpublished_limits_are_no_limits() {
         check(&job(), &[short()], &[]);
         let greedy = job()
             .with_queue("any")
@@ -351,15 +311,15 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_must_exist() {
+    fn requested_queues_must_exist() {
         let queues = [queue("short"), queue("fork"), queue("short")];
-        check(&job().with_queue("long"), &queues, &[r#"queue "long" does not exist: there are fork, short"#]);
-        check(&job().with_queue("Short"), &queues, &[r#"queue "Short" does not exist: there are fork, short"#]);
+        check(&job().with_queue("long"), &queues, &[r#"queue "long" does not exist: the CE has fork, short"#]);
+        check(&job().with_queue("Short"), &queues, &[r#"queue "Short" does not exist: the CE has fork, short"#]);
         check(&job().with_queue("short"), &queues, &[]);
     }
 
     #[test]
-    fn each_limit_is_kept_to_the_unit() {
+    fn limits_hold_to_the_unit() {
         let at_most = job()
             .with_wall_time(hours(4))
             .with_cpu_time(hours(2))
@@ -371,39 +331,38 @@ mod tests {
         check(&at_least, &[short()], &[]);
         check(&job().with_slots(8), &[short()], &[]);
         let more = |size: ByteSize| ByteSize::new(size.get() + 1);
-        for (job, expected) in [
-            (job().with_wall_time(Duration::from_secs(14_401)), "14401 s of wall time are more than the 4 h"),
-            (job().with_wall_time(Duration::from_secs(59)), "59 s of wall time are less than the 1 min"),
-            (job().with_cpu_time(Duration::from_secs(7_201)), "7201 s of CPU time are more than the 2 h"),
-            (job().with_cpu_time(Duration::from_secs(29)), "29 s of CPU time are less than the 30 s"),
-            (job().with_memory(more(ByteSize::gib(2))), "2049 MiB of memory are more than the 2 GiB"),
-            (job().with_virtual_memory(more(ByteSize::gib(4))), "4097 MiB of virtual memory are more than the 4 GiB"),
-            (job().with_disk(more(ByteSize::gib(100))), "102401 MiB of disk space are more than the 100 GiB"),
-            (job().with_slots(9), "9 slots are more than the 8"),
+        for (job, start, limit) in [
+            (job().with_wall_time(Duration::from_secs(14_401)), "14401 s of wall time exceed the limit", "4 h"),
+            (job().with_wall_time(Duration::from_secs(59)), "59 s of wall time are below the minimum", "1 min"),
+            (job().with_cpu_time(Duration::from_secs(7_201)), "7201 s of CPU time exceed the limit", "2 h"),
+            (job().with_cpu_time(Duration::from_secs(29)), "29 s of CPU time are below the minimum", "30 s"),
+            (job().with_memory(more(ByteSize::gib(2))), "2049 MiB of memory exceed the limit", "2 GiB"),
+            (job().with_virtual_memory(more(ByteSize::gib(4))), "4097 MiB of virtual memory exceed the limit", "4 GiB"),
+            (job().with_disk(more(ByteSize::gib(100))), "102401 MiB of disk space exceed the limit", "100 GiB"),
+            (job().with_slots(9), "9 slots exceed the limit", "8"),
         ] {
-            let end = if expected.contains("less") { "is for" } else { "allows" };
-            let expected = format!("{expected} that queue \"short\" {end}");
+            let expected = format!("{start} of queue \"short\", which is {limit}");
             check(&job, &[short()], &[&expected]);
             check(&job.with_queue("short"), &[queue("any"), short()], &[&expected]);
         }
     }
 
     #[test]
-    fn cpu_time_is_limited_in_each_slot_and_in_all() {
+    fn cpu_time_is_limited_per_slot_and_in_total() {
         let job = |slots, time| job().with_slots(slots).with_cpu_time(hours(time));
         check(&job(3, 6), &[short()], &[]);
-        check(&job(3, 7), &[short()], &[r#"7 h of CPU time are more than the 6 h that queue "short" allows"#]);
+        check(&job(3, 7), &[short()], &[r#"7 h of CPU time exceed the limit of queue "short", which is 6 h"#]);
         check(&job(8, 10), &[short()], &[]);
-        check(&job(8, 11), &[short()], &[r#"11 h of CPU time are more than the 10 h that queue "short" allows"#]);
+        check(&job(8, 11), &[short()], &[r#"11 h of CPU time exceed the limit of queue "short", which is 10 h"#]);
         let little = job(4, 1).with_cpu_time(Duration::from_secs(119));
-        check(&little, &[short()], &[r#"119 s of CPU time are less than the 2 min that queue "short" is for"#]);
-        check(&job(8, 11), &[Queue { most_cpu_time: Some(u64::MAX), ..queue("x") }], &[]);
+        check(&little, &[short()], &[r#"119 s of CPU time are below the minimum of queue "short", which is 2 min"#]);
+        check(&job(8, 11), &[Queue { max_cpu_time: Some(u64::MAX), ..queue("x") }], &[]);
     }
 
     #[test]
-    fn one_queue_must_satisfy_all() {
-        let wide = Queue { most_wall_time: Some(3600), slots: Some(64), ..queue("wide") };
-        let long = Queue { most_wall_time: Some(48 * 3600), slots: Some(1), ..queue("long") };
+    fn one_queue_must_satisfy_all_requests() {
+        let wide = Queue { max_wall_time: Some(3600), slots: Some(64), ..queue("wide") };
+        let long = Queue { max_wall_time: Some(48 * 3600), slots: Some(1), ..queue("long") };
         let queues = [wide, long];
         check(&job().with_slots(64), &queues, &[]);
         check(&job().with_wall_time(hours(48)), &queues, &[]);
@@ -411,31 +370,35 @@ mod tests {
             &job().with_slots(64).with_wall_time(hours(48)),
             &queues,
             &[
-                r#"48 h of wall time are more than the 1 h that queue "wide" allows"#,
-                r#"64 slots are more than the 1 that queue "long" allows"#,
+                r#"48 h of wall time exceed the limit of queue "wide", which is 1 h"#,
+                r#"64 slots exceed the limit of queue "long", which is 1"#,
             ],
         );
-        // The same queue, published for two virtual organisations.
+        // One queue, published for two virtual organisations.
         let twice = [short(), Queue { slots: Some(16), ..short() }];
         check(&job().with_queue("short").with_slots(16), &twice, &[]);
         let large = job().with_memory(ByteSize::gib(3));
-        check(&large, &twice, &[r#"3 GiB of memory are more than the 2 GiB that queue "short" allows"#]);
+        check(&large, &twice, &[r#"3 GiB of memory exceed the limit of queue "short", which is 2 GiB"#]);
     }
 
     #[test]
-    fn a_queue_that_takes_no_jobs_is_none() {
+    fn closed_and_draining_queues_do_not_fit() {
         let state = |name, states: &[&str]| Queue {
-            serving: states.iter().map(|state| (*state).to_owned()).collect(),
+            serving_states: states.iter().map(|state| (*state).to_owned()).collect(),
             ..queue(name)
         };
         let draining = state("a", &["production", "Draining"]);
-        check(&job(), std::slice::from_ref(&draining), &[r#"queue "a" takes no jobs now: it is draining"#]);
-        check(&job(), &[state("a", &["closed"])], &[r#"queue "a" takes no jobs now: it is closed"#]);
+        check(
+            &job(),
+            std::slice::from_ref(&draining),
+            &[r#"queue "a" accepts no jobs at the moment: its state is draining"#],
+        );
+        check(&job(), &[state("a", &["closed"])], &[r#"queue "a" accepts no jobs at the moment: its state is closed"#]);
         check(&job(), &[draining, state("b", &["queueing", "production", "new"])], &[]);
     }
 
     #[test]
-    fn runtime_environments_are_the_same_to_the_letter() {
+    fn runtime_environments_must_match_exactly() {
         let with = |name: &str| job().with_runtime_environment(RuntimeEnvironment::new(name).with_option("x"));
         check(&with("ENV/PROXY"), &[short()], &[]);
         check(&with("APPS/R-4.3.0"), &[short()], &[]);
@@ -443,31 +406,20 @@ mod tests {
         for (asked, offered) in
             [("env/proxy", "ENV/PROXY"), ("ENV/PROXY-1", "ENV/PROXY"), ("APPS/R", "APPS/R-4.2.1, APPS/R-4.3.0")]
         {
-            let expected = format!("runtime environment {asked:?} is not installed: there are {offered}");
+            let expected = format!("runtime environment {asked:?} is not installed: the CE has {offered}");
             check(&with(asked), &[short()], &[&expected]);
         }
         let all = with("A").with_runtime_environment(RuntimeEnvironment::new("A")).with_queue("b").with_slots(99);
         check(
             &all,
             &[short()],
-            &[r#"runtime environment "A" is not installed"#, r#"queue "b" does not exist: there are short"#],
+            &[r#"runtime environment "A" is not installed"#, r#"queue "b" does not exist: the CE has short"#],
         );
     }
 
     #[test]
-    fn placeholders_are_not_limits() {
-        for number in [i64::MIN, -1, 0, 999_999_999, i64::from(i32::MAX), 999_999_999_999_999_999, i64::MAX] {
-            assert_eq!(told(number), None, "{number}");
-        }
-        for number in [1, 999_999_998, 1_000_000_000, i64::from(i32::MAX) - 1] {
-            assert_eq!(told(number), Some(number.unsigned_abs()));
-        }
-        assert_eq!([tighter(None, Some(2)), tighter(Some(1), Some(2)), tighter(None, None)], [Some(2), Some(1), None]);
-    }
-
-    #[test]
-    fn what_a_ce_calls_its_queues_does_no_harm() {
-        let expected = r#"queue "a" does not exist: there are \u{1b}[2J\n"#;
+    fn published_names_are_escaped() {
+        let expected = r#"queue "a" does not exist: the CE has \u{1b}[2J\n"#;
         check(&job().with_queue("a"), &[queue("\u{1b}[2J\n")], &[expected]);
         fn plain<T: Send + Sync + 'static>() {}
         plain::<Mismatch>();

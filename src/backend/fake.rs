@@ -5,31 +5,30 @@ use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
+use crate::backend::offer::Offer;
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
-use crate::error::{Error, Result};
-use crate::ffi::{Description, JobPlace, JobRecord};
-use crate::job::status::ArcState;
-use crate::job::{JobId, JobInfo};
-use crate::matching::Offer;
+use crate::error::{ConnectionFailure, Error, Result};
+use crate::ffi::{Description, JobPlace};
+use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState};
 
-/// A job of the fake CE, for a test to change as it likes.
+/// A job of the fake CE. Tests change it directly.
 #[derive(Clone, Debug)]
 pub(crate) struct FakeJob {
     pub(crate) description: Description,
     pub(crate) state: ArcState,
-    /// Name, content, and the size that is listed.
+    /// Name, content and listed size.
     pub(crate) files: Vec<(String, Vec<u8>, Option<u64>)>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct FakeBackend {
     jobs: Mutex<HashMap<String, FakeJob>>,
-    /// When set, every call fails with it.
+    /// The message of the error that every call returns, if set.
     pub(crate) unreachable: Mutex<Option<String>>,
-    /// What it says that it offers.
+    /// What the CE offers.
     pub(crate) offer: Mutex<Offer>,
-    /// How often the CE was asked.
+    /// The number of calls.
     pub(crate) calls: AtomicUsize,
 }
 
@@ -38,20 +37,26 @@ impl FakeBackend {
         self.jobs.lock().unwrap()
     }
 
-    /// What comes before every answer.
-    fn asked(&self) -> Result<()> {
+    /// Counts the call and fails if the CE is unreachable.
+    fn begin_call(&self) -> Result<()> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         match &*self.unreachable.lock().unwrap() {
-            Some(message) => Err(Error::Connection { endpoint: "fake".into(), message: message.clone() }),
+            Some(message) => Err(Error::Connection {
+                endpoint: "fake".into(),
+                failure: ConnectionFailure::Broken,
+                message: message.clone(),
+                source: None,
+            }),
             None => Ok(()),
         }
     }
 
     fn each<T>(&self, ids: &[JobId], answer: impl Fn(&mut FakeJob) -> T) -> Result<Vec<Result<T>>> {
-        self.asked()?;
+        self.begin_call()?;
         let mut jobs = self.jobs();
         let one = |id: &JobId| {
-            jobs.get_mut(id.as_str()).map(&answer).ok_or_else(|| Error::JobNotFound { job_id: id.clone() })
+            let not_found = || Error::JobNotFound { job_id: id.clone(), message: "the CE does not know it".into() };
+            jobs.get_mut(id.as_str()).map(&answer).ok_or_else(not_found)
         };
         Ok(ids.iter().map(one).collect())
     }
@@ -59,7 +64,7 @@ impl FakeBackend {
 
 impl Backend for FakeBackend {
     fn submit(&self, jobs: &[PreparedJob], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>> {
-        self.asked()?;
+        self.begin_call()?;
         let mut known = self.jobs();
         let mut one = |PreparedJob { description, .. }: &PreparedJob| {
             if description.executable == "/refused" {
@@ -76,16 +81,19 @@ impl Backend for FakeBackend {
         Ok(jobs.iter().map(&mut one).collect())
     }
 
-    fn states(&self, ids: &[JobId]) -> Result<Vec<Result<ArcState>>> {
-        self.each(ids, |job| job.state)
+    fn states(&self, ids: &[JobId]) -> Result<Vec<Result<JobState>>> {
+        self.each(ids, |job| JobState {
+            state: job.state,
+            native_state: job.state.to_string(),
+            freshness: Freshness::Current,
+        })
     }
 
     fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>> {
         let states = self.states(ids)?;
-        let info = |id: &JobId, state: ArcState| {
-            JobInfo::new(id.clone(), JobRecord { state: state.to_string(), ..JobRecord::default() })
-        };
-        Ok(ids.iter().zip(states).map(|(id, state)| Ok(info(id, state?))).collect())
+        let info =
+            |(id, state): (&JobId, Result<JobState>)| Ok(JobInfo { state: state?.state, ..JobInfo::new(id.clone()) });
+        Ok(ids.iter().zip(states).map(info).collect())
     }
 
     fn cancel(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
@@ -131,7 +139,7 @@ impl Backend for FakeBackend {
     }
 
     fn offer(&self) -> Result<Offer> {
-        self.asked()?;
+        self.begin_call()?;
         Ok(self.offer.lock().unwrap().clone())
     }
 }

@@ -1,65 +1,66 @@
-//! What an ARC-CE can be asked, whatever protocol it is asked by.
+//! [`Backend`]: the operations of an ARC-CE, independent of the protocol.
 
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
+use crate::backend::offer::Offer;
 use crate::backend::prepare::PreparedJob;
 use crate::error::Result;
 use crate::ffi::JobPlace;
-use crate::job::status::ArcState;
-use crate::job::{JobId, JobInfo};
-use crate::matching::Offer;
+use crate::job::{JobId, JobInfo, JobState};
 
+pub(crate) mod failure;
 #[cfg(test)]
 pub(crate) mod fake;
+pub(crate) mod offer;
 pub(crate) mod plugin;
 pub(crate) mod prepare;
 pub(crate) mod rest;
 
-/// Is told of jobs as soon as the CE has accepted them, before their input files are uploaded.
+/// Called with jobs as soon as the CE has accepted them, before their input files are uploaded.
 pub(crate) type Accepted<'a> = &'a dyn Fn(&[JobPlace]);
 
-/// One CE, asked by one protocol.
+/// One CE, reached by one protocol.
 ///
-/// Every call is for any number of jobs and answers in the order they were given in, one result a job. An error of the
-/// call itself means that nothing was done for any of them. All of them are bounded in time, and their cost depends on
-/// the jobs asked for, never on the jobs that the CE holds.
+/// Every call takes any number of jobs and returns one result for each, in the order of the jobs. An error of the call
+/// itself means that nothing was done for any of them. Every call is bounded in time. Its cost depends on the jobs in the
+/// call, never on the jobs that the CE holds.
 pub(crate) trait Backend: Send + Sync + Debug {
-    /// Submits jobs and uploads their input files. A job whose upload fails is cancelled; if it may be there all the same
-    /// the error has its id.
+    /// Submits jobs and uploads their input files. Cancels a job whose upload fails; the error has its id if the job may
+    /// still exist.
     fn submit(&self, jobs: &[PreparedJob], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>>;
 
-    /// The states of jobs, as fresh as the protocol has them.
-    fn states(&self, ids: &[JobId]) -> Result<Vec<Result<ArcState>>>;
+    /// Looks up the states of jobs, as current as the protocol provides them.
+    fn states(&self, ids: &[JobId]) -> Result<Vec<Result<JobState>>>;
 
-    /// All that the CE tells of jobs.
+    /// Looks up the details of jobs.
     fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>>;
 
-    /// Cancels jobs. A job that has ended already is left as it is.
+    /// Cancels jobs. Leaves a job that has ended as it is.
     fn cancel(&self, ids: &[JobId]) -> Result<Vec<Result<()>>>;
 
-    /// Removes jobs that have ended from the CE, with their files.
+    /// Removes jobs that have ended, with their files, from the CE.
     fn clean(&self, ids: &[JobId]) -> Result<Vec<Result<()>>>;
 
-    /// The files in the session directories of jobs.
+    /// Lists the files in the session directories of jobs.
     fn files(&self, ids: &[JobId]) -> Result<Vec<Result<Vec<SessionFile>>>>;
 
-    /// Fetches files to paths where there is nothing yet.
+    /// Fetches files to paths where nothing exists yet.
     fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<()>>;
 
-    /// What the CE offers, as far as it tells: one queue at least.
+    /// Reads what the CE publishes about itself. The offer has at least one queue.
     fn offer(&self) -> Result<Offer>;
 }
 
 /// A file in a session directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionFile {
-    /// Relative to the session directory, with `/`. Jobs give files whatever names they like.
+    /// Relative to the session directory, with `/` between components. Jobs may choose any name.
     pub(crate) path: OsString,
-    /// Where the backend finds it.
+    /// Where the backend finds the file.
     pub(crate) url: String,
-    /// In bytes, when it was listed.
+    /// The size in bytes when the file was listed, if the CE tells it.
     pub(crate) size: Option<u64>,
 }
 
@@ -68,8 +69,8 @@ pub(crate) struct SessionFile {
 pub(crate) struct Fetch<'a> {
     pub(crate) id: &'a JobId,
     pub(crate) file: &'a SessionFile,
-    /// Where to write it.
+    /// The path to write to.
     pub(crate) to: PathBuf,
-    /// Where it will be in the end; for messages.
+    /// The path that the file is moved to afterwards, for messages.
     pub(crate) shown: &'a Path,
 }

@@ -1,23 +1,25 @@
-//! [`PluginBackend`]: ARC's general client classes, which speak whatever interface ARC has a plugin for.
+//! [`PluginBackend`]: ARC's general client classes, which speak any interface that ARC has a plugin for.
 
 use std::os::fd::AsRawFd;
+use std::time::{Duration, SystemTime};
 
+use crate::backend::failure::{Failure, JobFailure, not_found, shorten};
+use crate::backend::offer::{Offer, Queue, published_limit, tighter};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{Accepted, Backend, Fetch, SessionFile};
 use crate::config::Protocol;
 use crate::config::endpoint::Endpoint;
 use crate::description::{Content, invalid, is_below};
-use crate::error::{Error, Result};
-use crate::ffi::{JobPlace, JobRecord, Output, Session, SessionSettings, Target};
-use crate::job::status::ArcState;
-use crate::job::{JobId, JobInfo};
+use crate::error::{Error, Operation, Result};
+use crate::ffi::{self, JobPlace, JobRecord, Output, Session, SessionSettings, Target};
+use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState};
 use crate::logging::{self, LogLevel, Reasons};
-use crate::matching::{Offer, Queue, tighter, told};
+use crate::util::byte_size::ByteSize;
 
-/// How many jobs are asked about in one request: that bounds its time, and other calls wait for it.
+/// How many jobs one request names. That bounds its time, for which other calls have to wait.
 const CHUNK: usize = 250;
 
-/// ARC's names for the parts of one interface (its `SupportedInterfaces`).
+/// ARC's names for the parts of one interface (the plugins' `SupportedInterfaces`).
 #[derive(Clone, Copy, Debug)]
 struct Names {
     information: &'static str,
@@ -27,34 +29,36 @@ struct Names {
 
 /// A CE behind ARC's plugins.
 ///
-/// They are not made for threads, so calls wait for each other, whatever CE they are for. Each is bounded by ARC's own
-/// time-outs.
+/// The plugins are not made for threads, so calls wait for each other, even those for different CEs. ARC's own time limits
+/// bound each call.
 #[derive(Debug)]
 pub(crate) struct PluginBackend {
     session: Session,
     endpoint: Endpoint,
     names: Names,
+    /// Whether the configuration leaves the interface open and the CE has no REST interface.
+    is_fallback: bool,
 }
 
 impl PluginBackend {
-    pub(crate) fn new(endpoint: Endpoint, interface: Protocol, settings: &SessionSettings) -> Result<PluginBackend> {
-        let names = match interface {
-            // The REST interface has a backend of its own; what does not have it is an old CE.
-            Protocol::Auto | Protocol::ArcRest | Protocol::EmiEs => Names {
-                information: "org.ogf.glue.emies.resourceinfo",
-                submission: "org.ogf.glue.emies.activitycreation",
-                management: "org.ogf.glue.emies.activitymanagement",
-            },
+    pub(crate) fn new(endpoint: Endpoint, protocol: Protocol, settings: &SessionSettings) -> Result<PluginBackend> {
+        let names = match protocol {
             Protocol::Internal => Names {
                 information: "org.nordugrid.internal",
                 submission: "org.nordugrid.internal",
                 management: "org.nordugrid.internal",
             },
+            // The REST interface has its own backend. A CE without it is an old one.
+            _ => Names {
+                information: "org.ogf.glue.emies.resourceinfo",
+                submission: "org.ogf.glue.emies.activitycreation",
+                management: "org.ogf.glue.emies.activitymanagement",
+            },
         };
-        Ok(PluginBackend { session: Session::new(settings)?, endpoint, names })
+        Ok(PluginBackend { session: Session::new(settings)?, endpoint, names, is_fallback: protocol == Protocol::Auto })
     }
 
-    /// What ARC needs to find a job, or `None` when the id cannot be one of this CE's.
+    /// What ARC needs to find a job, or `None` if the id cannot be one of this CE's.
     fn place(&self, id: &JobId) -> Option<JobPlace> {
         let local_id = self.endpoint.job_local_id(id.as_str())?;
         let url = self.endpoint.url();
@@ -71,56 +75,52 @@ impl PluginBackend {
         })
     }
 
-    /// The CE's records of jobs.
-    fn records(&self, ids: &[JobId]) -> Result<Vec<Result<JobRecord>>> {
+    /// The CE's records of jobs, with the places by which ARC finds them.
+    fn records(&self, ids: &[JobId]) -> Result<Vec<Result<(JobPlace, JobRecord)>>> {
         let places: Vec<Option<JobPlace>> = ids.iter().map(|id| self.place(id)).collect();
         let asked: Vec<JobPlace> = places.iter().flatten().cloned().collect();
         let mut records = Vec::with_capacity(asked.len());
         for chunk in asked.chunks(CHUNK) {
             let (chunk, reasons) = logging::capture(|| self.session.update_jobs(chunk));
             let chunk = chunk?;
-            if !chunk.iter().any(|record| record.found) && !self.answered(&reasons) {
+            if !chunk.iter().any(|record| record.found) && !has_responded(&reasons) {
                 return Err(self.connection_error(&reasons));
             }
             records.extend(chunk);
         }
         let mut records = records.into_iter();
-        Ok(ids
-            .iter()
-            .zip(&places)
-            .map(|(id, place)| {
-                let record = place.as_ref().and_then(|_| records.next()).filter(|record| record.found);
-                record.ok_or_else(|| Error::JobNotFound { job_id: id.clone() })
-            })
-            .collect())
-    }
-
-    /// Whether the CE has said that it does not know a job, rather than nothing. ARC tells that only in its log: see
-    /// EMIESClient.cpp.
-    fn answered(&self, reasons: &Reasons) -> bool {
-        const FAILURES: [&str; 6] =
-            ["Failed to connect", "Unable to connect", "Failed processing", "failed", "timed out", "No response"];
-        !reasons.texts().any(|text| FAILURES.iter().any(|failure| text.contains(failure)))
+        let one = |(id, place): (&JobId, Option<JobPlace>)| {
+            let found = place.and_then(|place| Some((place, records.next()?)));
+            found.filter(|(_, record)| record.found).ok_or_else(|| not_found(&self.endpoint, id))
+        };
+        Ok(ids.iter().zip(places).map(one).collect())
     }
 
     fn connection_error(&self, reasons: &Reasons) -> Error {
-        Error::Connection { endpoint: self.endpoint.url(), message: reasons.text() }
+        if self.is_fallback {
+            return self.no_targets(reasons);
+        }
+        Failure::from_arc(&reasons.text(), reasons).into_error(&self.endpoint)
     }
 
     fn no_targets(&self, reasons: &Reasons) -> Error {
-        let message = format!("nothing there takes jobs by {}: {}", self.names.submission, reasons.text());
+        let message = if self.is_fallback {
+            "the CE has no REST interface of a known version and does not respond to EMI-ES".to_owned()
+        } else {
+            format!("nothing accepts jobs over {}: {}", self.names.submission, shorten(&reasons.text()))
+        };
         Error::NoTargetsAvailable { endpoint: self.endpoint.url(), message }
     }
 
     fn submit_one(&self, job: &PreparedJob) -> Result<JobPlace> {
         let mut description = job.description.clone();
-        // ARC makes an output of them besides (Arc::JobDescription::Prepare), and A-REX then keeps nothing else of the
-        // directory (Arc::DirDeleteExcl).
+        // ARC makes an output of each of these too (Arc::JobDescription::Prepare), and A-REX then keeps nothing else of
+        // the directory (Arc::DirDeleteExcl).
         for name in [&description.stdout, &description.stderr, &description.log_directory] {
-            let is_around = |output: &&Output| output.url.is_empty() && is_below(name, &output.name);
-            if let Some(Output { name: directory, .. }) = description.outputs.iter().find(is_around) {
+            let contains = |output: &&Output| output.url.is_empty() && is_below(name, &output.name);
+            if let Some(Output { name: directory, .. }) = description.outputs.iter().find(contains) {
                 return Err(invalid(format!(
-                    "{name:?} is in {directory:?}: without the REST interface nothing else of that would be kept"
+                    "{name:?} is inside the output {directory:?}: over EMI-ES the CE would keep nothing else of it"
                 )));
             }
         }
@@ -129,7 +129,7 @@ impl PluginBackend {
         for upload in job.uploads.iter().filter(|upload| matches!(upload.content, Content::Bytes(_))) {
             let failed = |error: std::io::Error| Error::InputFile {
                 path: upload.label(),
-                message: error.to_string(),
+                message: "its content cannot be held in memory".into(),
                 source: Some(error),
             };
             let file = upload.open().map_err(failed)?;
@@ -143,8 +143,8 @@ impl PluginBackend {
         });
         let submission = match submission {
             Ok(submission) => submission,
-            Err(Error::Arc { message }) => return Err(self.not_submitted(message, &reasons)),
-            Err(other) => return Err(other),
+            Err(ffi::Error::Exception(message)) => return Err(self.not_submitted(message, &reasons)),
+            Err(ffi::Error::Exiting) => return Err(Error::Exiting),
         };
         if submission.targets == 0 {
             return Err(self.no_targets(&reasons));
@@ -155,16 +155,21 @@ impl PluginBackend {
         Ok(submission.place)
     }
 
-    /// The error for a submission that failed. The CE may have made the job before: ARC then says no more of it than a
-    /// URL in its log. Such a job would wait for its input files for ever, so it is cancelled.
+    /// The error of a submission that failed.
+    ///
+    /// The CE may have created the job before. ARC then tells no more of it than its URL in the log. Such a job would wait
+    /// for its input files, so it is cancelled.
     fn not_submitted(&self, message: String, reasons: &Reasons) -> Error {
         let left_behind = reasons.texts().find_map(|text| self.job_in(text));
         if let Some(id) = &left_behind {
             let cancelled = self.cancel(std::slice::from_ref(id)).is_ok_and(|done| done.iter().all(Result::is_ok));
             let outcome = if cancelled { "has been cancelled" } else { "could not be cancelled" };
-            logging::log(LogLevel::Warning, format!("job {id} was not submitted whole, and {outcome}"));
+            logging::log(
+                LogLevel::Warning,
+                format!("job {id} was created but not completely submitted, and {outcome}"),
+            );
         }
-        Error::JobSubmission { endpoint: self.endpoint.url(), job_id: left_behind, message }
+        Error::JobSubmission { endpoint: self.endpoint.url(), job_id: left_behind, message: shorten(&message) }
     }
 
     /// The job whose URL is in a message of ARC's log.
@@ -175,36 +180,42 @@ impl PluginBackend {
         (end >= 20).then(|| JobId::from(format!("{base}{}", &rest[..end])))
     }
 
-    /// Does something to each of the jobs that the CE has and that have not ended (`ended` false) or have (true).
+    /// Runs an operation on each job that is in the required phase: ended (`needs_end`) or not. Cancelling a job that has
+    /// ended succeeds without a request; cleaning one that has not is refused.
     fn each(
         &self,
         ids: &[JobId],
-        operation: &'static str,
-        ended: bool,
-        call: impl Fn(&JobPlace) -> Result<bool>,
+        operation: Operation,
+        needs_end: bool,
+        call: impl Fn(&JobPlace) -> ffi::Result<bool>,
     ) -> Result<Vec<Result<()>>> {
-        let records = self.records(ids)?;
-        let one = |id: &JobId, record: Result<JobRecord>| {
-            let state = ArcState::from(record?.state.as_str());
-            let Some(place) = self.place(id) else { return Err(Error::JobNotFound { job_id: id.clone() }) };
-            let failed = |message| Err(Error::JobOperation { job_id: id.clone(), operation, message });
-            if state.is_final() != ended {
-                return if ended { failed(format!("it has not ended: it is {state}")) } else { Ok(()) };
+        let one = |(place, record): (JobPlace, JobRecord)| {
+            let state = ArcState::from(record.state.as_str());
+            let refused = |message| Err(JobFailure::Refused { operation, message });
+            if state.is_final() != needs_end {
+                return if needs_end {
+                    refused(format!("the job has not ended: its state is {state}"))
+                } else {
+                    Ok(())
+                };
             }
             match logging::capture(|| call(&place)) {
                 (Ok(true), _) => Ok(()),
-                (Ok(false), reasons) => failed(reasons.text()),
-                (Err(Error::Arc { message }), _) => failed(message),
-                (Err(other), _) => Err(other),
+                (Ok(false), reasons) => refused(shorten(&reasons.text())),
+                (Err(ffi::Error::Exception(message)), _) => refused(message),
+                (Err(ffi::Error::Exiting), _) => Err(Failure::Exiting.into()),
             }
         };
-        Ok(ids.iter().zip(records).map(|(id, record)| one(id, record)).collect())
+        let records = self.records(ids)?;
+        let named = |(id, record): (&JobId, Result<_>)| {
+            one(record?).map_err(|failure: JobFailure| failure.into_error(&self.endpoint, id))
+        };
+        Ok(ids.iter().zip(records).map(named).collect())
     }
 }
 
 impl Backend for PluginBackend {
     fn submit(&self, jobs: &[PreparedJob], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>> {
-        // One by one: ARC's submission of several descriptions in one call to arcrest submits none of them.
         let one = |job| {
             let place = self.submit_one(job)?;
             accepted(std::slice::from_ref(&place));
@@ -213,41 +224,43 @@ impl Backend for PluginBackend {
         Ok(jobs.iter().map(one).collect())
     }
 
-    fn states(&self, ids: &[JobId]) -> Result<Vec<Result<ArcState>>> {
-        let records = self.records(ids)?;
-        Ok(records.into_iter().map(|record| Ok(ArcState::from(record?.state.as_str()))).collect())
+    fn states(&self, ids: &[JobId]) -> Result<Vec<Result<JobState>>> {
+        let state = |(_, record): (_, JobRecord)| JobState {
+            state: ArcState::from(record.state.as_str()),
+            native_state: record.native_state,
+            freshness: Freshness::Published,
+        };
+        Ok(self.records(ids)?.into_iter().map(|record| record.map(state)).collect())
     }
 
     fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>> {
         let records = self.records(ids)?;
-        Ok(ids.iter().zip(records).map(|(id, record)| Ok(JobInfo::new(id.clone(), record?))).collect())
+        Ok(ids.iter().zip(records).map(|(id, record)| Ok(job_info(id.clone(), record?.1))).collect())
     }
 
     fn cancel(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
-        self.each(ids, "cancel", false, |place| self.session.cancel_job(place))
+        self.each(ids, Operation::Cancel, false, |place| self.session.cancel_job(place))
     }
 
     fn clean(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
-        self.each(ids, "clean", true, |place| self.session.clean_job(place))
+        self.each(ids, Operation::Clean, true, |place| self.session.clean_job(place))
     }
 
     fn files(&self, ids: &[JobId]) -> Result<Vec<Result<Vec<SessionFile>>>> {
-        let records = self.records(ids)?;
-        let list = |id: &JobId, record: Result<JobRecord>| {
-            record?;
-            let Some(place) = self.place(id) else { return Err(Error::JobNotFound { job_id: id.clone() }) };
+        let list = |id: &JobId, (place, _): (JobPlace, JobRecord)| {
             let files = self.session.list_files(&place).map_err(|error| match error {
-                Error::Arc { message } => {
-                    Error::JobOperation { job_id: id.clone(), operation: "list the files of", message }
+                ffi::Error::Exception(message) => {
+                    Error::JobOperation { job_id: id.clone(), operation: Operation::ListFiles, message }
                 }
-                other => other,
+                ffi::Error::Exiting => Error::Exiting,
             })?;
             Ok(files
                 .into_iter()
                 .map(|file| SessionFile { path: file.path.into(), url: file.url, size: u64::try_from(file.size).ok() })
                 .collect())
         };
-        Ok(ids.iter().zip(records).map(|(id, record)| list(id, record)).collect())
+        let records = self.records(ids)?;
+        Ok(ids.iter().zip(records).map(|(id, record)| list(id, record?)).collect())
     }
 
     fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<()>> {
@@ -260,8 +273,11 @@ impl Backend for PluginBackend {
             };
             let Some(path) = fetch.to.to_str() else { return Err(failed("the path is not UTF-8".into())) };
             match logging::capture(|| self.session.fetch_file(&fetch.file.url, path)) {
-                (Err(Error::Arc { message }), reasons) => Err(failed(format!("{message}: {}", reasons.text()))),
-                (result, _) => result,
+                (Ok(()), _) => Ok(()),
+                (Err(ffi::Error::Exiting), _) => Err(Error::Exiting),
+                (Err(ffi::Error::Exception(message)), reasons) => {
+                    Err(failed(shorten(&format!("{message}: {}", reasons.text()))))
+                }
             }
         };
         wanted.iter().map(one).collect()
@@ -271,8 +287,8 @@ impl Backend for PluginBackend {
         let ask = || self.session.offered(&self.endpoint.url(), self.names.information, self.names.submission);
         let (offered, reasons) = logging::capture(ask);
         let offered = offered.map_err(|error| match error {
-            Error::Arc { message } => Error::Connection { endpoint: self.endpoint.url(), message },
-            other => other,
+            ffi::Error::Exception(message) => Failure::from_arc(&message, &reasons).into_error(&self.endpoint),
+            ffi::Error::Exiting => Error::Exiting,
         })?;
         if offered.targets.is_empty() {
             return Err(self.no_targets(&reasons));
@@ -281,18 +297,62 @@ impl Backend for PluginBackend {
     }
 }
 
+/// Whether the CE has responded that it does not know a job, rather than not at all. ARC tells that only in its log
+/// (EMIESClient.cpp).
+fn has_responded(reasons: &Reasons) -> bool {
+    const FAILURES: [&str; 6] =
+        ["Failed to connect", "Unable to connect", "Failed processing", "failed", "timed out", "No response"];
+    !reasons.texts().any(|text| FAILURES.iter().any(|failure| text.contains(failure)))
+}
+
+fn job_info(id: JobId, record: JobRecord) -> JobInfo {
+    let text = |text: String| Some(text).filter(|text| !text.is_empty());
+    let count = |number: i32| u32::try_from(number).ok();
+    let seconds = |seconds: i64| u64::try_from(seconds).ok().map(Duration::from_secs);
+    let time = |at: i64| seconds(at).map(|since| SystemTime::UNIX_EPOCH + since);
+    JobInfo {
+        state: ArcState::from(record.state.as_str()),
+        native_state: record.native_state,
+        name: text(record.name),
+        owner: text(record.owner),
+        local_owner: text(record.local_owner),
+        local_job_id: text(record.local_id),
+        queue: text(record.queue),
+        exit_code: Some(record.exit_code).filter(|code| *code >= 0),
+        errors: record.errors,
+        messages: record.messages,
+        execution_nodes: record.execution_nodes,
+        stdin: text(record.stdin),
+        stdout: text(record.stdout),
+        stderr: text(record.stderr),
+        waiting_position: count(record.waiting_position),
+        requested_slots: count(record.requested_slots),
+        requested_wall_time: seconds(record.requested_wall_time),
+        requested_cpu_time: seconds(record.requested_cpu_time),
+        used_wall_time: seconds(record.used_wall_time),
+        used_cpu_time: seconds(record.used_cpu_time),
+        used_memory: u64::try_from(record.used_memory).ok().map(ByteSize::mib),
+        submission_time: time(record.submission_time),
+        start_time: time(record.start_time),
+        end_time: time(record.end_time),
+        erase_time: time(record.erase_time),
+        proxy_expiration_time: time(record.proxy_expiration_time),
+        ..JobInfo::new(id)
+    }
+}
+
 fn queue(target: Target) -> Queue {
     Queue {
         name: target.queue,
-        serving: vec![target.serving],
-        least_wall_time: told(target.least_wall_time),
-        most_wall_time: told(target.most_wall_time),
-        least_cpu_time: told(target.least_cpu_time),
-        most_cpu_time: told(target.most_cpu_time),
-        most_total_cpu_time: told(target.most_total_cpu_time),
-        memory: told(target.memory),
-        virtual_memory: told(target.virtual_memory),
-        disk: tighter(told(target.disk), told(target.free_disk)),
-        slots: tighter(told(target.slots), told(target.all_slots)),
+        serving_states: vec![target.serving],
+        min_wall_time: published_limit(target.least_wall_time),
+        max_wall_time: published_limit(target.most_wall_time),
+        min_cpu_time: published_limit(target.least_cpu_time),
+        max_cpu_time: published_limit(target.most_cpu_time),
+        max_total_cpu_time: published_limit(target.most_total_cpu_time),
+        memory: published_limit(target.memory),
+        virtual_memory: published_limit(target.virtual_memory),
+        disk: tighter(published_limit(target.disk), published_limit(target.free_disk)),
+        slots: tighter(published_limit(target.slots), published_limit(target.all_slots)),
     }
 }

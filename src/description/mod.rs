@@ -9,7 +9,6 @@ mod files;
 pub(crate) mod formats;
 mod requests;
 mod resolve;
-mod serde_forms;
 mod session_names;
 mod validate;
 
@@ -21,14 +20,15 @@ use serde::{Deserialize, Serialize};
 pub(crate) use errors::invalid;
 pub use files::{InputFile, InputSource, OutputFile};
 pub use requests::{
-    ByteSize, Delegation, Notification, NotificationState, ParseByteSizeError, ParseDelegationError,
-    ParseNotificationStateError, RuntimeEnvironment,
+    Delegation, Notification, NotificationState, ParseDelegationError, ParseNotificationStateError, RuntimeEnvironment,
 };
 pub(crate) use resolve::{Content, ResolvedInput, ResolvedSource, Upload, absolute};
 pub(crate) use session_names::is_below;
 pub(crate) use validate::check_url;
 
 use crate::error::Result;
+use crate::util::byte_size::ByteSize;
+use crate::util::serde_forms;
 
 /// A description of a job: the executable, its arguments, its files and the resources that it needs.
 ///

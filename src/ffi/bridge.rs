@@ -206,13 +206,16 @@ pub(crate) mod cpp {
         size: i64,
     }
 
-    /// The head of an HTTP answer. The size is -1 when the server has not told it.
+    /// The head of an HTTP response.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct HttpReply {
         code: i32,
         reason: String,
         location: String,
+        /// The length of the body in bytes, or -1 if the server does not announce it.
         size: i64,
+        /// The `errno` with which the local file of a transfer failed, or 0.
+        local_error: i32,
     }
 
     extern "Rust" {
@@ -272,8 +275,6 @@ pub(crate) mod cpp {
 
         fn list_files(session: &Session, job: &JobPlace) -> Result<Vec<RemoteFile>>;
         fn fetch_file(session: &Session, url: &str, path: &str) -> Result<()>;
-
-        fn parse_jobs(xml: &[u8]) -> Result<Vec<JobRecord>>;
 
         type Connection;
         fn new_connection(session: &Session, url: &str, timeout: u32) -> Result<UniquePtr<Connection>>;

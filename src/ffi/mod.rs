@@ -1,12 +1,13 @@
-//! The only way to C++, and the only place with `unsafe`.
+//! The bridge to the C++ shim, and the only module with `unsafe` code.
 //!
-//! What crosses is plain: strings, numbers and the shared structs of the bridge. What comes back as an exception becomes
-//! an [`Error`] in one place, [`error`].
+//! Only plain values cross it: strings, numbers and the shared structs of the bridge. One function, [`error`], turns
+//! C++ exceptions into this module's own [`Error`].
 #![allow(unsafe_code)]
 
 mod bridge;
 
 use std::fs::File;
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -22,8 +23,20 @@ pub(crate) use bridge::cpp::ReadDescription;
 
 use bridge::cpp;
 
-use crate::error::{Error, Result};
 use crate::logging;
+
+/// Why a call into the shim failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    /// The process is exiting, so the shim refuses new calls.
+    #[error("the process is exiting")]
+    Exiting,
+    /// ARC or the shim threw an exception.
+    #[error("{0}")]
+    Exception(String),
+}
+
+pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Called by ARC's logger, under its lock, from any thread.
 fn arc_logged(level: u32, line: &[u8]) {
@@ -36,11 +49,11 @@ fn arc_log_flush() {
     let _ = std::panic::catch_unwind(|| logging::flush(Duration::from_millis(300)));
 }
 
-/// Whatever was thrown, as an error: the one place where exceptions become errors.
+/// Turns a C++ exception into an error. The text of the first case is the one that `cpp/trycatch.h` throws.
 fn error(exception: cxx::Exception) -> Error {
     match exception.what() {
         "jasmin_arc: the process is exiting" => Error::Exiting,
-        what => Error::Arc { message: what.to_owned() },
+        what => Error::Exception(what.to_owned()),
     }
 }
 
@@ -119,14 +132,14 @@ impl Language {
     }
 }
 
-/// The description in a language. What is wrong with it is an [`Error::InvalidJobDescription`].
+/// Writes a description in a language.
 pub(crate) fn describe(description: &Description, language: Language) -> Result<String> {
     start()?;
     let (text, reasons) = logging::capture(|| cpp::describe(description, language.name()));
     text.map_err(|exception| invalid(exception, &reasons))
 }
 
-/// Reads the descriptions in a text as ARC does. What is wrong with it is an [`Error::InvalidJobDescription`].
+/// Reads the descriptions in a text as ARC does.
 #[cfg(test)]
 pub(crate) fn read_descriptions(text: &str, language: Language) -> Result<Vec<ReadDescription>> {
     start()?;
@@ -134,16 +147,15 @@ pub(crate) fn read_descriptions(text: &str, language: Language) -> Result<Vec<Re
     descriptions.map_err(|exception| invalid(exception, &reasons))
 }
 
-/// ARC's parsers say some of what is wrong in the answer, and some in the log.
+/// ARC's parsers and writers explain a failure partly in the exception and partly in the log.
 fn invalid(exception: cxx::Exception, reasons: &logging::Reasons) -> Error {
     match error(exception) {
-        Error::Arc { message } => {
+        Error::Exception(message) => {
             let (message, complaints) = (message.trim().trim_end_matches(':'), reasons.complaints());
-            let parts = [message, &complaints];
-            let said: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-            Error::InvalidJobDescription { path: None, message: said.join(": ") }
+            let parts: Vec<&str> = [message, &complaints].into_iter().filter(|part| !part.is_empty()).collect();
+            Error::Exception(parts.join(": "))
         }
-        other => other,
+        Error::Exiting => Error::Exiting,
     }
 }
 
@@ -216,11 +228,6 @@ impl Session {
     }
 }
 
-/// Reads A-REX's answer to `action=info`. `found` is false for jobs that it does not know.
-pub(crate) fn parse_jobs(xml: &[u8]) -> Result<Vec<JobRecord>> {
-    cpp::parse_jobs(xml).map_err(error)
-}
-
 /// Signs a certificate request of a CE with a proxy.
 pub(crate) fn sign_delegation(proxy: &str, request: &str) -> Result<String> {
     cpp::sign_delegation(proxy, request).map_err(error)
@@ -256,14 +263,14 @@ impl Connection {
         Ok((reply, self.0.body().map_err(error)?))
     }
 
-    /// Writes what a path holds to a file, if the answer is 200.
-    pub(crate) fn download(&mut self, path: &str, file: &File) -> Result<HttpReply> {
-        self.0.pin_mut().download(path, file.as_raw_fd()).map_err(error)
+    /// Writes the body of the response to a file if its code is 200. The inner error is that of the file.
+    pub(crate) fn download(&mut self, path: &str, file: &File) -> Result<io::Result<HttpReply>> {
+        self.0.pin_mut().download(path, file.as_raw_fd()).map(transferred).map_err(error)
     }
 
-    /// Puts the first `size` bytes of a file at a path.
-    pub(crate) fn upload(&mut self, path: &str, file: &File, size: u64) -> Result<HttpReply> {
-        self.0.pin_mut().upload(path, file.as_raw_fd(), size).map_err(error)
+    /// Puts the first `size` bytes of a file at a path. The inner error is that of the file.
+    pub(crate) fn upload(&mut self, path: &str, file: &File, size: u64) -> Result<io::Result<HttpReply>> {
+        self.0.pin_mut().upload(path, file.as_raw_fd(), size).map(transferred).map_err(error)
     }
 
     /// Whether the connection takes another request.
@@ -274,6 +281,18 @@ impl Connection {
 
 #[cfg(test)]
 mod http_tests;
+
+/// Separates the failure of the local file from the response.
+fn transferred(reply: HttpReply) -> io::Result<HttpReply> {
+    match reply.local_error {
+        0 => Ok(reply),
+        // The shim's sign for a file that ended early.
+        errno if errno == rustix::io::Errno::NODATA.raw_os_error() => {
+            Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent"))
+        }
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -335,7 +354,7 @@ mod tests {
     fn a_file_without_a_certificate_is_an_error() {
         for path in ["/nonexistent", "/etc/passwd", ""] {
             let error = read_credential(path).unwrap_err();
-            assert!(matches!(error, Error::Arc { .. }), "{error:?}");
+            assert!(matches!(error, Error::Exception(_)), "{error:?}");
         }
     }
 }

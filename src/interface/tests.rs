@@ -7,8 +7,12 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::backend::fake::FakeBackend;
-use crate::job::status::ArcState;
-use crate::matching::{Offer, Queue, ResourceAmount};
+use crate::backend::offer::{Offer, Queue};
+use crate::description::JobDescription;
+use crate::ffi::CredentialInfo;
+use crate::job::{ArcState, JobStatus};
+use crate::matching::{Mismatch, ResourceAmount};
+use crate::proxy::CredentialReader;
 
 struct AnyCredential;
 
@@ -48,8 +52,9 @@ fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
     let as_backend: Arc<dyn Backend> = backend.clone();
     let arc = ArcInterface(Arc::new(Inner {
         endpoint: config.endpoint().unwrap(),
-        proxy: Proxy::new(proxy_settings(&config), Arc::new(AnyCredential)),
+        proxy: Proxy::new(credentials::settings(&config), Arc::new(AnyCredential)),
         config,
+        timeout: DEFAULT_TIMEOUT,
         log,
         backend: Mutex::new(Some(as_backend)),
     }));
@@ -91,7 +96,7 @@ fn a_job_goes_its_way() {
     assert_eq!(arc.job_status(&id).unwrap(), JobStatus::Failed);
     arc.cancel_job(&id).unwrap();
     arc.clean_jobs(std::slice::from_ref(&id)).unwrap().pop().unwrap().unwrap();
-    assert!(matches!(arc.job_status(&id), Err(Error::JobNotFound { job_id }) if job_id == id));
+    assert!(matches!(arc.job_status(&id), Err(Error::JobNotFound { job_id, .. }) if job_id == id));
 }
 
 #[test]
@@ -128,7 +133,8 @@ fn nothing_is_sent_for_what_cannot_be_submitted() {
         arc.submit_job("/bin/true", &[], &[missing]),
         Err(Error::InputFile { path, .. }) if path == missing
     ));
-    for empty in [arc.submit_jobs(&[]).unwrap().len(), arc.job_statuses(&[]).unwrap().len()] {
+    let none: [JobId; 0] = [];
+    for empty in [arc.submit_jobs([] as [JobDescription; 0]).unwrap().len(), arc.job_statuses(&none).unwrap().len()] {
         assert_eq!(empty, 0);
     }
     assert_eq!(calls(&backend), 0);
@@ -142,8 +148,8 @@ fn a_job_is_checked_with_one_question() {
     let job = JobDescription::new("/bin/true").with_input_file("/no/such/file");
     assert_eq!(arc.mismatches(&job.clone().with_queue("fork").with_slots(2)).unwrap(), []);
     assert_eq!(calls(&backend), 1);
-    let (asked, most) = (ResourceAmount::Slots(3), ResourceAmount::Slots(2));
-    let expected = Mismatch::TooMuch { queue: "fork".into(), asked, most };
+    let (requested, limit) = (ResourceAmount::Slots(3), ResourceAmount::Slots(2));
+    let expected = Mismatch::AboveLimit { queue: "fork".into(), requested, limit };
     assert_eq!(arc.mismatches(&job.clone().with_slots(3)).unwrap(), [expected]);
     assert!(matches!(arc.mismatches(&job.with_slots(0)), Err(Error::InvalidJobDescription { .. })));
     assert_eq!(calls(&backend), 2);

@@ -1,21 +1,28 @@
-//! [`JobId`] and [`JobInfo`].
+//! [`JobId`], [`JobInfo`] and [`JobState`].
 
+mod failure;
 pub(crate) mod status;
 
 use std::borrow::Borrow;
+use std::convert::Infallible;
 use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::status::{ARC_STATUS_MAPPING, ArcState, JobStatus, ParseJobStatusError};
-use crate::ffi::JobRecord;
+pub use self::status::{ARC_STATUS_MAPPING, ArcState, Freshness, JobState, JobStatus, ParseJobStatusError};
+use crate::util::byte_size::ByteSize;
+use crate::util::serde_forms;
 
-/// The id of a job, as the CE gave it: a URL such as `https://ce.example.org:443/arex/rest/1.0/jobs/0a1b2c`.
+/// The id of a job: the URL that the CE gave it, such as `https://ce.example.org:443/arex/rest/1.0/jobs/0a1b2c`.
 ///
-/// It is made from any string. One that is not an id of the CE in use (another host or port, say, even if that is the same
-/// machine by another name) or that the CE does not know is [`Error::JobNotFound`](crate::Error::JobNotFound). The two forms of one job's id on an ARC-CE
-/// (`.../arex/rest/1.0/jobs/ID` and `.../arex/ID`) and the bare `ID` all name the same job.
+/// Any string converts to a `JobId`; the id is checked when it is used. An id that belongs to another CE, or that the CE
+/// does not know, is [`Error::JobNotFound`](crate::Error::JobNotFound). Host and port must be those of `ARC_SERVER`:
+/// another name of the same machine is another CE.
+///
+/// The two forms of an ARC-CE's ids (`.../arex/rest/1.0/jobs/ID` and `.../arex/ID`) and the bare `ID` name the same job.
+/// They are different `JobId` values.
 ///
 /// ```
 /// use jasmin_arc::JobId;
@@ -34,12 +41,12 @@ impl JobId {
         &self.0
     }
 
-    /// The id as a `String`, without copying it.
+    /// Converts the id into a `String` without copying it.
     pub fn into_string(self) -> String {
         self.0
     }
 
-    /// The last component: the job's name in the CE's own files (its session directory, for instance).
+    /// The last component of the id, which is the job's name in the CE's own files, for example its session directory.
     pub fn local_id(&self) -> &str {
         let path = self.0.trim_end_matches('/');
         path.rsplit('/').next().unwrap_or(path)
@@ -82,127 +89,184 @@ impl From<JobId> for String {
     }
 }
 
-impl std::str::FromStr for JobId {
-    type Err = std::convert::Infallible;
+impl FromStr for JobId {
+    type Err = Infallible;
 
     fn from_str(id: &str) -> Result<Self, Self::Err> {
         Ok(id.into())
     }
 }
 
-/// What an ARC-CE tells of a job: its GLUE2 `ComputingActivity`.
+/// The details of a job that an ARC-CE publishes (GLUE2's `ComputingActivity`).
 ///
-/// What the CE does not tell is `None` or empty. An ARC-CE refreshes most of this about once a minute; with the REST
-/// interface the state, and the exit code and errors of a job that has ended, are as they are now.
+/// A field that the CE does not publish is `None` or empty. An ARC-CE refreshes most fields about once a minute. Over the
+/// REST interface the state is current, and so are the exit code and the errors of a job that has ended.
+///
+/// With serde this is an object in which only `id` and `state` are mandatory. Points in time are whole seconds since 1970,
+/// durations whole seconds, sizes bytes.
 ///
 /// ```no_run
 /// # fn main() -> jasmin_arc::Result<()> {
 /// use jasmin_arc::{ArcInterface, JobId};
 ///
 /// let arc = ArcInterface::from_file("config.json")?;
-/// let info = arc.job(&JobId::from("https://ce.example.org:443/arex/rest/1.0/jobs/0a1b2c"))?;
-/// println!("{} is {} in the queue {:?}, exit code {:?}", info.id, info.state, info.queue, info.exit_code);
+/// let job = arc.job(&JobId::from("https://ce.example.org:443/arex/rest/1.0/jobs/0a1b2c"))?;
+/// println!("{} is {} in queue {:?}, exit code {:?}", job.id, job.state, job.queue, job.exit_code);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JobInfo {
-    /// The id that the job was asked for by.
+    /// The id by which the job was looked up.
     pub id: JobId,
     /// ARC's general state.
     pub state: ArcState,
-    /// The state in the words of the interface, such as `INLRMS`.
+    /// The state in the terms of the interface, such as `FINISHING`.
+    #[serde(default)]
     pub native_state: String,
-    /// The name given in the job description. ARC's client classes (`INTERFACE` other than arcrest) do not tell it.
+    /// The name in the job description. `None` over ARC's client classes (`INTERFACE` other than arcrest).
+    #[serde(default)]
     pub name: Option<String>,
     /// The distinguished name of the job's owner.
+    #[serde(default)]
     pub owner: Option<String>,
-    /// The account on the cluster under which it runs.
+    /// The account on the cluster that the job runs under.
+    #[serde(default)]
     pub local_owner: Option<String>,
-    /// Its id in the batch system.
+    /// The id of the job in the batch system.
+    #[serde(default)]
     pub local_job_id: Option<String>,
     /// The queue of the batch system.
+    #[serde(default)]
     pub queue: Option<String>,
     /// The exit code of the executable, once it has ended.
+    #[serde(default)]
     pub exit_code: Option<i32>,
-    /// Why it failed.
+    /// Why the job failed, in A-REX's words. [`failure_reason`](Self::failure_reason) interprets them.
+    #[serde(default)]
     pub errors: Vec<String>,
-    /// What else the CE has to say.
+    /// Other messages of the CE.
+    #[serde(default)]
     pub messages: Vec<String>,
-    /// The hosts it ran on.
+    /// The hosts that the job ran on.
+    #[serde(default)]
     pub execution_nodes: Vec<String>,
     /// The file in the session directory that standard input is read from.
+    #[serde(default)]
     pub stdin: Option<String>,
     /// The file in the session directory that standard output goes to.
+    #[serde(default)]
     pub stdout: Option<String>,
     /// The file in the session directory that standard error goes to.
+    #[serde(default)]
     pub stderr: Option<String>,
-    /// Its place in the queue, counted from 1.
+    /// The position in the queue, counted from 1.
+    #[serde(default)]
     pub waiting_position: Option<u32>,
-    /// The number of slots asked for.
+    /// The number of slots requested.
+    #[serde(default)]
     pub requested_slots: Option<u32>,
-    /// The limit of wall time asked for, times the number of slots.
+    /// The requested limit of wall time, multiplied by the number of slots.
+    #[serde(default, with = "serde_forms::seconds")]
     pub requested_wall_time: Option<Duration>,
-    /// The limit of CPU time asked for.
+    /// The requested limit of CPU time.
+    #[serde(default, with = "serde_forms::seconds")]
     pub requested_cpu_time: Option<Duration>,
-    /// Wall time used.
+    /// The wall time used.
+    #[serde(default, with = "serde_forms::seconds")]
     pub used_wall_time: Option<Duration>,
-    /// CPU time used.
+    /// The CPU time used.
+    #[serde(default, with = "serde_forms::seconds")]
     pub used_cpu_time: Option<Duration>,
-    /// Memory used, in bytes. GLUE2 counts whole MB.
-    pub used_memory: Option<u64>,
-    /// When the CE took it.
+    /// The memory used. GLUE2 counts whole MiB.
+    #[serde(default)]
+    pub used_memory: Option<ByteSize>,
+    /// When the CE accepted the job.
+    #[serde(default, with = "serde_forms::since_1970")]
     pub submission_time: Option<SystemTime>,
-    /// When it began to run.
+    /// When the job began to run.
+    #[serde(default, with = "serde_forms::since_1970")]
     pub start_time: Option<SystemTime>,
-    /// When it ended.
+    /// When the job ended.
+    #[serde(default, with = "serde_forms::since_1970")]
     pub end_time: Option<SystemTime>,
-    /// When the CE will delete its session directory.
+    /// When the CE will delete the session directory.
+    #[serde(default, with = "serde_forms::since_1970")]
     pub erase_time: Option<SystemTime>,
-    /// When its credentials on the CE expire.
+    /// When the job's credentials on the CE expire.
+    #[serde(default, with = "serde_forms::since_1970")]
     pub proxy_expiration_time: Option<SystemTime>,
 }
 
 impl JobInfo {
-    /// The status, by the table at [`JobStatus`].
-    pub fn status(&self) -> JobStatus {
-        self.state.into()
-    }
-
-    pub(crate) fn new(id: JobId, record: JobRecord) -> JobInfo {
-        let text = |text: String| Some(text).filter(|text| !text.is_empty());
-        let count = |number: i32| u32::try_from(number).ok();
-        let seconds = |seconds: i64| u64::try_from(seconds).ok().map(Duration::from_secs);
-        let time = |at: i64| seconds(at).map(|since| SystemTime::UNIX_EPOCH + since);
+    /// The details of a job about which nothing is known but its id.
+    pub(crate) fn new(id: JobId) -> JobInfo {
         JobInfo {
             id,
-            state: ArcState::from(record.state.as_str()),
-            native_state: record.native_state,
-            name: text(record.name),
-            owner: text(record.owner),
-            local_owner: text(record.local_owner),
-            local_job_id: text(record.local_id),
-            queue: text(record.queue),
-            exit_code: Some(record.exit_code).filter(|code| *code >= 0),
-            errors: record.errors,
-            messages: record.messages,
-            execution_nodes: record.execution_nodes,
-            stdin: text(record.stdin),
-            stdout: text(record.stdout),
-            stderr: text(record.stderr),
-            waiting_position: count(record.waiting_position),
-            requested_slots: count(record.requested_slots),
-            requested_wall_time: seconds(record.requested_wall_time),
-            requested_cpu_time: seconds(record.requested_cpu_time),
-            used_wall_time: seconds(record.used_wall_time),
-            used_cpu_time: seconds(record.used_cpu_time),
-            used_memory: u64::try_from(record.used_memory).ok().map(|megabytes| megabytes * 1024 * 1024),
-            submission_time: time(record.submission_time),
-            start_time: time(record.start_time),
-            end_time: time(record.end_time),
-            erase_time: time(record.erase_time),
-            proxy_expiration_time: time(record.proxy_expiration_time),
+            state: ArcState::Undefined,
+            native_state: String::new(),
+            name: None,
+            owner: None,
+            local_owner: None,
+            local_job_id: None,
+            queue: None,
+            exit_code: None,
+            errors: Vec::new(),
+            messages: Vec::new(),
+            execution_nodes: Vec::new(),
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            waiting_position: None,
+            requested_slots: None,
+            requested_wall_time: None,
+            requested_cpu_time: None,
+            used_wall_time: None,
+            used_cpu_time: None,
+            used_memory: None,
+            submission_time: None,
+            start_time: None,
+            end_time: None,
+            erase_time: None,
+            proxy_expiration_time: None,
         }
+    }
+
+    /// The status that [`ArcState::status`] gives for the state.
+    pub fn status(&self) -> JobStatus {
+        self.state.status()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_survive_serde_with_plain_numbers() {
+        let info = JobInfo {
+            name: Some("é".into()),
+            used_memory: Some(ByteSize::mib(2)),
+            used_wall_time: Some(Duration::from_secs(90)),
+            end_time: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)),
+            ..JobInfo::new("a".into())
+        };
+        let value = serde_json::to_value(&info).unwrap();
+        assert_eq!(value["used_memory"], 2 << 20);
+        assert_eq!(value["used_wall_time"], 90);
+        assert_eq!(value["end_time"], 1_700_000_000);
+        assert_eq!(serde_json::from_value::<JobInfo>(value).unwrap(), info);
+        let least = serde_json::json!({"id": "a", "state": "Running"});
+        assert_eq!(serde_json::from_value::<JobInfo>(least).unwrap().state, ArcState::Running);
+    }
+
+    #[test]
+    fn ids_convert_without_surprises() {
+        let id = JobId::from(String::from("https://ce/arex/a"));
+        assert_eq!(id.local_id(), "a");
+        let set: std::collections::HashSet<JobId> = [id.clone()].into();
+        assert!(set.contains("https://ce/arex/a"));
+        assert_eq!(String::from(id.clone()), id.into_string());
     }
 }

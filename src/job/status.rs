@@ -1,4 +1,4 @@
-//! [`JobStatus`] and [`ArcState`]: how a job fares, in this crate's words and in ARC's.
+//! [`JobStatus`], [`ArcState`] and [`JobState`]: where a job stands, in this crate's terms and in ARC's.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// How a job fares, in five words.
+/// The simplified status of a job.
 ///
 /// As text and in JSON: `not submitted`, `not started`, `in progress`, `completed`, `failed`.
 ///
@@ -18,19 +18,19 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum JobStatus {
-    /// The CE has the job, and has not handed it to its batch system yet.
+    /// The CE has the job and has not handed it to its batch system yet.
     #[serde(rename = "not submitted")]
     NotSubmitted,
     /// The job waits in the queue of the batch system.
     #[serde(rename = "not started")]
     NotStarted,
-    /// The job runs, is held, or its outputs are being collected.
+    /// The job runs, is held, its outputs are being collected, or its state is unknown.
     #[serde(rename = "in progress")]
     InProgress,
-    /// The job has ended well: its executable returned 0. Its outputs can be fetched, as those of a failed job can.
+    /// The job has ended and its executable returned 0. Its outputs can be fetched.
     #[serde(rename = "completed")]
     Completed,
-    /// The job failed, was cancelled or deleted, or is in a state that has no meaning here.
+    /// The job failed, was cancelled or was deleted. The outputs that it left can be fetched.
     #[serde(rename = "failed")]
     Failed,
 }
@@ -44,11 +44,7 @@ impl JobStatus {
         JobStatus::Failed,
     ];
 
-    /// The status as text.
-    ///
-    /// ```
-    /// assert_eq!(jasmin_arc::JobStatus::NotSubmitted.as_str(), "not submitted");
-    /// ```
+    /// The status as text, such as `not submitted`.
     pub const fn as_str(self) -> &'static str {
         match self {
             JobStatus::NotSubmitted => "not submitted",
@@ -59,17 +55,10 @@ impl JobStatus {
         }
     }
 
-    /// Whether the job is over: waiting any longer will not change its status.
+    /// Whether the job has ended: `Completed` or `Failed`.
     ///
-    /// `Failed` also stands for [`ArcState::Undefined`] and [`ArcState::Other`], which ARC does not call final: ask
-    /// [`ArcState::is_final`] where the difference matters.
-    ///
-    /// ```
-    /// use jasmin_arc::JobStatus;
-    ///
-    /// assert!(JobStatus::Completed.is_final());
-    /// assert!(!JobStatus::InProgress.is_final());
-    /// ```
+    /// A status from [`ArcInterface`](crate::ArcInterface) is final only if ARC says so: a job in a state that ARC does
+    /// not know is `InProgress` (see [`ArcState::status`]).
     pub const fn is_final(self) -> bool {
         matches!(self, JobStatus::Completed | JobStatus::Failed)
     }
@@ -81,14 +70,7 @@ impl fmt::Display for JobStatus {
     }
 }
 
-/// The text names no [`JobStatus`].
-///
-/// ```
-/// use jasmin_arc::{JobStatus, ParseJobStatusError};
-///
-/// let error: ParseJobStatusError = "done".parse::<JobStatus>().unwrap_err();
-/// assert_eq!(error.to_string(), "\"done\" is not a job status");
-/// ```
+/// The error of parsing a text that names no [`JobStatus`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is not a job status")]
 pub struct ParseJobStatusError {
@@ -104,10 +86,10 @@ impl FromStr for JobStatus {
     }
 }
 
-/// How a job fares in the words of ARC's client library: its thirteen general states.
+/// ARC's general state of a job: the thirteen states of its client library (`Arc::JobState`).
 ///
-/// As text and in JSON each has the name it has here. A text that is none of them becomes [`ArcState::Other`], so that
-/// a newer ARC cannot break a caller.
+/// As text and in JSON each state has the name of its variant. Any other text becomes [`ArcState::Other`], so that a newer
+/// ARC does not break a caller.
 ///
 /// ```
 /// use jasmin_arc::{ArcState, JobStatus};
@@ -115,16 +97,16 @@ impl FromStr for JobStatus {
 /// assert_eq!(ArcState::Queuing.to_string(), "Queuing");
 /// assert_eq!(ArcState::from("Queuing"), ArcState::Queuing);
 /// assert_eq!(ArcState::from("Teleporting"), ArcState::Other);
-/// assert_eq!(JobStatus::from(ArcState::Queuing), JobStatus::NotStarted);
+/// assert_eq!(ArcState::Queuing.status(), JobStatus::NotStarted);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ArcState {
-    /// The state could not be found out.
+    /// The CE could not tell the state.
     Undefined,
     /// The CE accepted the job.
     Accepted,
-    /// The CE prepares the job: fetches its input files, for instance.
+    /// The CE prepares the job, for example fetches its input files.
     Preparing,
     /// The CE hands the job to its batch system.
     Submitting,
@@ -134,9 +116,9 @@ pub enum ArcState {
     Queuing,
     /// The job runs.
     Running,
-    /// The job has run and the CE deals with its outputs.
+    /// The job has run and the CE handles its outputs.
     Finishing,
-    /// The job is over.
+    /// The job has ended well.
     Finished,
     /// The job was cancelled.
     Killed,
@@ -144,12 +126,50 @@ pub enum ArcState {
     Failed,
     /// The CE removed the job and its files.
     Deleted,
-    /// Any other state.
+    /// A state that ARC's client library has no name for.
     #[serde(other)]
     Other,
 }
 
-/// The [`JobStatus`] of each [`ArcState`], in the order of the latter.
+/// The state of a job, from [`ArcInterface::job_states`](crate::ArcInterface::job_states).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct JobState {
+    /// ARC's general state.
+    pub state: ArcState,
+    /// The state in the terms of the interface, such as `FINISHING`.
+    #[serde(default)]
+    pub native_state: String,
+    /// How current the state is.
+    #[serde(default)]
+    pub freshness: Freshness,
+}
+
+impl JobState {
+    /// The status that [`ArcState::status`] gives for the state.
+    pub fn status(&self) -> JobStatus {
+        self.state.status()
+    }
+}
+
+/// How current the state of a job is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Freshness {
+    /// A-REX's own record at the time of the request.
+    Current,
+    /// What the CE's information system published last. An ARC-CE updates it about once a minute.
+    ///
+    /// Over the REST interface these are jobs inside the batch system, where only the information system tells queued from
+    /// running. Over other interfaces these are all jobs.
+    #[default]
+    Published,
+}
+
+/// The table of the Python library: the [`JobStatus`] of each [`ArcState`], in the order of the states.
+///
+/// `JobStatus::from` uses it. The interface reports [`ArcState::status`], which differs for `Undefined` and `Other`.
 ///
 /// | ARC's state | status        |
 /// |-------------|---------------|
@@ -170,11 +190,11 @@ pub enum ArcState {
 /// ```
 /// use jasmin_arc::{ARC_STATUS_MAPPING, JobStatus};
 ///
-/// for (state, status) in ARC_STATUS_MAPPING {
+/// for &(state, status) in ARC_STATUS_MAPPING {
 ///     assert_eq!(JobStatus::from(state), status);
 /// }
 /// ```
-pub const ARC_STATUS_MAPPING: [(ArcState, JobStatus); 13] = [
+pub const ARC_STATUS_MAPPING: &[(ArcState, JobStatus)] = &[
     (ArcState::Undefined, JobStatus::Failed),
     (ArcState::Accepted, JobStatus::NotSubmitted),
     (ArcState::Preparing, JobStatus::NotSubmitted),
@@ -190,7 +210,7 @@ pub const ARC_STATUS_MAPPING: [(ArcState, JobStatus); 13] = [
     (ArcState::Other, JobStatus::Failed),
 ];
 
-// `From<ArcState>` takes a row by its number: a table in another order, or too short, must not compile.
+// `From<ArcState>` indexes the table by state, so a table in another order or too short must not compile.
 const _: () = {
     let mut row = 0;
     while row <= ArcState::Other as usize {
@@ -207,10 +227,6 @@ impl From<ArcState> for JobStatus {
 
 impl ArcState {
     /// ARC's name of the state.
-    ///
-    /// ```
-    /// assert_eq!(jasmin_arc::ArcState::Finishing.as_str(), "Finishing");
-    /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
             ArcState::Undefined => "Undefined",
@@ -229,36 +245,28 @@ impl ArcState {
         }
     }
 
-    /// Whether the job will stay in this state: `Finished`, `Killed`, `Failed` or `Deleted`.
-    ///
-    /// ```
-    /// use jasmin_arc::ArcState;
-    ///
-    /// assert!(ArcState::Killed.is_final());
-    /// assert!(!ArcState::Finishing.is_final());
-    /// ```
+    /// Whether the job stays in this state: `Finished`, `Killed`, `Failed` or `Deleted`.
     pub const fn is_final(self) -> bool {
         matches!(self, ArcState::Finished | ArcState::Killed | ArcState::Failed | ArcState::Deleted)
     }
 
-    /// The general state for a state of the CE's REST interface, as ARC's own arcrest plugin maps them, so that a job
-    /// has the same state whichever way it was asked for.
-    pub(crate) fn from_rest(state: &str) -> Self {
-        match state {
-            "" => ArcState::Undefined,
-            "ACCEPTING" | "ACCEPTED" => ArcState::Accepted,
-            "PREPARING" | "PREPARED" => ArcState::Preparing,
-            "SUBMITTING" => ArcState::Submitting,
-            "HELD" => ArcState::Hold,
-            "QUEUING" => ArcState::Queuing,
-            // OTHER is a state of the batch system's, not an unknown one: the job is in its hands.
-            "RUNNING" | "EXITINGLRMS" | "OTHER" | "EXECUTED" | "KILLING" => ArcState::Running,
-            "FINISHING" => ArcState::Finishing,
-            "FINISHED" => ArcState::Finished,
-            "KILLED" => ArcState::Killed,
-            "FAILED" => ArcState::Failed,
-            "WIPED" => ArcState::Deleted,
-            _ => ArcState::Other,
+    /// The status that the interface reports for a job in this state.
+    ///
+    /// It is the one in [`ARC_STATUS_MAPPING`], except that [`Undefined`](Self::Undefined) and [`Other`](Self::Other) give
+    /// [`JobStatus::InProgress`]. The Python library calls them failed, but nobody knows that: `Failed` is final, and a
+    /// program that polls would give up on a job that may still run.
+    ///
+    /// ```
+    /// use jasmin_arc::{ArcState, JobStatus};
+    ///
+    /// assert_eq!(ArcState::Finished.status(), JobStatus::Completed);
+    /// assert_eq!(ArcState::Other.status(), JobStatus::InProgress);
+    /// assert_eq!(JobStatus::from(ArcState::Other), JobStatus::Failed);
+    /// ```
+    pub fn status(self) -> JobStatus {
+        match self {
+            ArcState::Undefined | ArcState::Other => JobStatus::InProgress,
+            known => known.into(),
         }
     }
 }
@@ -271,7 +279,7 @@ impl fmt::Display for ArcState {
 
 impl From<&str> for ArcState {
     fn from(text: &str) -> Self {
-        let mut states = ARC_STATUS_MAPPING.into_iter().map(|(state, _)| state);
+        let mut states = ARC_STATUS_MAPPING.iter().map(|(state, _)| *state);
         states.find(|state| state.as_str() == text).unwrap_or(ArcState::Other)
     }
 }
@@ -288,7 +296,7 @@ impl FromStr for ArcState {
 mod tests {
     use super::*;
 
-    /// The table of the Python library, with ARC's own notion of a final state.
+    /// The Python library's table, with ARC's own notion of a final state.
     const TABLE: [(&str, ArcState, JobStatus, bool); 13] = [
         ("Undefined", ArcState::Undefined, JobStatus::Failed, false),
         ("Accepted", ArcState::Accepted, JobStatus::NotSubmitted, false),
@@ -306,7 +314,7 @@ mod tests {
     ];
 
     #[test]
-    fn arc_states() {
+    fn arc_states_map_as_in_the_python_library() {
         for (name, state, status, is_final) in TABLE {
             assert_eq!(JobStatus::from(state), status, "{name}");
             assert_eq!(state.is_final(), is_final, "{name}");
@@ -320,7 +328,17 @@ mod tests {
     }
 
     #[test]
-    fn arc_states_that_arc_does_not_have() {
+    fn unknown_states_are_never_reported_as_final() {
+        for (_, state, status, is_final) in TABLE {
+            assert_eq!(state.status().is_final(), is_final, "{state}");
+            if is_final {
+                assert_eq!(state.status(), status);
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_names_become_other() {
         for text in ["", "finished", "FINISHED", " Finished", "Finished\0", "Fini\u{301}shed", "Teleporting"] {
             assert_eq!(ArcState::from(text), ArcState::Other, "{text:?}");
             assert_eq!(text.parse(), Ok(ArcState::Other), "{text:?}");
@@ -330,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn job_statuses() {
+    fn statuses_have_their_names() {
         let table = [
             ("not submitted", JobStatus::NotSubmitted, false),
             ("not started", JobStatus::NotStarted, false),
@@ -351,36 +369,5 @@ mod tests {
             assert!(serde_json::from_value::<JobStatus>(text.into()).is_err(), "{text:?}");
         }
         assert_eq!(format!("{:>10}|{:<10}|", JobStatus::Failed, ArcState::Failed), "    failed|Failed    |");
-    }
-
-    #[test]
-    fn rest_states() {
-        let table = [
-            ("ACCEPTING", ArcState::Accepted),
-            ("ACCEPTED", ArcState::Accepted),
-            ("PREPARING", ArcState::Preparing),
-            ("PREPARED", ArcState::Preparing),
-            ("SUBMITTING", ArcState::Submitting),
-            ("QUEUING", ArcState::Queuing),
-            ("RUNNING", ArcState::Running),
-            ("HELD", ArcState::Hold),
-            ("EXITINGLRMS", ArcState::Running),
-            ("OTHER", ArcState::Running),
-            ("EXECUTED", ArcState::Running),
-            ("KILLING", ArcState::Running),
-            ("FINISHING", ArcState::Finishing),
-            ("FINISHED", ArcState::Finished),
-            ("FAILED", ArcState::Failed),
-            ("KILLED", ArcState::Killed),
-            ("WIPED", ArcState::Deleted),
-            ("", ArcState::Undefined),
-            ("accepted", ArcState::Other),
-            ("Finished", ArcState::Other),
-            ("None", ArcState::Other),
-            ("TELEPORTING", ArcState::Other),
-        ];
-        for (rest, state) in table {
-            assert_eq!(ArcState::from_rest(rest), state, "{rest:?}");
-        }
     }
 }

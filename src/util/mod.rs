@@ -1,6 +1,8 @@
 //! Helpers that depend on no other module of the crate.
 
+pub(crate) mod byte_size;
 pub(crate) mod names;
+pub(crate) mod serde_forms;
 pub(crate) mod time;
 pub(crate) mod uri;
 pub(crate) mod xml;

@@ -38,6 +38,21 @@ pub(crate) struct Element {
 }
 
 impl Element {
+    /// The children with a name.
+    pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> {
+        self.children.iter().filter(move |child| child.name == name)
+    }
+
+    /// The first child with a name.
+    pub(crate) fn get(&self, name: &str) -> Option<&Element> {
+        self.children.iter().find(|child| child.name == name)
+    }
+
+    /// The text of the first child with a name, without surrounding white space. `None` if it is empty.
+    pub(crate) fn text_of(&self, name: &str) -> Option<&str> {
+        self.get(name).map(|child| child.text.trim()).filter(|text| !text.is_empty())
+    }
+
     /// Reads a document. The error says what is wrong.
     pub(crate) fn parse(document: &str) -> Result<Element, String> {
         let mut reader = NsReader::from_str(document);

@@ -200,7 +200,7 @@ fn malformed_and_unknown_ids_are_not_found() {
         long,
     ];
     let not_found = |id: &JobId, result: Result<(), Error>, what| match result {
-        Err(Error::JobNotFound { job_id }) => assert_eq!(&job_id, id),
+        Err(Error::JobNotFound { job_id, .. }) => assert_eq!(&job_id, id),
         other => panic!("{what}({:.200?}): {other:?}", id.as_str()),
     };
     for id in ids.map(JobId::from) {

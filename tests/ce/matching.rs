@@ -36,10 +36,11 @@ fn unknown_queue_and_runtime_environment_are_mismatches() {
     let site = Site::new();
     let job = with_runtime("NO/SUCH-1.0").with_queue("no such queue");
     let found = site.arc.mismatches(&job).unwrap();
-    let runtime = Mismatch::NoRuntimeEnvironment { asked: "NO/SUCH-1.0".into(), offered: Vec::new() };
     assert!(
-        matches!(&found[..], [first, Mismatch::NoQueue { asked, offered }]
-            if *first == runtime && asked == "no such queue" && !offered.is_empty()),
+        matches!(&found[..], [
+            Mismatch::NoSuchRuntimeEnvironment { requested: runtime, available: similar, .. },
+            Mismatch::NoSuchQueue { requested: queue, available: queues, .. },
+        ] if runtime == "NO/SUCH-1.0" && similar.is_empty() && queue == "no such queue" && !queues.is_empty()),
         "{found:?}"
     );
 
@@ -76,25 +77,36 @@ fn testbed_limits_are_mismatches() {
         .with_runtime_environment(RuntimeEnvironment::new("ENV/PROXY").with_option("x"))
         .with_runtime_environment(RuntimeEnvironment::new("TESTS/GREETING-1.2"));
     assert_eq!(check(&fitting), []);
-    assert_eq!(
-        check(&job().with_queue("long")),
-        [Mismatch::NoQueue { asked: "long".into(), offered: vec!["fork".into()] }]
+    let found = check(&job().with_queue("long"));
+    assert!(
+        matches!(&found[..], [Mismatch::NoSuchQueue { requested, available, .. }]
+            if requested == "long" && *available == ["fork"]),
+        "{found:?}"
     );
-    for (asked, offered) in [
+    for (name, similar) in [
         ("TESTS/GREETING", "TESTS/GREETING-1.2"),
         ("TESTS/GREETING-1.3", "TESTS/GREETING-1.2"),
         ("env/proxy", "ENV/PROXY"),
     ] {
-        let expected = Mismatch::NoRuntimeEnvironment { asked: asked.into(), offered: vec![offered.into()] };
-        assert_eq!(check(&with_runtime(asked)), [expected]);
+        let found = check(&with_runtime(name));
+        assert!(
+            matches!(&found[..], [Mismatch::NoSuchRuntimeEnvironment { requested, available, .. }]
+                if requested == name && *available == [similar]),
+            "{found:?}"
+        );
     }
-    let (asked, most) = (ResourceAmount::WallTime(8 * DAY), ResourceAmount::WallTime(7 * DAY));
-    assert_eq!(check(&job().with_wall_time(8 * DAY)), [Mismatch::TooMuch { queue: "fork".into(), asked, most }]);
+    let (eight, seven) = (ResourceAmount::WallTime(8 * DAY), ResourceAmount::WallTime(7 * DAY));
+    let found = check(&job().with_wall_time(8 * DAY));
+    assert!(
+        matches!(&found[..], [Mismatch::AboveLimit { queue, requested, limit, .. }]
+            if queue == "fork" && *requested == eight && *limit == seven),
+        "{found:?}"
+    );
     let found = check(&job().with_slots(1_000_000).with_disk(ByteSize::gib(1 << 20)));
     assert!(
         matches!(&found[..], [
-            Mismatch::TooMuch { asked: ResourceAmount::Disk(_), most: ResourceAmount::Disk(disk), .. },
-            Mismatch::TooMuch { asked: ResourceAmount::Slots(1_000_000), most: ResourceAmount::Slots(slots), .. },
+            Mismatch::AboveLimit { requested: ResourceAmount::Disk(_), limit: ResourceAmount::Disk(disk), .. },
+            Mismatch::AboveLimit { requested: ResourceAmount::Slots(1_000_000), limit: ResourceAmount::Slots(slots), .. },
         ] if *disk >= ByteSize::gib(1) && *slots >= 1),
         "{found:?}"
     );

@@ -1,20 +1,19 @@
-//! The user's credentials on the CE: one delegation, shared by the jobs that need one.
+//! [`Delegations`]: the user's credentials on the CE. One delegation serves all jobs that need one.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::session::{Pool, Repeat};
-use crate::config::endpoint::Endpoint;
-use crate::error::{Error, Result};
+use crate::backend::failure::Failure;
 use crate::ffi;
 use crate::util::lock;
 
-/// A delegation with less than this left is renewed.
-const MARGIN: Duration = Duration::from_secs(600);
+/// A delegation with less time left than this is renewed.
+const RENEWAL_MARGIN: Duration = Duration::from_secs(600);
 
-/// One that is older is renewed as well: A-REX forgets those that no job uses after 24 hours
+/// A delegation older than this is renewed too: A-REX forgets those that no job has used for 24 hours
 /// (`DelegationStore::PeriodicCheckConsumers`).
-const OLD: Duration = Duration::from_secs(12 * 3600);
+const MAX_AGE: Duration = Duration::from_secs(12 * 3600);
 
 #[derive(Debug, Default)]
 pub(super) struct Delegations(Mutex<State>);
@@ -22,67 +21,64 @@ pub(super) struct Delegations(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     current: Option<Delegation>,
-    /// When the last attempt began, if the CE was not reached, and why.
-    unreached: Option<(Instant, String)>,
+    /// When the last attempt began and how it failed, if the CE did not respond.
+    unanswered: Option<(Instant, Failure)>,
 }
 
 #[derive(Debug)]
 struct Delegation {
     id: String,
-    /// When the proxy expires that it was made from.
+    /// When the proxy certificate expires that the delegation was created from.
     expires: SystemTime,
-    made: Instant,
+    created: Instant,
 }
 
 impl Delegations {
-    /// The id of a delegation made from the proxy at `proxy`; made or renewed only when there is need.
-    pub(super) fn ensure(&self, pool: &Pool, proxy: &str) -> Result<String> {
+    /// The id of a delegation created from the proxy certificate at `proxy`. Creates or renews one only if necessary.
+    pub(super) fn ensure(&self, pool: &Pool, proxy: &str) -> Result<String, Failure> {
         let expires = || Ok(ffi::read_credential(proxy)?.not_after);
-        self.shared(Instant::now(), pool.endpoint(), expires, |renew| make(pool, proxy, renew))
+        self.shared(Instant::now(), expires, |renew| create(pool, proxy, renew))
     }
 
-    /// `asked`: when the caller began to wait. `make` is given the id of the delegation to renew.
+    /// `asked` is when the caller began to wait. `create` gets the id of the delegation to renew, if any.
     fn shared(
         &self,
         asked: Instant,
-        endpoint: &Endpoint,
-        expires: impl FnOnce() -> Result<SystemTime>,
-        make: impl FnOnce(Option<&str>) -> Result<String>,
-    ) -> Result<String> {
-        // Others wait: making one costs the CE half a second, and one serves them all.
+        expires: impl FnOnce() -> Result<SystemTime, Failure>,
+        create: impl FnOnce(Option<&str>) -> Result<String, Failure>,
+    ) -> Result<String, Failure> {
+        // Other threads wait here: creating a delegation takes the CE half a second, and one serves them all.
         let mut state = lock(&self.0);
-        let known = state.current.as_ref().filter(|delegation| delegation.made.elapsed() < OLD);
-        if let Some(delegation) = known.filter(|known| known.expires > SystemTime::now() + MARGIN) {
+        let known = state.current.as_ref().filter(|delegation| delegation.created.elapsed() < MAX_AGE);
+        if let Some(delegation) = known.filter(|known| known.expires > SystemTime::now() + RENEWAL_MARGIN) {
             return Ok(delegation.id.clone());
         }
-        // Nor do they find out one after the other that the CE does not answer.
-        if let Some((_, message)) = state.unreached.as_ref().filter(|(begun, _)| *begun >= asked) {
-            return Err(Error::Connection { endpoint: endpoint.url(), message: message.clone() });
+        // Threads that waited while the CE did not respond share that failure.
+        if let Some((_, failure)) = state.unanswered.as_ref().filter(|(begun, _)| *begun >= asked) {
+            return Err(failure.clone());
         }
         let expires = expires()?;
-        // The proxy may have no more to give.
+        // Renewing gains nothing if the proxy certificate is no newer than the delegation.
         if let Some(delegation) = known.filter(|known| known.expires >= expires) {
             return Ok(delegation.id.clone());
         }
         let begun = Instant::now();
-        match make(state.current.as_ref().map(|delegation| delegation.id.as_str())) {
+        match create(state.current.as_ref().map(|delegation| delegation.id.as_str())) {
             Ok(id) => {
-                *state = State { current: Some(Delegation { id: id.clone(), expires, made: begun }), unreached: None };
+                let current = Delegation { id: id.clone(), expires, created: begun };
+                *state = State { current: Some(current), unanswered: None };
                 Ok(id)
             }
-            Err(error) => {
-                state.unreached = match &error {
-                    Error::Connection { message, .. } => Some((begun, message.clone())),
-                    _ => None,
-                };
-                Err(error)
+            Err(failure) => {
+                state.unanswered = failure.is_connection().then(|| (begun, failure.clone()));
+                Err(failure)
             }
         }
     }
 }
 
-/// Makes a delegation or renews one: the CE sends a certificate request, and gets it back signed.
-fn make(pool: &Pool, proxy: &str, renew: Option<&str>) -> Result<String> {
+/// Creates a delegation or renews one: the CE sends a certificate request and receives the signed chain.
+fn create(pool: &Pool, proxy: &str, renew: Option<&str>) -> Result<String, Failure> {
     let path = match renew {
         Some(id) => format!("delegations/{id}?action=renew"),
         None => "delegations?action=new".into(),
@@ -91,19 +87,18 @@ fn make(pool: &Pool, proxy: &str, renew: Option<&str>) -> Result<String> {
     match reply.code {
         201 => {}
         // The CE has forgotten it (500: "Failed generating delegation request").
-        _ if renew.is_some() => return make(pool, proxy, None),
-        _ => return Err(pool.refused(&reply)),
+        _ if renew.is_some() => return create(pool, proxy, None),
+        _ => return Err(reply.refusal()),
     }
     let id = renew.map(str::to_owned);
     let id = id.or_else(|| reply.location.rsplit('/').next().map(str::to_owned)).unwrap_or_default();
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        let message = format!("a delegation without a usable id: {:?}", reply.location);
-        return Err(Error::Connection { endpoint: pool.endpoint().url(), message });
+        return Err(Failure::invalid_response(format!("{:?} is not the id of a delegation", reply.location)));
     }
     let signed = ffi::sign_delegation(proxy, &String::from_utf8_lossy(&reply.body))?;
     let reply = pool.request(Repeat::Once, "PUT", &format!("delegations/{id}"), signed.as_bytes())?;
     if !(200..300).contains(&reply.code) {
-        return Err(pool.refused(&reply));
+        return Err(reply.refusal());
     }
     Ok(id)
 }
@@ -111,40 +106,36 @@ fn make(pool: &Pool, proxy: &str, renew: Option<&str>) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ConnectionConfig;
 
-    /// Asks for a delegation with a proxy that expires in so many seconds. If one is made, its id tells what it renewed.
-    fn ask(delegations: &Delegations, asked: Instant, expires: u64) -> Result<String> {
+    /// Ensures a delegation with a proxy certificate that expires in `expires` seconds. The id of a new delegation tells
+    /// which one it renewed.
+    fn ensure(delegations: &Delegations, asked: Instant, expires: u64) -> Result<String, Failure> {
         let expires = || Ok(SystemTime::now() + Duration::from_secs(expires));
-        delegations.shared(asked, &endpoint(), expires, |renew| Ok(format!("after {}", renew.unwrap_or("none"))))
-    }
-
-    fn endpoint() -> Endpoint {
-        ConnectionConfig::default().endpoint().expect("a CE")
+        delegations.shared(asked, expires, |renew| Ok(format!("after {}", renew.unwrap_or("none"))))
     }
 
     #[test]
-    fn one_is_made_and_renewed_when_there_is_need() {
+    fn a_delegation_is_created_and_renewed_when_necessary() {
         let delegations = Delegations::default();
-        let ask = |expires| ask(&delegations, Instant::now(), expires).expect("a delegation");
-        assert_eq!(ask(100), "after none");
-        // It ends soon, but the proxy has no more to give.
-        assert_eq!(ask(0), "after none");
-        assert_eq!(ask(10_000), "after after none");
-        assert_eq!(ask(20_000), "after after none");
-        lock(&delegations.0).current.as_mut().expect("one").made = Instant::now().checked_sub(OLD).expect("a past");
-        assert_eq!(ask(10_000), "after after after none");
+        let ensure = |expires| ensure(&delegations, Instant::now(), expires).expect("a delegation");
+        assert_eq!(ensure(100), "after none");
+        // It ends soon, but the proxy certificate ends no later.
+        assert_eq!(ensure(0), "after none");
+        assert_eq!(ensure(10_000), "after after none");
+        assert_eq!(ensure(20_000), "after after none");
+        lock(&delegations.0).current.as_mut().expect("one").created =
+            Instant::now().checked_sub(MAX_AGE).expect("a past");
+        assert_eq!(ensure(10_000), "after after after none");
     }
 
     #[test]
-    fn a_ce_that_does_not_answer_is_tried_once_for_all_who_wait() {
+    fn a_silent_ce_is_tried_once_for_all_waiting_threads() {
         let delegations = Delegations::default();
         let before = Instant::now();
-        let silent = || Error::Connection { endpoint: String::new(), message: "no answer".into() };
-        let unreached = delegations.shared(before, &endpoint(), || Ok(SystemTime::now()), |_| Err(silent()));
-        assert!(matches!(unreached, Err(Error::Connection { .. })), "{unreached:?}");
-        let waited = ask(&delegations, before, 10_000);
-        assert!(matches!(&waited, Err(Error::Connection { message, .. }) if message == "no answer"), "{waited:?}");
-        assert_eq!(ask(&delegations, Instant::now(), 10_000).expect("a delegation"), "after none");
+        let failed = delegations.shared(before, || Ok(SystemTime::now()), |_| Err(Failure::timed_out(60)));
+        assert!(matches!(failed, Err(Failure::Connection { .. })), "{failed:?}");
+        let waited = ensure(&delegations, before, 10_000);
+        assert!(matches!(&waited, Err(Failure::Connection { message, .. }) if message.contains("60 s")), "{waited:?}");
+        assert_eq!(ensure(&delegations, Instant::now(), 10_000).expect("a delegation"), "after none");
     }
 }

@@ -1,7 +1,9 @@
-//! The session directories of jobs: listing, upload, download.
+//! The session directories of jobs: listing, upload and download.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek};
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -10,13 +12,16 @@ use quick_xml::events::Event;
 
 use super::session::{Pool, Repeat};
 use crate::backend::SessionFile;
+use crate::backend::failure::{Failure, FileFailure};
 use crate::description::Upload;
-use crate::error::{Error, Result};
+use crate::ffi::{self, HttpReply};
 use crate::util::uri::encode_path;
 
-/// Deeper than any sane output; a CE must not be able to keep us busy for ever.
-const DEEPEST: usize = 100;
-const MOST: usize = 1_000_000;
+/// How deep directories are followed. A CE could nest them without end.
+const MAX_DEPTH: usize = 100;
+
+/// How many files and directories one job may have.
+const MAX_ENTRIES: usize = 1_000_000;
 
 /// A directory in a session directory, as A-REX lists it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,8 +34,8 @@ fn session_path(id: &str, path: &[u8]) -> String {
     format!("jobs/{id}/session/{}", encode_path(path))
 }
 
-/// A-REX puts names into its XML as they are, in whatever encoding. What is not UTF-8 is hidden from the XML reader in
-/// characters that nobody uses, from the last private plane.
+/// A-REX puts names into its XML in whatever encoding they have. Bytes that are not UTF-8 pass through the XML reader as
+/// characters of the last private plane, from this one on.
 const HIDDEN: u32 = 0x10_ff00;
 
 fn hide(bytes: &[u8]) -> String {
@@ -53,28 +58,30 @@ fn unhide(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Every file of a job, or `None` when it has no session directory (or there is no such job).
-pub(super) fn list(pool: &Pool, id: &str) -> Result<Option<Vec<SessionFile>>> {
+/// Every file of a job, or `None` if the job has no session directory or does not exist.
+pub(super) fn list(pool: &Pool, id: &str) -> Result<Option<Vec<SessionFile>>, Failure> {
     let mut files = Vec::new();
     let mut directories = vec![(Vec::new(), 0)];
     let mut entries = 0;
     while let Some((directory, depth)) = directories.pop() {
-        let failed = |message: String| Error::Connection {
-            endpoint: pool.endpoint().url(),
-            message: format!("job {id}: {message}"),
-        };
-        let reply = pool.request(Repeat::Once, "GET", session_path(id, &directory).trim_end_matches('/'), b"")?;
+        let path = session_path(id, &directory);
+        let reply = pool.request(Repeat::Once, "GET", path.trim_end_matches('/'), b"")?;
         match reply.code {
             200 => {}
             404 if depth == 0 => return Ok(None),
-            404 => continue, // removed meanwhile
-            _ => return Err(pool.refused(&reply)),
+            404 => continue, // removed since its parent was listed
+            _ => return Err(reply.refusal()),
         }
-        let listing = parse(&hide(&reply.body)).map_err(failed)?;
+        let listing = parse(&hide(&reply.body)).map_err(|error| {
+            Failure::invalid_response(format!("the list of files of job {id} is unreadable: {error}"))
+        })?;
         entries += listing.files.len() + listing.directories.len();
-        if depth > DEEPEST || entries > MOST {
+        if depth > MAX_DEPTH || entries > MAX_ENTRIES {
             let directory = String::from_utf8_lossy(&directory);
-            return Err(failed(format!("too many files, or directories nested too deep, at {directory:?}")));
+            return Err(Failure::invalid_response(format!(
+                "the session directory of job {id} has more than {MAX_ENTRIES} files or is nested more than {MAX_DEPTH} \
+                 deep, at {directory:?}"
+            )));
         }
         for (name, size) in listing.files {
             let path = [&directory[..], &name[..]].concat();
@@ -98,8 +105,8 @@ fn parse(xml: &str) -> Result<Listing, String> {
                 open -= 1;
                 continue;
             }
-            // A list that is cut off must not pass for a short one.
-            Event::Eof if open > 0 => return Err("the list of files ends early".into()),
+            // A truncated list must not pass for a short one.
+            Event::Eof if open > 0 => return Err("it ends early".into()),
             Event::Eof => return Ok(listing),
             _ => continue,
         };
@@ -121,52 +128,44 @@ fn parse(xml: &str) -> Result<Listing, String> {
 }
 
 /// Uploads an input file of a job.
-pub(super) fn upload(pool: &Pool, id: &str, input: &Upload) -> Result<()> {
-    let failed = |error: std::io::Error| Error::InputFile {
-        path: input.label(),
-        message: error.to_string(),
-        source: Some(error),
-    };
-    let file = input.open().map_err(failed)?;
+pub(super) fn upload(pool: &Pool, id: &str, input: &Upload) -> Result<(), FileFailure> {
+    let file = input.open().map_err(FileFailure::Local)?;
     let path = pool.path(&session_path(id, input.name.as_bytes()));
-    // The size that the job was described with: a file that grows is sent as it was.
+    // The job was described with this size, so a file that grows is sent as it was.
     let reply = pool.transfer(|connection| connection.upload(&path, &file, input.size))?;
-    if !(200..300).contains(&reply.code) {
-        return Err(Error::Refused { endpoint: pool.endpoint().url(), code: reply.code, message: reply.reason });
-    }
-    Ok(())
+    finish(reply, 200..=299)
 }
 
-/// Downloads a file of a job to a path; nothing is left there when that fails.
-pub(super) fn download(pool: &Pool, file: &SessionFile, to: &Path) -> Result<()> {
+/// Downloads a file of a job to a path where nothing exists yet. Leaves nothing there on failure.
+pub(super) fn download(pool: &Pool, file: &SessionFile, to: &Path) -> Result<(), FileFailure> {
     let path = pool.path(&file.url);
-    let fetched = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(to)
-        .map_err(|error| Error::Connection { endpoint: pool.endpoint().url(), message: error.to_string() })
-        .and_then(|local| {
-            let mut begun = false;
-            pool.transfer(|connection| {
-                if std::mem::replace(&mut begun, true) {
-                    // A second attempt must not append to the first.
-                    restart(&local).map_err(|error| Error::Arc { message: error.to_string() })?;
-                }
-                connection.download(&path, &local)
-            })
-        })
-        .and_then(|reply| match reply.code {
-            200 => Ok(()),
-            code => Err(Error::Refused { endpoint: pool.endpoint().url(), code, message: reply.reason }),
-        });
-    if fetched.is_err() {
+    let local = OpenOptions::new().write(true).create_new(true).open(to).map_err(FileFailure::Local)?;
+    let mut is_repeated = false;
+    let downloaded = pool.transfer(|connection| {
+        if std::mem::replace(&mut is_repeated, true) {
+            // The second attempt must not append to the first.
+            truncate(&local).map_err(|error| ffi::Error::Exception(error.to_string()))?;
+        }
+        connection.download(&path, &local)
+    });
+    let downloaded = downloaded.map_err(FileFailure::from).and_then(|reply| finish(reply, 200..=200));
+    if downloaded.is_err() {
         let _ = fs::remove_file(to);
     }
-    fetched
+    downloaded
 }
 
-fn restart(mut file: &File) -> std::io::Result<()> {
-    use std::io::Seek;
+/// The outcome of a transfer whose response must have one of the `accepted` codes.
+fn finish(transferred: io::Result<HttpReply>, accepted: RangeInclusive<u16>) -> Result<(), FileFailure> {
+    let reply = transferred.map_err(FileFailure::Local)?;
+    match u16::try_from(reply.code) {
+        Ok(code) if accepted.contains(&code) => Ok(()),
+        Ok(code) => Err(Failure::Refused { code, message: reply.reason }.into()),
+        Err(_) => Err(Failure::invalid_response(format!("{} is not an HTTP status code", reply.code)).into()),
+    }
+}
+
+fn truncate(mut file: &File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()
 }
@@ -176,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listing_is_read_to_the_letter() {
+    fn names_and_sizes_are_read_unchanged() {
         let xml = "<list>\n  <file size=\"26\">stdout.txt</file>\n  <dir>out</dir>\n  \
                    <file size=\"0\"> a &lt;&amp;&#13;&#x20AC;\n b </file>\n <file>no size</file><file size=\"x\">odd</file>\n</list>";
         let listing = parse(xml).unwrap();

@@ -1,32 +1,28 @@
-//! What the CE tells of itself: a GLUE2 document, which A-REX's information provider writes once a minute
-//! (`ARC1ClusterInfo.pm` and `GLUE2xmlPrinter.pm`; what the elements mean is in GFD.147).
+//! Reads the CE's GLUE2 document, which A-REX's information provider writes about once a minute (`ARC1ClusterInfo.pm` and
+//! `GLUE2xmlPrinter.pm`). GFD.147 defines the elements.
 
 use super::INTERFACE;
 use super::session::{Pool, Repeat};
-use crate::error::{Error, Result};
-use crate::matching::{Offer, Queue, tighter, told};
+use crate::backend::failure::Failure;
+use crate::backend::offer::{Offer, Queue, published_limit, tighter};
 use crate::util::xml::Element;
 
-/// The document of a CE with one queue is 17 kB, and each further queue 1 to 2 kB.
-const LARGEST: usize = 16 << 20;
+/// The largest document that is read. The document of a CE with one queue is 17 kB, and each further queue adds 1 to 2 kB.
+const MAX_BYTES: usize = 16 << 20;
 
-pub(super) fn offer(pool: &Pool) -> Result<Offer> {
+pub(super) fn offer(pool: &Pool) -> Result<Offer, Failure> {
     let reply = pool.request(Repeat::Once, "GET", "info?schema=glue2", b"")?;
     if reply.code != 200 {
-        return Err(pool.refused(&reply));
+        return Err(reply.refusal());
     }
-    let endpoint = || pool.endpoint().url();
-    let failed = |message: String| Error::Connection {
-        endpoint: endpoint(),
-        message: format!("its information cannot be read: {message}"),
-    };
-    if reply.body.len() > LARGEST {
-        return Err(failed(format!("{} bytes are too many", reply.body.len())));
+    let unreadable =
+        |message: String| Failure::invalid_response(format!("the information of the CE cannot be read: {message}"));
+    if reply.body.len() > MAX_BYTES {
+        return Err(unreadable(format!("{} bytes are more than {MAX_BYTES}", reply.body.len())));
     }
-    let offer = read(&Element::parse(&String::from_utf8_lossy(&reply.body)).map_err(failed)?);
+    let offer = read(&Element::parse(&String::from_utf8_lossy(&reply.body)).map_err(unreadable)?);
     if offer.queues.is_empty() {
-        let message = "its information tells of no queue".into();
-        return Err(Error::NoTargetsAvailable { endpoint: endpoint(), message });
+        return Err(Failure::NoTargets("the CE publishes no queue".into()));
     }
     Ok(offer)
 }
@@ -40,33 +36,33 @@ fn read(document: &Element) -> Offer {
 }
 
 fn read_service(service: &Element, offer: &mut Offer) {
-    let is_ours =
+    let is_rest =
         |endpoint: &&Element| text(endpoint, "InterfaceName").is_some_and(|name| name.eq_ignore_ascii_case(INTERFACE));
-    let state = all(service, "ComputingEndpoint").find(is_ours).and_then(|endpoint| text(endpoint, "ServingState"));
-    // A-REX has one.
-    let manager = all(service, "ComputingManager").next();
+    let state = service.all("ComputingEndpoint").find(is_rest).and_then(|endpoint| text(endpoint, "ServingState"));
+    // A-REX has one manager.
+    let manager = service.get("ComputingManager");
     let of_manager = |name: &str| manager.and_then(|manager| number(manager, name));
-    for share in all(service, "ComputingShare") {
-        // The share of a virtual organisation has a name of its own, which is no queue's.
+    for share in service.all("ComputingShare") {
+        // The share of a virtual organisation has its own name. The queue is the one that it maps to.
         let Some(name) = text(share, "MappingQueue").or_else(|| text(share, "Name")) else { continue };
         let number = |name: &str| number(share, name);
         offer.queues.push(Queue {
             name: name.into(),
-            serving: text(share, "ServingState").into_iter().chain(state).map(str::to_owned).collect(),
-            least_wall_time: number("MinWallTime"),
-            most_wall_time: number("MaxWallTime"),
-            least_cpu_time: number("MinCPUTime"),
-            most_cpu_time: number("MaxCPUTime"),
-            most_total_cpu_time: number("MaxTotalCPUTime"),
-            // The MainMemorySize of nodes is no limit: A-REX publishes that of the smallest.
+            serving_states: text(share, "ServingState").into_iter().chain(state).map(str::to_owned).collect(),
+            min_wall_time: number("MinWallTime"),
+            max_wall_time: number("MaxWallTime"),
+            min_cpu_time: number("MinCPUTime"),
+            max_cpu_time: number("MaxCPUTime"),
+            max_total_cpu_time: number("MaxTotalCPUTime"),
+            // MainMemorySize is not a limit: A-REX publishes the memory of the smallest node.
             memory: number("MaxMainMemory"),
             virtual_memory: number("MaxVirtualMemory"),
             disk: tighter(number("MaxDiskSpace"), of_manager("WorkingAreaFree")),
             slots: tighter(number("MaxSlotsPerJob"), of_manager("TotalSlots")),
         });
     }
-    let lists = manager.into_iter().flat_map(|manager| all(manager, "ApplicationEnvironments"));
-    for environment in lists.flat_map(|list| all(list, "ApplicationEnvironment")) {
+    let lists = manager.into_iter().flat_map(|manager| manager.all("ApplicationEnvironments"));
+    for environment in lists.flat_map(|list| list.all("ApplicationEnvironment")) {
         let Some(name) = text(environment, "AppName") else { continue };
         offer.runtime_environments.push(match text(environment, "AppVersion") {
             Some(version) => format!("{name}-{version}"),
@@ -75,7 +71,7 @@ fn read_service(service: &Element, offer: &mut Offer) {
     }
 }
 
-/// The elements with a name, however deep, but not those in one of them.
+/// Collects the elements with a name at any depth, except those inside another one of them.
 fn find<'a>(element: &'a Element, name: &str, found: &mut Vec<&'a Element>) {
     for child in &element.children {
         if child.name == name {
@@ -86,17 +82,13 @@ fn find<'a>(element: &'a Element, name: &str, found: &mut Vec<&'a Element>) {
     }
 }
 
-fn all<'a>(element: &'a Element, name: &'static str) -> impl Iterator<Item = &'a Element> {
-    element.children.iter().filter(move |child| child.name == name)
-}
-
+/// The text of a child, unless it is A-REX's placeholder for an unknown value.
 fn text<'a>(element: &'a Element, name: &str) -> Option<&'a str> {
-    let child = element.children.iter().find(|child| child.name == name)?;
-    Some(child.text.trim()).filter(|text| !matches!(*text, "" | "UNDEFINEDVALUE"))
+    element.text_of(name).filter(|text| *text != "UNDEFINEDVALUE")
 }
 
 fn number(element: &Element, name: &str) -> Option<u64> {
-    told(text(element, name)?.parse().ok()?)
+    published_limit(text(element, name)?.parse().ok()?)
 }
 
 #[cfg(test)]
@@ -151,19 +143,19 @@ mod tests {
 </InfoRoot>"#;
 
     #[test]
-    fn a_document_is_read() {
+    fn queues_and_runtime_environments_are_read() {
         let offer = read(&Element::parse(DOCUMENT).unwrap());
         let other = |name: &str| Queue {
             name: name.into(),
-            serving: vec!["production".into()],
+            serving_states: vec!["production".into()],
             disk: Some(72),
             slots: Some(64),
             ..Queue::default()
         };
         let long = Queue {
-            serving: vec!["closed".into(), "production".into()],
-            most_wall_time: Some(172_800),
-            least_cpu_time: Some(60),
+            serving_states: vec!["closed".into(), "production".into()],
+            max_wall_time: Some(172_800),
+            min_cpu_time: Some(60),
             memory: Some(16_000),
             ..other("long")
         };
@@ -178,7 +170,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_damaged_document_does_no_harm(from in 0..DOCUMENT.len(), length in 0..200_usize, junk in "\\PC{0,8}") {
+        fn damaged_documents_do_not_panic(from in 0..DOCUMENT.len(), length in 0..200_usize, junk in "\\PC{0,8}") {
             let text = [&DOCUMENT[..from], &junk, &DOCUMENT[(from + length).min(DOCUMENT.len())..]].concat();
             if let Ok(document) = Element::parse(&text) {
                 read(&document);

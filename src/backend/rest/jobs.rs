@@ -1,20 +1,21 @@
-//! Requests about jobs: many in one, in the order asked.
+//! Requests about many jobs, with the response for each in the order of the question.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 
 use super::session::{Pool, Repeat};
-use crate::error::{Error, Result};
+use crate::backend::failure::{Failure, JobFailure};
+use crate::error::Operation;
 
-/// How many jobs are named in one request. A-REX reads lists of jobs up to 1 MiB, which is about 12,000 of them; fewer
-/// keep the time of a request bounded.
+/// How many jobs one request names. A-REX reads lists of jobs up to 1 MiB, which is about 12,000 jobs. Fewer keep the time
+/// of a request short.
 pub(super) const CHUNK: usize = 1000;
 
-/// What A-REX says of one job in an answer.
+/// What A-REX responds for one job.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default)]
-pub(super) struct Answer {
+pub(super) struct Item {
     #[serde(rename = "status-code")]
     pub(super) code: u16,
     pub(super) reason: String,
@@ -22,22 +23,31 @@ pub(super) struct Answer {
     pub(super) state: String,
 }
 
+impl Item {
+    /// The failure that a code other than success stands for.
+    pub(super) fn failure(&self, operation: Operation) -> JobFailure {
+        match self.code {
+            404 => JobFailure::NotFound,
+            _ => JobFailure::Refused { operation, message: self.reason.clone() },
+        }
+    }
+}
+
 #[derive(Deserialize)]
-struct Answers {
+struct Items {
     #[serde(default)]
-    job: Vec<Answer>,
+    job: Vec<Item>,
 }
 
 /// Reads A-REX's list of jobs.
-pub(super) fn parse(pool: &Pool, xml: &[u8]) -> Result<Vec<Answer>> {
-    let text = String::from_utf8_lossy(xml);
-    quick_xml::de::from_str::<Answers>(&text).map(|answers| answers.job).map_err(|error| Error::Connection {
-        endpoint: pool.endpoint().url(),
-        message: format!("the answer is no list of jobs: {error}"),
-    })
+pub(super) fn parse(body: &[u8]) -> Result<Vec<Item>, Failure> {
+    let text = String::from_utf8_lossy(body);
+    quick_xml::de::from_str::<Items>(&text)
+        .map(|items| items.job)
+        .map_err(|error| Failure::unreadable("the response is not a list of jobs", error))
 }
 
-/// The request body that names jobs. Ids have been checked: they need no escaping.
+/// The request body that names jobs. The ids have been checked, so they need no escaping.
 pub(super) fn list(ids: &[&str]) -> Vec<u8> {
     let mut xml = String::with_capacity(16 + ids.len() * 90);
     xml.push_str("<jobs>");
@@ -48,23 +58,20 @@ pub(super) fn list(ids: &[&str]) -> Vec<u8> {
     xml.into_bytes()
 }
 
-/// Asks for an action on jobs, and returns the answer for each, in order.
+/// Requests an action on jobs and returns the response for each, in order.
 ///
-/// All the actions that are asked for this way do nothing more when they are repeated.
-pub(super) fn act(pool: &Pool, action: &str, ids: &[&str]) -> Result<Vec<Answer>> {
-    let mut answers = HashMap::with_capacity(ids.len());
+/// Repeating any of the actions that are requested this way changes nothing more.
+pub(super) fn act(pool: &Pool, action: &str, ids: &[&str]) -> Result<Vec<Item>, Failure> {
+    let mut items = HashMap::with_capacity(ids.len());
     for chunk in ids.chunks(CHUNK) {
         let reply = pool.request(Repeat::Once, "POST", &format!("jobs?action={action}"), &list(chunk))?;
         if reply.code != 201 {
-            return Err(pool.refused(&reply));
+            return Err(reply.refusal());
         }
-        answers.extend(parse(pool, &reply.body)?.into_iter().map(|answer| (answer.id.clone(), answer)));
+        items.extend(parse(&reply.body)?.into_iter().map(|item| (item.id.clone(), item)));
     }
-    let answer = |id: &&str| {
-        answers.get(*id).cloned().ok_or_else(|| Error::Connection {
-            endpoint: pool.endpoint().url(),
-            message: format!("the answer says nothing of job {id}"),
-        })
+    let item = |id: &&str| {
+        items.get(*id).cloned().ok_or_else(|| Failure::invalid_response(format!("the response leaves out job {id}")))
     };
-    ids.iter().map(answer).collect()
+    ids.iter().map(item).collect()
 }

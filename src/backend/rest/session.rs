@@ -1,29 +1,30 @@
-//! The connections to one CE: a small pool that all threads share.
+//! [`Pool`]: the kept-alive connections to one CE, shared by all threads.
 
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::backend::failure::{Failure, shorten};
 use crate::config::endpoint::Endpoint;
-use crate::error::{Error, Result};
-use crate::ffi::{Connection, HttpReply, Session, SessionSettings};
-use crate::logging::{self, LogLevel, Reasons};
+use crate::ffi::{self, Connection, HttpReply, Session, SessionSettings};
+use crate::logging::{self, LogLevel};
 use crate::util::lock;
 
-/// How many connections there are at most. More would not make a CE faster, and it counts them.
+/// The largest number of connections. More would not make a CE faster.
 pub(super) const CONNECTIONS: usize = 8;
 
-/// How many of them may be busy with files: a status should not wait until a large file is over.
+/// How many connections may be busy with files. The rest is for requests, so that a status request does not wait for a
+/// large file.
 const TRANSFERS: usize = CONNECTIONS - 2;
 
-/// How long a connection is used. A new one is made with the proxy as it is then.
+/// How long a connection is used. A new one presents the proxy certificate as it is then.
 const LIFETIME: Duration = Duration::from_secs(300);
 
-/// Whether a request may be sent again when the connection broke and nobody knows how far it got.
+/// Whether a request may be sent again when the connection broke and it is unknown how far the request got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// It changes nothing, or the same again.
+    /// The request changes nothing, or changes the same again.
     Once,
-    /// It would make something twice.
+    /// Repeating the request would create something twice.
     Never,
 }
 
@@ -38,6 +39,7 @@ enum Purpose {
 pub(super) struct Pool {
     session: Session,
     endpoint: Endpoint,
+    /// In seconds, for each time that ARC waits for the CE.
     timeout: u32,
     version: OnceLock<&'static str>,
     state: Mutex<State>,
@@ -54,19 +56,37 @@ struct State {
 #[derive(Debug)]
 struct Pooled {
     connection: Connection,
-    born: Instant,
+    created: Instant,
 }
 
-/// What a CE answered.
+/// The response of a CE.
 #[derive(Debug)]
 pub(super) struct Reply {
-    pub(super) code: i32,
+    pub(super) code: u16,
     pub(super) reason: String,
     pub(super) location: String,
     pub(super) body: Vec<u8>,
 }
 
-/// A connection in use; it goes back to the pool when it is dropped.
+impl Reply {
+    fn new(reply: HttpReply, body: &[u8]) -> Result<Reply, Failure> {
+        let HttpReply { code, reason, location, .. } = reply;
+        let code =
+            u16::try_from(code).map_err(|_| Failure::invalid_response(format!("{code} is not an HTTP status code")))?;
+        Ok(Reply { code, reason, location, body: body.to_vec() })
+    }
+
+    /// The failure that stands for a response which refuses the whole request.
+    pub(super) fn refusal(&self) -> Failure {
+        // The body may be an HTML page of any length.
+        let body = String::from_utf8_lossy(&self.body[..self.body.len().min(2000)]);
+        let body = shorten(&body);
+        let message = if body.is_empty() { self.reason.clone() } else { format!("{}: {body}", self.reason) };
+        Failure::Refused { code: self.code, message }
+    }
+}
+
+/// A connection in use. Dropping the lease returns the connection to the pool.
 struct Lease<'a> {
     pool: &'a Pool,
     pooled: Option<Pooled>,
@@ -86,13 +106,13 @@ impl Drop for Lease<'_> {
                 drop(closed);
             }
         }
-        // Not all who wait can use what is free now.
+        // A waiting transfer may not be able to use what is free now, so all waiting threads look.
         self.pool.freed.notify_all();
     }
 }
 
 impl Pool {
-    pub(super) fn new(endpoint: Endpoint, settings: &SessionSettings) -> Result<Pool> {
+    pub(super) fn new(endpoint: Endpoint, settings: &SessionSettings) -> Result<Pool, ffi::Error> {
         Ok(Pool {
             session: Session::new(settings)?,
             endpoint,
@@ -111,9 +131,9 @@ impl Pool {
         lock(&self.state)
     }
 
-    /// An idle connection that still works, or else a new one; waits for one to come back when there are too many.
-    fn lease(&self, purpose: Purpose, fresh: bool) -> Result<Lease<'_>> {
-        logging::this_thread_calls_arc(); // here too: connections are closed
+    /// Takes an idle connection that still works, or a new one. Waits if all connections are in use.
+    fn lease(&self, purpose: Purpose, fresh: bool) -> Result<Lease<'_>, Failure> {
+        logging::this_thread_calls_arc(); // closing a connection calls ARC too
         let mut state = self.state();
         while purpose == Purpose::Transfer && state.transfers == TRANSFERS
             || state.idle.is_empty() && state.open == CONNECTIONS
@@ -122,10 +142,10 @@ impl Pool {
             state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.transfers += usize::from(purpose == Purpose::Transfer);
-        // From here on the lease gives the place back.
+        // Dropping the lease gives this place back, whatever happens next.
         let mut lease = Lease { pool: self, pooled: None, reused: false, purpose };
         while let Some(pooled) = state.idle.pop() {
-            if !fresh && pooled.born.elapsed() < LIFETIME && pooled.connection.usable() {
+            if !fresh && pooled.created.elapsed() < LIFETIME && pooled.connection.usable() {
                 lease.pooled = Some(pooled);
                 lease.reused = true;
                 return Ok(lease);
@@ -135,105 +155,87 @@ impl Pool {
         state.open += 1;
         drop(state);
         let connection = Connection::new(&self.session, &self.endpoint.url(), self.timeout)?;
-        lease.pooled = Some(Pooled { connection, born: Instant::now() });
+        lease.pooled = Some(Pooled { connection, created: Instant::now() });
         Ok(lease)
     }
 
-    /// Sends a file or fetches one, which may be done twice.
-    pub(super) fn transfer<T>(&self, work: impl FnMut(&mut Connection) -> Result<T>) -> Result<T> {
-        self.with(Purpose::Transfer, Repeat::Once, work)
+    /// Sends or fetches a file. `work` may run twice.
+    pub(super) fn transfer<T>(&self, work: impl FnMut(&mut Connection) -> Result<T, ffi::Error>) -> Result<T, Failure> {
+        self.with_connection(Purpose::Transfer, Repeat::Once, work)
     }
 
-    /// Does something with a connection. When that fails on one that was used before, the server may just have closed it.
-    fn with<T>(
+    /// Runs `work` with a connection. If it fails on a reused connection, which the CE may just have closed, and may be
+    /// repeated, it runs once more on a new connection.
+    fn with_connection<T>(
         &self,
         purpose: Purpose,
         repeat: Repeat,
-        mut work: impl FnMut(&mut Connection) -> Result<T>,
-    ) -> Result<T> {
+        mut work: impl FnMut(&mut Connection) -> Result<T, ffi::Error>,
+    ) -> Result<T, Failure> {
         let mut attempt = |fresh: bool| {
             let mut lease = self.lease(purpose, fresh)?;
             let reused = lease.reused;
-            let Some(pooled) = &mut lease.pooled else { return Err(Error::Exiting) };
+            let Some(pooled) = &mut lease.pooled else { return Err(Failure::Exiting) };
+            let begun = Instant::now();
             let (result, reasons) = logging::capture(|| work(&mut pooled.connection));
             if result.is_err() {
-                // Nobody knows what is left on its line.
+                // What is left of the response on this connection is unknown.
                 lease.pooled = None;
             }
-            Ok((result.map_err(|error| self.explain(error, &reasons)), reused))
+            let result = result.map_err(|error| match error {
+                ffi::Error::Exiting => Failure::Exiting,
+                ffi::Error::Exception(message) => match Failure::from_arc(&message, &reasons) {
+                    // ARC reports the end of its patience as a broken connection.
+                    Failure::Connection { .. } if begun.elapsed().as_secs() >= u64::from(self.timeout) => {
+                        Failure::timed_out(begun.elapsed().as_secs())
+                    }
+                    failure => failure,
+                },
+            });
+            Ok((result, reused))
         };
         match attempt(false)? {
-            (Err(error @ Error::Connection { .. }), true) if repeat == Repeat::Once => {
-                logging::log(LogLevel::Verbose, format!("again, on a new connection: {error}"));
+            (Err(failure @ Failure::Connection { .. }), true) if repeat == Repeat::Once => {
+                logging::log(LogLevel::Verbose, format!("repeating the request on a new connection after {failure:?}"));
                 attempt(true)?.0
             }
             (result, _) => result,
         }
     }
 
-    /// Sends a request, and returns whatever was answered. `path` is relative to the CE's URL, percent-encoded.
-    pub(super) fn request(&self, repeat: Repeat, method: &str, path: &str, content: &[u8]) -> Result<Reply> {
-        self.ask(repeat, method, &self.path(path), content)
+    /// Sends a request and returns the response, whatever its code. `path` is relative to the REST interface and
+    /// percent-encoded.
+    pub(super) fn request(&self, repeat: Repeat, method: &str, path: &str, content: &[u8]) -> Result<Reply, Failure> {
+        self.request_absolute(repeat, method, &self.path(path), content)
     }
 
-    fn ask(&self, repeat: Repeat, method: &str, path: &str, content: &[u8]) -> Result<Reply> {
-        self.with(Purpose::Request, repeat, |connection| {
-            let (HttpReply { code, reason, location, .. }, body) =
-                connection.request(method, path, "text/xml", content)?;
-            Ok(Reply { code, reason, location, body: body.to_vec() })
-        })
+    fn request_absolute(&self, repeat: Repeat, method: &str, path: &str, content: &[u8]) -> Result<Reply, Failure> {
+        self.with_connection(Purpose::Request, repeat, |connection| {
+            let (reply, body) = connection.request(method, path, "text/xml", content)?;
+            Ok(Reply::new(reply, body))
+        })?
     }
 
-    /// Makes sure that there is a connection that works, so that what fails after that fails for other reasons.
-    pub(super) fn reach(&self) -> Result<()> {
-        // Asked for even on a connection that seems to work: what comes next must not be sent twice.
+    /// Makes sure that the CE responds, so that what fails afterwards fails for other reasons.
+    ///
+    /// It asks even on a connection that seems to work, because the request that follows must not be repeated.
+    pub(super) fn reach(&self) -> Result<(), Failure> {
         self.versions().map(drop)
     }
 
-    /// The versions of the interface: the cheapest of all requests.
-    pub(super) fn versions(&self) -> Result<Reply> {
-        self.ask(Repeat::Once, "GET", &format!("{}/rest", self.endpoint.path()), b"")
+    /// Requests the versions of the interface: the cheapest request.
+    pub(super) fn versions(&self) -> Result<Reply, Failure> {
+        self.request_absolute(Repeat::Once, "GET", &format!("{}/rest", self.endpoint.path()), b"")
     }
 
-    /// Sends a request that must not be sent twice.
-    pub(super) fn submit(&self, path: &str, content: &[u8]) -> Result<Reply> {
-        self.request(Repeat::Never, "POST", path, content)
-    }
-
-    /// The path of a URL below that of the CE.
+    /// The absolute path of a path in the REST interface.
     pub(super) fn path(&self, path: &str) -> String {
         format!("{}/rest/{}/{path}", self.endpoint.path(), self.version.get().unwrap_or(&"1.0"))
     }
 
-    /// Sets the version of the interface to speak.
-    pub(super) fn speak(&self, version: &'static str) {
+    /// Sets the version of the interface that requests use.
+    pub(super) fn use_version(&self, version: &'static str) {
         self.version.get_or_init(|| version);
-    }
-
-    fn explain(&self, error: Error, reasons: &Reasons) -> Error {
-        match error {
-            Error::Arc { message } => {
-                let message = match reasons.complaints() {
-                    complaints if complaints.contains(&message) => complaints,
-                    complaints if complaints.is_empty() => message,
-                    complaints => format!("{message}: {complaints}"),
-                };
-                Error::Connection { endpoint: self.endpoint.url(), message }
-            }
-            other => other,
-        }
-    }
-
-    /// The error for an answer that is a refusal of the whole request.
-    pub(super) fn refused(&self, reply: &Reply) -> Error {
-        // A page of HTML, perhaps, of any length.
-        let body = String::from_utf8_lossy(&reply.body[..reply.body.len().min(2000)]);
-        let body = body.split_whitespace().take(60).collect::<Vec<_>>().join(" ");
-        Error::Refused {
-            endpoint: self.endpoint.url(),
-            code: reply.code,
-            message: if body.is_empty() { reply.reason.clone() } else { format!("{}: {body}", reply.reason) },
-        }
     }
 }
 
@@ -246,7 +248,7 @@ mod tests {
     use crate::config::ConnectionConfig;
 
     #[test]
-    fn files_leave_some_connections_to_the_rest() {
+    fn transfers_leave_connections_for_requests() {
         let settings =
             SessionSettings { proxy: "/nonexistent".into(), ca_directory: "/nonexistent".into(), timeout_seconds: 1 };
         let pool = Pool::new(ConnectionConfig::default().endpoint().expect("a CE"), &settings).expect("a pool");

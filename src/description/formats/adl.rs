@@ -7,10 +7,9 @@ use std::time::Duration;
 use super::files::{keep_output, local_input, url_with_options};
 use super::time::{parse_date_time, period};
 use super::tree::{Language, Part, trim};
-use crate::description::{
-    ByteSize, InputFile, JobDescription, Notification, NotificationState, OutputFile, RuntimeEnvironment,
-};
+use crate::description::{InputFile, JobDescription, Notification, NotificationState, OutputFile, RuntimeEnvironment};
 use crate::error::Result;
+use crate::util::byte_size::ByteSize;
 use crate::util::uri::file_path;
 use crate::util::xml::Element;
 

@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::description::{
-    ByteSize, InputSource, JobDescription, Notification, ResolvedInput, ResolvedSource, RuntimeEnvironment, Upload,
-    absolute, invalid,
+    InputSource, JobDescription, Notification, ResolvedInput, ResolvedSource, RuntimeEnvironment, Upload, absolute,
+    invalid,
 };
 use crate::error::{Error, Result};
 use crate::ffi::{Description, Input, Language, Notice, Output, Runtime, Variable};
+use crate::util::byte_size::ByteSize;
 
 /// Everything in a valid description, with these inputs. Sizes are rounded up to MiB, in which ARC counts.
 pub(crate) fn description(job: &JobDescription, inputs: Vec<Input>) -> Description {

@@ -52,7 +52,7 @@ impl JobDescription {
         self.check_for_ce()?;
         self.check_delegation("ADL")?;
         let inputs = arc::inputs_in(self, Language::Adl)?;
-        ffi::describe(&arc::description(self, inputs), Language::Adl)
+        ffi::describe(&arc::description(self, inputs), Language::Adl).map_err(from_ffi)
     }
 
     /// Writes the description in NorduGrid's Extended Resource Specification Language, as users of `arcsub` write it.
@@ -90,7 +90,7 @@ impl JobDescription {
             return Err(invalid(format!("xRSL cannot express {what}")));
         }
         let inputs = arc::inputs_in(self, Language::Xrsl)?;
-        let xrsl = ffi::describe(&arc::description(self, inputs), Language::Xrsl)?;
+        let xrsl = ffi::describe(&arc::description(self, inputs), Language::Xrsl).map_err(from_ffi)?;
         // ARC's reader removes comments before it looks at quotes.
         if xrsl.contains("(*") {
             return Err(invalid("xRSL cannot express a text with (* in it, which begins a comment"));
@@ -312,6 +312,14 @@ fn in_file(error: Error, path: &Path) -> Error {
             Error::InvalidJobDescription { path: Some(path.into()), message }
         }
         other => other,
+    }
+}
+
+/// A description that ARC cannot write is invalid.
+fn from_ffi(error: ffi::Error) -> Error {
+    match error {
+        ffi::Error::Exiting => Error::Exiting,
+        ffi::Error::Exception(message) => invalid(message),
     }
 }
 

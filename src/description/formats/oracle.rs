@@ -4,14 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use super::files::keep_output;
 use crate::description::{
-    ByteSize, InputFile, JobDescription, Notification, NotificationState, OutputFile, RuntimeEnvironment, invalid,
+    InputFile, JobDescription, Notification, NotificationState, OutputFile, RuntimeEnvironment, invalid,
 };
 use crate::error::Result;
 use crate::ffi::{self, Description, Language, Output, ReadDescription, Runtime};
+use crate::util::byte_size::ByteSize;
 
 /// Reads a description with ARC. What a [`JobDescription`] has no field for is an error.
 pub(super) fn read(text: &str, language: Language) -> Result<JobDescription> {
-    match ffi::read_descriptions(text, language)?.as_slice() {
+    match ffi::read_descriptions(text, language).map_err(super::from_ffi)?.as_slice() {
         [ReadDescription { description, unsupported }] if unsupported.is_empty() => convert(description),
         others => Err(invalid(format!("ARC reads {others:?}"))),
     }

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::prepare::prepare;
-use crate::description::{ByteSize, InputFile, InputSource, Notification, RuntimeEnvironment};
+use crate::description::{InputFile, InputSource, Notification, RuntimeEnvironment};
+use crate::util::byte_size::ByteSize;
 
 fn apply<T>(
     job: JobDescription,

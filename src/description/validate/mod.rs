@@ -10,8 +10,9 @@ use std::time::{Duration, SystemTime};
 pub(crate) use self::urls::check_url;
 use super::errors::invalid;
 use super::session_names::{check_characters, check_session_name, is_below, without_slash};
-use super::{ByteSize, InputFile, InputSource, JobDescription};
+use super::{InputFile, InputSource, JobDescription};
 use crate::error::Result;
+use crate::util::byte_size::ByteSize;
 
 /// The largest number that ARC's descriptions can have (`int`).
 const MAX_NUMBER: u32 = i32::MAX.unsigned_abs();

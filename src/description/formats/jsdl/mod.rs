@@ -1,7 +1,7 @@
 //! [`JobDescription`] in JSDL, the Open Grid Forum's Job Submission Description Language.
 
 mod read;
-mod values;
+pub(crate) mod values;
 mod write;
 
 pub(super) use read::read;

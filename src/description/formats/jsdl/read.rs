@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::values::{seconds, whole, with_options, xsd_date_time};
 use super::{ARC, HPC, JSDL, POSIX};
 use crate::description::formats::tree::{Language, Part, trim};
-use crate::description::{ByteSize, InputFile, JobDescription, Notification, OutputFile, RuntimeEnvironment, invalid};
+use crate::description::{InputFile, JobDescription, Notification, OutputFile, RuntimeEnvironment, invalid};
 use crate::error::Result;
+use crate::util::byte_size::ByteSize;
 use crate::util::uri::{file_path, is_option};
 use crate::util::xml::Element;
 

@@ -6,8 +6,9 @@ use std::path::Path;
 use super::values::{is_uri, split_options};
 use super::{ARC, JSDL, POSIX};
 use crate::description::formats::time::date_time;
-use crate::description::{ByteSize, Delegation, InputFile, InputSource, JobDescription, absolute, invalid};
+use crate::description::{Delegation, InputFile, InputSource, JobDescription, absolute, invalid};
 use crate::error::Result;
+use crate::util::byte_size::ByteSize;
 use crate::util::uri::file_uri;
 use crate::util::xml::Element;
 

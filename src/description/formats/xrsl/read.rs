@@ -10,9 +10,10 @@ use super::{Condition, Value};
 use crate::description::formats::files::{keep_output, local_input, url_with_options};
 use crate::description::formats::time::{number, parse_date_time, period};
 use crate::description::{
-    ByteSize, InputFile, JobDescription, Notification, NotificationState, OutputFile, RuntimeEnvironment, invalid,
+    InputFile, JobDescription, Notification, NotificationState, OutputFile, RuntimeEnvironment, invalid,
 };
 use crate::error::{Error, Result};
+use crate::util::byte_size::ByteSize;
 
 /// The attributes that a description has a field for, with a `*` if they may be given more than once.
 const ATTRIBUTES: &str = "arguments cache count countpernode cputime disk environment* exclusiveexecution executable \
@@ -67,9 +68,9 @@ pub(in crate::description::formats) fn read(conditions: &[Condition]) -> Result<
 
 fn resources(job: &mut JobDescription, request: &Request) -> Result<()> {
     let minutes = |condition: &Condition| condition.value(|text| period(text, 60), "minutes, or numbers with units");
-    let time = |name| Ok(request.optional(name, minutes)?.map(Duration::from_secs));
+    let time = |name| -> Result<_> { Ok(request.optional(name, minutes)?.map(Duration::from_secs)) };
     (job.wall_time, job.cpu_time, job.life_time) = (time("walltime")?, time("cputime")?, time("lifetime")?);
-    let size = |name| Ok(request.optional(name, Condition::number)?.map(ByteSize::mib));
+    let size = |name| -> Result<_> { Ok(request.optional(name, Condition::number)?.map(ByteSize::mib)) };
     (job.memory, job.disk) = (size("memory")?, size("disk")?);
     job.slots = request.optional("count", Condition::count)?;
     job.slots_per_host = request.optional("countpernode", Condition::count)?;

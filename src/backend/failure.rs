@@ -1,0 +1,267 @@
+//! Private errors of the backends, and their one conversion to the public [`Error`].
+
+use std::io;
+use std::sync::Arc;
+
+use crate::config::endpoint::Endpoint;
+use crate::error::{ConnectionFailure, Error, Operation};
+use crate::ffi;
+use crate::job::JobId;
+use crate::logging::Reasons;
+
+/// Why a request to a CE failed.
+#[derive(Clone, Debug)]
+pub(crate) enum Failure {
+    Exiting,
+    /// No response, or one that cannot be understood.
+    Connection {
+        failure: ConnectionFailure,
+        message: String,
+        source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+    },
+    Untrusted(String),
+    /// The CE refused the whole request.
+    Refused {
+        code: u16,
+        message: String,
+    },
+    NoTargets(String),
+    /// ARC's library failed before a request was sent.
+    Arc(String),
+}
+
+/// Why a CE did not do something with one job.
+#[derive(Debug)]
+pub(crate) enum JobFailure {
+    NotFound,
+    Refused { operation: Operation, message: String },
+    Request(Failure),
+}
+
+/// Why a file was not transferred.
+#[derive(Debug)]
+pub(crate) enum FileFailure {
+    /// The local file cannot be read or written.
+    Local(io::Error),
+    Request(Failure),
+}
+
+impl Failure {
+    /// The failure of a response that does not have the form that the interface demands.
+    pub(crate) fn invalid_response(message: impl Into<String>) -> Failure {
+        Failure::Connection { failure: ConnectionFailure::InvalidResponse, message: message.into(), source: None }
+    }
+
+    /// The same for a response that a parser does not understand.
+    pub(crate) fn unreadable(
+        message: impl Into<String>,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Failure {
+        Failure::Connection {
+            failure: ConnectionFailure::InvalidResponse,
+            message: message.into(),
+            source: Some(Arc::new(source)),
+        }
+    }
+
+    /// The failure of a connection, classified by what ARC reports in exceptions and in its log.
+    pub(crate) fn from_arc(message: &str, reasons: &Reasons) -> Failure {
+        let log = reasons.complaints();
+        let all: Vec<&str> = std::iter::once(message).chain(reasons.texts()).collect();
+        let contains = |pattern: &str| all.iter().any(|text| text.contains(pattern));
+        let full = match log.as_str() {
+            "" => message.to_owned(),
+            log if log.contains(message) => log.to_owned(),
+            log => format!("{message}: {log}"),
+        };
+        if let Some(text) = all.iter().copied().find(|text| is_untrusted(text)) {
+            return Failure::Untrusted(trust_message(text, &full));
+        }
+        // PayloadTCPSocket::connect_socket in ARC's mcc/tcp.
+        let failure = if contains("Failed to resolve") && !contains("Temporary failure in name resolution") {
+            ConnectionFailure::HostNotFound
+        } else if contains("Timeout connecting to") || contains("timed out") {
+            ConnectionFailure::TimedOut
+        } else if contains("Connection refused") {
+            ConnectionFailure::Refused
+        } else {
+            ConnectionFailure::Broken
+        };
+        Failure::Connection { failure, message: shorten(&full), source: None }
+    }
+
+    pub(crate) fn timed_out(seconds: u64) -> Failure {
+        let message = format!("no response within {seconds} s");
+        Failure::Connection { failure: ConnectionFailure::TimedOut, message, source: None }
+    }
+
+    /// Whether the CE did not give a usable response.
+    pub(crate) fn is_connection(&self) -> bool {
+        matches!(self, Failure::Connection { .. } | Failure::Untrusted(_))
+    }
+
+    /// The failure of a request that is not sent because the one before it failed like this.
+    pub(crate) fn not_tried_after(&self) -> Failure {
+        let not_tried = |message: &str| format!("not tried after {message}");
+        match self {
+            Failure::Connection { failure, message, .. } => {
+                Failure::Connection { failure: *failure, message: not_tried(message), source: None }
+            }
+            Failure::Untrusted(message) => Failure::Untrusted(not_tried(message)),
+            Failure::Refused { code, message } => Failure::Refused { code: *code, message: not_tried(message) },
+            Failure::NoTargets(message) => Failure::NoTargets(not_tried(message)),
+            Failure::Arc(message) => Failure::Arc(not_tried(message)),
+            Failure::Exiting => Failure::Exiting,
+        }
+    }
+
+    pub(crate) fn into_error(self, endpoint: &Endpoint) -> Error {
+        let endpoint = endpoint.url();
+        match self {
+            Failure::Exiting => Error::Exiting,
+            Failure::Connection { failure, message, source } => {
+                let source = source.map(|source| Box::new(source) as Box<dyn std::error::Error + Send + Sync>);
+                Error::Connection { endpoint, failure, message, source }
+            }
+            Failure::Untrusted(message) => Error::Untrusted { endpoint, message },
+            Failure::Refused { code, message } => Error::Refused { endpoint, code, message },
+            Failure::NoTargets(message) => Error::NoTargetsAvailable { endpoint, message },
+            Failure::Arc(message) => Error::Arc { message },
+        }
+    }
+}
+
+impl JobFailure {
+    pub(crate) fn into_error(self, endpoint: &Endpoint, id: &JobId) -> Error {
+        match self {
+            JobFailure::NotFound => not_found(endpoint, id),
+            JobFailure::Refused { operation, message } => {
+                Error::JobOperation { job_id: id.clone(), operation, message }
+            }
+            JobFailure::Request(failure) => failure.into_error(endpoint),
+        }
+    }
+}
+
+impl From<Failure> for JobFailure {
+    fn from(failure: Failure) -> Self {
+        JobFailure::Request(failure)
+    }
+}
+
+impl From<Failure> for FileFailure {
+    fn from(failure: Failure) -> Self {
+        FileFailure::Request(failure)
+    }
+}
+
+impl From<ffi::Error> for Failure {
+    fn from(error: ffi::Error) -> Self {
+        match error {
+            ffi::Error::Exiting => Failure::Exiting,
+            ffi::Error::Exception(message) => Failure::Arc(message),
+        }
+    }
+}
+
+impl From<ffi::Error> for Error {
+    fn from(error: ffi::Error) -> Self {
+        match error {
+            ffi::Error::Exiting => Error::Exiting,
+            ffi::Error::Exception(message) => Error::Arc { message },
+        }
+    }
+}
+
+pub(crate) fn not_found(endpoint: &Endpoint, id: &JobId) -> Error {
+    let message = match endpoint.job_local_id(id.as_str()) {
+        Some(_) => format!("{endpoint} does not know it"),
+        None => format!("it is not the id of a job on {endpoint}"),
+    };
+    Error::JobNotFound { job_id: id.clone(), message }
+}
+
+/// Whether TLS failed because of a certificate: the CE's (OpenSSL's verification, `PayloadTLSMCC` in ARC's mcc/tls), or
+/// the user's (an alert that the CE sends).
+fn is_untrusted(text: &str) -> bool {
+    text.contains("certificate verify failed")
+        || text.contains("cert verification failed")
+        || text.contains("failed Globus signing policy")
+        || text.contains("alert unknown ca")
+        || (text.contains("alert") && text.contains("certificate"))
+}
+
+/// Says whose certificate is not trusted and, if OpenSSL told ARC, why.
+fn trust_message(text: &str, full: &str) -> String {
+    if text.contains("alert") {
+        return format!("the CE does not accept the certificate of this client: {}", shorten(text));
+    }
+    // The texts of X509_verify_cert_error_string, which ARC logs apart.
+    const CAUSES: [&str; 6] = [
+        "self-signed certificate",
+        "self signed certificate",
+        "unable to get local issuer certificate",
+        "unable to get issuer certificate",
+        "certificate has expired",
+        "certificate is not yet valid",
+    ];
+    let cause = CAUSES.iter().chain(&["certificate revoked"]).find(|cause| full.contains(**cause));
+    match cause {
+        Some(cause) => format!("the certificate of the CE cannot be verified: {cause}"),
+        None => format!("the certificate of the CE cannot be verified: {}", shorten(full)),
+    }
+}
+
+/// The first 300 characters: a TLS trace or an HTML page tells no more in the rest.
+pub(crate) fn shorten(text: &str) -> String {
+    const LIMIT: usize = 300;
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match text.char_indices().nth(LIMIT) {
+        Some((end, _)) => format!("{} ...", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classify(message: &str) -> Failure {
+        Failure::from_arc(message, &Reasons::default())
+    }
+
+    #[test]
+    fn connection_failures_are_told_apart() {
+        for (message, expected) in [
+            ("Failed to connect to localhost(127.0.0.1):1 - Connection refused", ConnectionFailure::Refused),
+            ("Failed to resolve ce.invalid (Name or service not known)", ConnectionFailure::HostNotFound),
+            ("Failed to resolve ce.example.org (Temporary failure in name resolution)", ConnectionFailure::Broken),
+            ("Timeout connecting to ce(192.0.2.1):443 - 60 s", ConnectionFailure::TimedOut),
+            ("Connection was closed", ConnectionFailure::Broken),
+        ] {
+            let failure = classify(message);
+            assert!(
+                matches!(&failure, Failure::Connection { failure, .. } if *failure == expected),
+                "{message}: {failure:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn certificates_that_are_not_trusted_are_no_connection_failure() {
+        for message in [
+            "SSL error, \"certificate verify failed\", \"SSL routines\", \"tls_post_process_server_certificate\"",
+            "Failed to establish connection: TLS: GENERIC_ERROR (SSL error, \"tlsv1 alert unknown ca\")",
+            "SSL error, \"sslv3 alert certificate expired\"",
+            "Certificate /CN=x failed Globus signing policy",
+        ] {
+            assert!(matches!(classify(message), Failure::Untrusted(_)), "{message}");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_shortened() {
+        let Failure::Connection { message, .. } = classify(&"a trace\n".repeat(1000)) else { panic!() };
+        assert!(message.len() < 310 && message.ends_with("..."), "{message}");
+    }
+}

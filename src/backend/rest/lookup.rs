@@ -1,0 +1,301 @@
+//! Looks up the current states and details of jobs.
+//!
+//! A-REX has two sources. `action=status` and `action=info` show what its information provider published up to a minute
+//! ago. Its own record is current: `diagnose/status` shows it for one job, `GET jobs?state=` for all jobs of the user. The
+//! record does not tell queued jobs from running ones, which only the information provider knows, so the two are merged.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::MAX_PARALLEL;
+use super::activity;
+use super::jobs::{self, Item, act};
+use super::parallel::in_parallel;
+use super::session::{Pool, Repeat};
+use super::state::RestState;
+use crate::backend::failure::{Failure, JobFailure};
+use crate::error::Operation;
+use crate::job::{Freshness, JobInfo};
+use crate::logging::{LogLevel, log};
+use crate::util::lock;
+
+/// All the states that A-REX can filter by.
+const ALL_STATES: &str = "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNING,EXECUTED,FINISHING,KILLING,FINISHED,\
+                          FAILED,KILLED,WIPED";
+
+/// Up to this number of jobs is looked up one by one, whatever that costs.
+const MAX_SINGLE_LOOKUPS: usize = 4 * MAX_PARALLEL;
+
+/// How long a measured cost is used.
+const COST_TTL: Duration = Duration::from_secs(300);
+
+/// The pause before A-REX is asked again about a job that it may just be moving between directories.
+const SETTLE_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often A-REX is asked again about a job whose state it could not tell.
+const MAX_SETTLE_ATTEMPTS: usize = 10;
+
+/// How often A-REX is asked again about a job that it calls removed. Such a job may indeed have been removed, which A-REX
+/// then tells at every call.
+const MAX_WIPED_ATTEMPTS: usize = 2;
+
+/// The state of a job and how current it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Observed {
+    pub(super) state: RestState,
+    pub(super) freshness: Freshness,
+}
+
+/// What the two ways to look up A-REX's record cost when they were last used on this CE.
+#[derive(Debug, Default)]
+pub(super) struct Costs(Mutex<Measured>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Measured {
+    /// The time for [`MAX_PARALLEL`] jobs looked up one by one in parallel, and when it was measured.
+    round: Option<(Duration, Instant)>,
+    /// The time for the list of all jobs of the user, and when it was measured.
+    list: Option<(Duration, Instant)>,
+}
+
+impl Costs {
+    fn update(&self, change: impl FnOnce(&mut Measured)) {
+        change(&mut lock(&self.0));
+    }
+
+    /// Whether `count` more jobs are cheaper to find in the list of all jobs of the user than one by one. `None` if no
+    /// recent measurement of single look-ups exists.
+    fn list_is_cheaper(&self, count: usize) -> Option<bool> {
+        let recent = |cost: Option<(Duration, Instant)>| cost.filter(|(_, when)| when.elapsed() < COST_TTL);
+        let measured = *lock(&self.0);
+        let (round, _) = recent(measured.round)?;
+        // A list that was never asked for has to be tried.
+        Some(recent(measured.list).is_none_or(|(list, _)| list < round.saturating_mul(rounds(count))))
+    }
+}
+
+fn rounds(count: usize) -> u32 {
+    u32::try_from(count.div_ceil(MAX_PARALLEL)).unwrap_or(u32::MAX)
+}
+
+/// The current states of jobs, in the order of `ids`.
+pub(super) fn states(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<Observed, JobFailure>>, Failure> {
+    let mut states = merged_states(pool, costs, ids)?;
+    for attempt in 0..MAX_SETTLE_ATTEMPTS {
+        let must_settle =
+            |state: &RestState| state.is_unsettled() && (*state != RestState::Wiped || attempt < MAX_WIPED_ATTEMPTS);
+        let moving: Vec<usize> = (0..ids.len())
+            .filter(|index| matches!(&states[*index], Ok(observed) if must_settle(&observed.state)))
+            .collect();
+        if moving.is_empty() {
+            break;
+        }
+        std::thread::sleep(SETTLE_PAUSE);
+        let again: Vec<&str> = moving.iter().map(|index| ids[*index]).collect();
+        for (index, state) in moving.into_iter().zip(merged_states(pool, costs, &again)?) {
+            states[index] = state;
+        }
+    }
+    Ok(states)
+}
+
+fn merged_states(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<Observed, JobFailure>>, Failure> {
+    let items = act(pool, "status", ids)?;
+    let known = items.iter().filter(|item| item.code == 200);
+    let published: Vec<(&str, RestState)> =
+        known.map(|item| (item.id.as_str(), RestState::parse(&item.state))).collect();
+    let mut recorded = recorded_states(pool, costs, &published)?;
+    let one = |item: &Item| match item.code {
+        200 => Ok(newer(RestState::parse(&item.state), recorded.remove(&item.id))),
+        _ => Err(item.failure(Operation::LookUp)),
+    };
+    Ok(items.iter().map(one).collect())
+}
+
+/// The details of jobs with their current states, in the order of `ids`. The id in each is A-REX's own.
+pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<JobInfo, JobFailure>>, Failure> {
+    let mut items = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(jobs::CHUNK) {
+        let reply = pool.request(Repeat::Once, "POST", "jobs?action=info", &jobs::list(chunk))?;
+        if reply.code != 201 {
+            return Err(reply.refusal());
+        }
+        items.extend(activity::parse(&reply.body)?.into_iter().map(|item| (item.id.clone(), item)));
+    }
+    let published: Vec<(&str, RestState)> =
+        items.values().filter(|item| item.info.is_some()).map(|item| (item.id.as_str(), item.state.clone())).collect();
+    let mut recorded = recorded_states(pool, costs, &published)?;
+    let mut ended = Vec::new();
+    for item in items.values_mut() {
+        let Some(info) = &mut item.info else { continue };
+        let was_final = item.state.is_final();
+        let mut observed = newer(item.state.clone(), recorded.remove(&item.id));
+        if observed.state.is_unsettled()
+            && let Some(Ok(settled)) = states(pool, costs, &[&item.id])?.pop()
+        {
+            observed = settled;
+        }
+        info.state = observed.state.arc_state();
+        info.native_state = observed.state.to_string();
+        if observed.state.is_final() && !was_final {
+            ended.push((item.id.clone(), observed.state == RestState::Finished));
+        }
+    }
+    // The information provider publishes the ending of these jobs within the next minute.
+    let endings = in_parallel(&ended, |(id, well)| ending(pool, id, *well));
+    for ((id, _), ending) in ended.iter().zip(endings) {
+        let info = items.get_mut(id).and_then(|item| item.info.as_mut());
+        let (Some(info), Ok((exit_code, failure))) = (info, ending) else { continue };
+        info.exit_code = exit_code.or(info.exit_code);
+        for line in failure.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            if !info.errors.iter().any(|known| known == line) {
+                info.errors.push(line.into());
+            }
+        }
+    }
+    let one = |id: &&str| match items.get(*id) {
+        Some(activity::Item { info: Some(info), .. }) => Ok((**info).clone()),
+        Some(item) if item.code == 404 => Err(JobFailure::NotFound),
+        // Any other code does not say that there is no such job.
+        Some(item) => {
+            Err(JobFailure::Refused { operation: Operation::LookUp, message: format!("{} {}", item.code, item.reason) })
+        }
+        None => Err(Failure::invalid_response(format!("the response leaves out job {id}")).into()),
+    };
+    Ok(ids.iter().map(one).collect())
+}
+
+/// The states in A-REX's own record of those jobs whose published state is not final.
+fn recorded_states(
+    pool: &Pool,
+    costs: &Costs,
+    published: &[(&str, RestState)],
+) -> Result<HashMap<String, RestState>, Failure> {
+    let pending: Vec<&str> = published.iter().filter(|(_, state)| !state.is_final()).map(|(id, _)| *id).collect();
+    let mut found = HashMap::with_capacity(pending.len());
+    let mut rest = &pending[..];
+    if rest.len() > MAX_SINGLE_LOOKUPS && costs.list_is_cheaper(rest.len()).is_none() {
+        let (some, others) = rest.split_at(MAX_SINGLE_LOOKUPS);
+        look_up_each(pool, costs, some, &mut found)?;
+        rest = others;
+    }
+    if rest.len() > MAX_SINGLE_LOOKUPS && costs.list_is_cheaper(rest.len()) == Some(true) {
+        let begun = Instant::now();
+        let reply = pool.request(Repeat::Never, "GET", &format!("jobs?state={ALL_STATES}"), b"");
+        costs.update(|measured| measured.list = Some((begun.elapsed(), Instant::now())));
+        match reply {
+            Ok(reply) if reply.code == 200 => {
+                let items = jobs::parse(&reply.body)?.into_iter();
+                found.extend(items.map(|item| (item.id, RestState::parse(&item.state))));
+                return Ok(found);
+            }
+            Ok(reply) => log(LogLevel::Verbose, reply.refusal().into_error(pool.endpoint()).to_string()),
+            Err(Failure::Exiting) => return Err(Failure::Exiting),
+            // A CE with too many jobs to list them in time can still be asked for each.
+            Err(failure) => log(LogLevel::Verbose, failure.into_error(pool.endpoint()).to_string()),
+        }
+    }
+    look_up_each(pool, costs, rest, &mut found)?;
+    Ok(found)
+}
+
+fn look_up_each(
+    pool: &Pool,
+    costs: &Costs,
+    ids: &[&str],
+    found: &mut HashMap<String, RestState>,
+) -> Result<(), Failure> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let begun = Instant::now();
+    let states = in_parallel(ids, |id| recorded_state(pool, id));
+    costs.update(|measured| measured.round = Some((begun.elapsed() / rounds(ids.len()), Instant::now())));
+    for (id, state) in ids.iter().zip(states) {
+        if let Some(state) = state? {
+            found.insert((*id).to_owned(), state);
+        }
+    }
+    Ok(())
+}
+
+/// The content of a file in A-REX's control directory, or `None` if the job has no such file.
+fn diagnose(pool: &Pool, id: &str, file: &str) -> Result<Option<String>, Failure> {
+    let reply = pool.request(Repeat::Once, "GET", &format!("jobs/{id}/diagnose/{file}"), b"")?;
+    match reply.code {
+        200 => Ok(Some(String::from_utf8_lossy(&reply.body).into_owned())),
+        404 => Ok(None),
+        _ => Err(reply.refusal()),
+    }
+}
+
+fn recorded_state(pool: &Pool, id: &str) -> Result<Option<RestState>, Failure> {
+    let Some(status) = diagnose(pool, id, "status")? else { return Ok(None) };
+    RestState::from_record(&status, || diagnose(pool, id, "failed"))
+}
+
+/// The exit code of a job that has ended, and the reason of its failure unless it ended well.
+fn ending(pool: &Pool, id: &str, well: bool) -> Result<(Option<i32>, String), Failure> {
+    let diag = diagnose(pool, id, "diag")?.unwrap_or_default();
+    let exit_code = diag.lines().rev().find_map(|line| line.strip_prefix("exitcode=")?.trim().parse().ok());
+    let failure = if well { None } else { diagnose(pool, id, "failed")? };
+    Ok((exit_code, failure.unwrap_or_default()))
+}
+
+/// The newer of two states. That is the recorded one, but for a job in the batch system only the published one says what
+/// the batch system does with it.
+fn newer(published: RestState, recorded: Option<RestState>) -> Observed {
+    let current = |state| Observed { state, freshness: Freshness::Current };
+    match recorded.filter(|recorded| *recorded == RestState::Wiped || !recorded.is_unsettled()) {
+        // A final state does not change any more.
+        None if published.is_final() => current(published),
+        None => Observed { state: published, freshness: Freshness::Published },
+        Some(RestState::Running) if published.is_in_batch_system() => {
+            Observed { state: published, freshness: Freshness::Published }
+        }
+        Some(recorded) => current(recorded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_wins_except_inside_the_batch_system() {
+        let state = |name: &str| RestState::parse(name);
+        let newer = |published: &str, recorded: Option<&str>| newer(state(published), recorded.map(state));
+        let check = |observed: Observed, name: &str, freshness| {
+            assert_eq!(observed, Observed { state: state(name), freshness });
+        };
+        check(newer("QUEUING", None), "QUEUING", Freshness::Published);
+        check(newer("QUEUING", Some("RUNNING")), "QUEUING", Freshness::Published);
+        check(newer("HELD", Some("RUNNING")), "HELD", Freshness::Published);
+        check(newer("PREPARING", Some("RUNNING")), "RUNNING", Freshness::Current);
+        check(newer("RUNNING", Some("FINISHED")), "FINISHED", Freshness::Current);
+        check(newer("ACCEPTING", Some("KILLED")), "KILLED", Freshness::Current);
+        check(newer("RUNNING", Some("None")), "RUNNING", Freshness::Published);
+        check(newer("FINISHED", None), "FINISHED", Freshness::Current);
+        assert!(newer("None", None).state.is_unsettled() && newer("", Some("None")).state.is_unsettled());
+        assert!(newer("ACCEPTING", Some("WIPED")).state.is_unsettled() && newer("WIPED", None).state.is_unsettled());
+        check(newer("WIPED", Some("PREPARING")), "PREPARING", Freshness::Current);
+    }
+
+    #[test]
+    fn the_cheaper_way_is_taken_once_both_costs_are_known() {
+        let ago = |cost, age| Some((Duration::from_millis(cost), Instant::now().checked_sub(age).expect("a past")));
+        let now = |cost| ago(cost, Duration::ZERO);
+        let costs = Costs::default();
+        assert_eq!(costs.list_is_cheaper(100), None, "nothing is known");
+        costs.update(|measured| measured.round = now(30));
+        assert_eq!(costs.list_is_cheaper(20), Some(true), "the list is tried once");
+        costs.update(|measured| measured.list = now(10_000));
+        assert_eq!(costs.list_is_cheaper(200), Some(false), "a CE with many jobs");
+        assert_eq!(costs.list_is_cheaper(2000), Some(true));
+        costs.update(|measured| measured.list = now(50));
+        assert_eq!(costs.list_is_cheaper(20), Some(true), "a CE with few");
+        costs.update(|measured| measured.round = ago(1, COST_TTL));
+        assert_eq!(costs.list_is_cheaper(20), None, "it may have been a slow minute");
+    }
+}

@@ -1,0 +1,201 @@
+//! [`RestState`]: the state of a job in the terms of A-REX's REST interface.
+
+use std::fmt;
+
+use crate::job::status::ArcState;
+
+/// A state of the REST interface (`convertActivityStatusREST` in A-REX's rest.cpp).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RestState {
+    Accepting,
+    Accepted,
+    Preparing,
+    Prepared,
+    Submitting,
+    Queuing,
+    Running,
+    Held,
+    ExitingLrms,
+    /// A state of the batch system that A-REX has no name for. The job is in the batch system.
+    Other,
+    Executed,
+    Killing,
+    Finishing,
+    Finished,
+    Failed,
+    Killed,
+    Wiped,
+    /// A-REX could not tell the state.
+    Undefined,
+    /// A state that this crate does not know.
+    Unknown(String),
+}
+
+impl RestState {
+    const NAMES: [(&'static str, RestState); 17] = [
+        ("ACCEPTING", RestState::Accepting),
+        ("ACCEPTED", RestState::Accepted),
+        ("PREPARING", RestState::Preparing),
+        ("PREPARED", RestState::Prepared),
+        ("SUBMITTING", RestState::Submitting),
+        ("QUEUING", RestState::Queuing),
+        ("RUNNING", RestState::Running),
+        ("HELD", RestState::Held),
+        ("EXITINGLRMS", RestState::ExitingLrms),
+        ("OTHER", RestState::Other),
+        ("EXECUTED", RestState::Executed),
+        ("KILLING", RestState::Killing),
+        ("FINISHING", RestState::Finishing),
+        ("FINISHED", RestState::Finished),
+        ("FAILED", RestState::Failed),
+        ("KILLED", RestState::Killed),
+        ("WIPED", RestState::Wiped),
+    ];
+
+    pub(super) fn parse(name: &str) -> RestState {
+        match name {
+            "" | "None" | "UNDEFINED" => RestState::Undefined,
+            name => Self::NAMES
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map_or_else(|| RestState::Unknown(name.to_owned()), |(_, state)| state.clone()),
+        }
+    }
+
+    /// Makes the state from A-REX's own record of a job, as A-REX does. `failure` is the content of the record's file
+    /// `failed`, read only for a job that has ended.
+    pub(super) fn from_record<E>(
+        status: &str,
+        failure: impl FnOnce() -> Result<Option<String>, E>,
+    ) -> Result<Option<RestState>, E> {
+        let status = status.trim();
+        let (state, is_pending) = status.strip_prefix("PENDING:").map_or((status, false), |state| (state, true));
+        Ok(Some(match (state, is_pending) {
+            ("ACCEPTED", false) => RestState::Accepting,
+            ("ACCEPTED", true) => RestState::Accepted,
+            ("PREPARING", false) => RestState::Preparing,
+            ("PREPARING", true) => RestState::Prepared,
+            ("SUBMIT", _) => RestState::Submitting,
+            ("INLRMS", false) => RestState::Running,
+            ("INLRMS" | "FINISHED", true) => RestState::Executed,
+            ("FINISHING", _) => RestState::Finishing,
+            ("CANCELING", _) => RestState::Killing,
+            ("FINISHED", false) => match failure()? {
+                None => RestState::Finished,
+                Some(cause) if cause.contains("Job is canceled by external request") => RestState::Killed,
+                Some(_) => RestState::Failed,
+            },
+            ("DELETED", _) => RestState::Wiped,
+            _ => return Ok(None),
+        }))
+    }
+
+    /// ARC's general state, as ARC's own arcrest plugin maps it.
+    pub(super) fn arc_state(&self) -> ArcState {
+        match self {
+            RestState::Undefined => ArcState::Undefined,
+            RestState::Accepting | RestState::Accepted => ArcState::Accepted,
+            RestState::Preparing | RestState::Prepared => ArcState::Preparing,
+            RestState::Submitting => ArcState::Submitting,
+            RestState::Held => ArcState::Hold,
+            RestState::Queuing => ArcState::Queuing,
+            RestState::Running
+            | RestState::ExitingLrms
+            | RestState::Other
+            | RestState::Executed
+            | RestState::Killing => ArcState::Running,
+            RestState::Finishing => ArcState::Finishing,
+            RestState::Finished => ArcState::Finished,
+            RestState::Killed => ArcState::Killed,
+            RestState::Failed => ArcState::Failed,
+            RestState::Wiped => ArcState::Deleted,
+            RestState::Unknown(_) => ArcState::Other,
+        }
+    }
+
+    pub(super) fn is_final(&self) -> bool {
+        self.arc_state().is_final()
+    }
+
+    /// Whether the job is in the batch system. Only A-REX's information provider tells such states apart.
+    pub(super) fn is_in_batch_system(&self) -> bool {
+        matches!(
+            self,
+            RestState::Queuing | RestState::Running | RestState::Held | RestState::ExitingLrms | RestState::Other
+        )
+    }
+
+    /// Whether A-REX may just have been moving the job's status from one directory to another. In between it finds no
+    /// status, or takes the job for one that has been removed (`job_state_read_file`).
+    pub(super) fn is_unsettled(&self) -> bool {
+        matches!(self, RestState::Undefined | RestState::Wiped)
+    }
+}
+
+impl fmt::Display for RestState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RestState::Undefined => "UNDEFINED",
+            RestState::Unknown(name) => name,
+            known => Self::NAMES.iter().find(|(_, state)| state == known).map_or("", |(name, _)| name),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    #[test]
+    fn every_state_has_the_general_state_of_arcs_own_plugin() {
+        for (name, expected) in [
+            ("ACCEPTING", ArcState::Accepted),
+            ("ACCEPTED", ArcState::Accepted),
+            ("PREPARING", ArcState::Preparing),
+            ("PREPARED", ArcState::Preparing),
+            ("SUBMITTING", ArcState::Submitting),
+            ("QUEUING", ArcState::Queuing),
+            ("RUNNING", ArcState::Running),
+            ("HELD", ArcState::Hold),
+            ("EXITINGLRMS", ArcState::Running),
+            ("OTHER", ArcState::Running),
+            ("EXECUTED", ArcState::Running),
+            ("KILLING", ArcState::Running),
+            ("FINISHING", ArcState::Finishing),
+            ("FINISHED", ArcState::Finished),
+            ("FAILED", ArcState::Failed),
+            ("KILLED", ArcState::Killed),
+            ("WIPED", ArcState::Deleted),
+            ("", ArcState::Undefined),
+            ("None", ArcState::Undefined),
+            ("accepted", ArcState::Other),
+            ("Finished", ArcState::Other),
+            ("TELEPORTING", ArcState::Other),
+        ] {
+            let state = RestState::parse(name);
+            assert_eq!(state.arc_state(), expected, "{name:?}");
+            if !matches!(state, RestState::Undefined) {
+                assert_eq!(state.to_string(), name);
+            }
+        }
+    }
+
+    #[test]
+    fn records_become_states_as_in_a_rex() {
+        let state = |status: &str, failure: Option<&str>| {
+            let failure = failure.map(str::to_owned);
+            RestState::from_record(status, || Ok::<_, Infallible>(failure)).unwrap()
+        };
+        assert_eq!(state("ACCEPTED\n", None), Some(RestState::Accepting));
+        assert_eq!(state("PENDING:PREPARING", None), Some(RestState::Prepared));
+        assert_eq!(state("INLRMS", None), Some(RestState::Running));
+        assert_eq!(state("PENDING:INLRMS", None), Some(RestState::Executed));
+        assert_eq!(state("FINISHED", None), Some(RestState::Finished));
+        assert_eq!(state("FINISHED", Some("exit code 7")), Some(RestState::Failed));
+        assert_eq!(state("FINISHED", Some("Job is canceled by external request")), Some(RestState::Killed));
+        assert_eq!(state("DELETED", None), Some(RestState::Wiped));
+        assert_eq!(state("", None), None);
+    }
+}

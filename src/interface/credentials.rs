@@ -1,0 +1,79 @@
+//! The proxy certificate of an interface.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::ArcInterface;
+use crate::config::ConnectionConfig;
+use crate::error::Result;
+use crate::ffi::{self, CredentialInfo};
+use crate::logging;
+use crate::proxy::{CredentialReader, Proxy, ProxySettings};
+
+impl ArcInterface {
+    /// Creates a proxy certificate with `arcproxy` and stores it at `PROXY_FILE`, even if a valid one exists.
+    ///
+    /// Usually there is no need for it: every operation creates a proxy certificate if there is none, and renews one that
+    /// is about to expire (`PROXY_RENEWAL_THRESHOLD`). Takes up to a second. Sends nothing to the CE.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ProxyGeneration`](crate::Error::ProxyGeneration), with the output of `arcproxy`.
+    pub fn create_proxy(&self) -> Result<()> {
+        let _entered = self.0.log.enter();
+        self.0.proxy.create()
+    }
+
+    /// Makes sure that the proxy certificate at `PROXY_FILE` is valid, and creates or renews it if necessary.
+    ///
+    /// Every operation does this first. Call it at the start of a program to find problems with the credentials early.
+    /// Sends nothing to the CE.
+    ///
+    /// # Errors
+    ///
+    /// As for [`create_proxy`](Self::create_proxy).
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// let arc = jasmin_arc::ArcInterface::from_file("config.json")?;
+    /// arc.ensure_proxy()?;
+    /// println!("the credentials for {} are valid", arc.config().arc_server());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn ensure_proxy(&self) -> Result<()> {
+        self.begin().map(drop)
+    }
+}
+
+pub(super) fn proxy(config: &ConnectionConfig) -> Proxy {
+    Proxy::new(settings(config), Arc::new(ArcCredentials))
+}
+
+pub(super) fn settings(config: &ConnectionConfig) -> ProxySettings {
+    ProxySettings {
+        arcproxy: config.arcproxy_path(),
+        certificate: config.client_cert(),
+        key: config.client_key(),
+        certs_dir: config.certs_dir(),
+        proxy: config.proxy_file(),
+        validity: config.proxy_validity_period(),
+        threshold: config.proxy_renewal_threshold(),
+    }
+}
+
+/// Reads certificates with ARC.
+struct ArcCredentials;
+
+impl CredentialReader for ArcCredentials {
+    fn read(&self, path: &Path) -> std::result::Result<CredentialInfo, String> {
+        let path = path.to_str().ok_or("the path is not UTF-8")?;
+        let (read, reasons) = logging::capture(|| ffi::read_credential(path));
+        read.map_err(|error| format!("{error}: {}", reasons.text()))
+    }
+
+    fn is_key_of(&self, key: &Path, certificate: &Path) -> std::result::Result<bool, String> {
+        let text = |path: &Path| path.to_str().map(str::to_owned).ok_or("the path is not UTF-8");
+        ffi::is_key_of(&text(key)?, &text(certificate)?).map_err(|error| error.to_string())
+    }
+}

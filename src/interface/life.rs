@@ -1,0 +1,115 @@
+//! Cancelling jobs and removing them from the CE.
+
+use std::borrow::Borrow;
+
+use super::{ArcInterface, owned};
+use crate::error::Result;
+use crate::job::JobId;
+use crate::job_list;
+use crate::logging::{self, LogLevel};
+
+impl ArcInterface {
+    /// Cancels a job: [`cancel_jobs`](Self::cancel_jobs) for one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::JobNotFound`](crate::Error::JobNotFound), or [`Error::JobOperation`](crate::Error::JobOperation) if the CE
+    /// refuses. Besides, the errors of [`job_statuses`](Self::job_statuses) for a CE that does not respond.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
+    /// let job = arc.submit_job("/bin/sleep", &["3600"], &[])?;
+    /// arc.cancel_job(&job)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cancel_job(&self, id: &JobId) -> Result<()> {
+        let results = self.cancel_jobs([id])?;
+        self.only(results)?
+    }
+
+    /// Cancels many jobs: the CE kills their processes, and their status becomes
+    /// [`JobStatus::Failed`](crate::JobStatus::Failed). Leaves a job that has ended as it is.
+    ///
+    /// The results are in the order of `ids`. The CE accepts the order and carries it out within seconds. Costs two
+    /// requests for each 1000 jobs.
+    ///
+    /// # Errors
+    ///
+    /// As for [`cancel_job`](Self::cancel_job).
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
+    /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
+    /// for (id, cancelled) in jobs.iter().zip(arc.cancel_jobs(&jobs)?) {
+    ///     if let Err(error) = cancelled {
+    ///         eprintln!("{id}: {error}");
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn cancel_jobs(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> Result<Vec<Result<()>>> {
+        let ids = owned(ids);
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _entered = self.begin()?;
+        ids.iter().for_each(|id| logging::log(LogLevel::Info, format!("cancelling job {id}")));
+        self.backend()?.cancel(&ids)
+    }
+
+    /// Removes a job that has ended from the CE: [`clean_jobs`](Self::clean_jobs) for one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`clean_jobs`](Self::clean_jobs).
+    pub fn clean_job(&self, id: &JobId) -> Result<()> {
+        let results = self.clean_jobs([id])?;
+        self.only(results)?
+    }
+
+    /// Removes many jobs that have ended, with all their files, from the CE and from the job list.
+    ///
+    /// The results are in the order of `ids`. Without this the CE keeps a job for some days. Costs one request for each
+    /// 1000 jobs on top of those of [`job_statuses`](Self::job_statuses).
+    ///
+    /// # Errors
+    ///
+    /// For one job: [`Error::JobNotFound`](crate::Error::JobNotFound), or
+    /// [`Error::JobOperation`](crate::Error::JobOperation) if it has not ended. For the call: the errors of
+    /// [`job_statuses`](Self::job_statuses) for a CE that does not respond.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
+    /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
+    /// for cleaned in arc.clean_jobs(&jobs)? {
+    ///     cleaned?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn clean_jobs(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> Result<Vec<Result<()>>> {
+        let ids = owned(ids);
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _entered = self.begin()?;
+        let cleaned = self.backend()?.clean(&ids)?;
+        self.forget(ids.iter().zip(&cleaned).filter(|(_, result)| result.is_ok()).map(|(id, _)| id));
+        Ok(cleaned)
+    }
+
+    /// Removes jobs that no longer exist from the job list of ARC's tools. A failure is only logged.
+    fn forget<'a>(&self, ids: impl Iterator<Item = &'a JobId>) {
+        let path = self.0.config.jobs_info_file();
+        let local = ids.filter_map(|id| self.0.endpoint.job_local_id(id.as_str()));
+        if let Err(message) = job_list::remove(&path, local) {
+            let message = format!("cannot remove jobs from the job list {}: {message}", path.display());
+            logging::log(LogLevel::Warning, message);
+        }
+    }
+}

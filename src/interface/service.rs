@@ -1,0 +1,46 @@
+//! What the CE offers.
+
+use super::ArcInterface;
+use crate::description::JobDescription;
+use crate::error::Result;
+use crate::matching::{self, Mismatch};
+
+impl ArcInterface {
+    /// Compares the requests of a job with what the CE publishes. The result is empty if the job fits, as far as the CE
+    /// tells.
+    ///
+    /// The queue and the runtime environments that the job requests must exist. The queue must accept jobs, and its limits
+    /// on wall time, CPU time, memory, virtual memory, disk space and slots must allow the job. Without a requested queue,
+    /// one queue that satisfies the job is enough. The memory of the cluster's nodes is not compared, because an ARC-CE
+    /// publishes only that of the smallest node, and neither is exclusive execution, which it does not publish.
+    ///
+    /// Costs one request of about 17 kB plus 1 to 2 kB for each queue. What the CE publishes is up to a minute old. A job
+    /// that does not fit may be submitted all the same: A-REX itself checks only the queue, and other jobs fail in the
+    /// batch system or wait there for ever. A runtime environment that the CE gives to every job without publishing it
+    /// counts as missing, so do not request one.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`JobDescription::validate`] (input files are not looked at);
+    /// [`Error::NoTargetsAvailable`](crate::Error::NoTargetsAvailable) if the CE publishes no queue; the errors of
+    /// [`job_statuses`](Self::job_statuses) for a CE that does not respond.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
+    /// use jasmin_arc::JobDescription;
+    ///
+    /// let job = JobDescription::new("/bin/hostname").with_queue("long").with_slots(64);
+    /// for mismatch in arc.mismatches(&job)? {
+    ///     // queue "long" does not exist: the CE has fork, short
+    ///     eprintln!("{mismatch}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn mismatches(&self, job: &JobDescription) -> Result<Vec<Mismatch>> {
+        job.validate()?;
+        let _entered = self.begin()?;
+        Ok(matching::mismatches(job, &self.backend()?.offer()?))
+    }
+}

@@ -1,0 +1,143 @@
+//! Looking up the status, the state and the details of jobs.
+
+use std::borrow::Borrow;
+
+use super::{ArcInterface, owned};
+use crate::error::Result;
+use crate::job::{JobId, JobInfo, JobState, JobStatus};
+
+impl ArcInterface {
+    /// Returns the status of a job: [`job_statuses`](Self::job_statuses) for one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`job_statuses`](Self::job_statuses).
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
+    /// # let job = jasmin_arc::JobId::from("");
+    /// println!("the job is {}", arc.job_status(&job)?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn job_status(&self, id: &JobId) -> Result<JobStatus> {
+        let results = self.job_statuses([id])?;
+        self.only(results)?
+    }
+
+    /// Returns the statuses of many jobs, in the order of `ids`.
+    ///
+    /// Over the REST interface the statuses are current, except that queued and running jobs are told apart only once the
+    /// CE's information system has run, which it does about once a minute. Until then a job in the batch system is
+    /// [`JobStatus::InProgress`].
+    ///
+    /// Costs one request for each 1000 jobs. Jobs that have not ended cost one small request each, or one for all of them
+    /// where that is cheaper.
+    ///
+    /// # Errors
+    ///
+    /// For one job: [`Error::JobNotFound`](crate::Error::JobNotFound). For the call:
+    /// [`Error::ProxyGeneration`](crate::Error::ProxyGeneration); [`Error::Connection`](crate::Error::Connection),
+    /// [`Error::Untrusted`](crate::Error::Untrusted) or [`Error::Refused`](crate::Error::Refused) if the CE does not
+    /// respond or refuses.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
+    /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
+    /// let ended = arc.job_statuses(&jobs)?.iter().flatten().filter(|status| status.is_final()).count();
+    /// println!("{ended} of {} jobs have ended", jobs.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn job_statuses(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> Result<Vec<Result<JobStatus>>> {
+        let states = self.job_states(ids)?;
+        Ok(states.into_iter().map(|state| state.map(|state| state.status())).collect())
+    }
+
+    /// Returns ARC's state of a job and how current it is: [`job_states`](Self::job_states) for one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`job_statuses`](Self::job_statuses).
+    pub fn job_state(&self, id: &JobId) -> Result<JobState> {
+        let results = self.job_states([id])?;
+        self.only(results)?
+    }
+
+    /// Returns ARC's states of many jobs and how current they are, in the order of `ids`.
+    ///
+    /// Costs the same as [`job_statuses`](Self::job_statuses), which simplifies these states.
+    ///
+    /// # Errors
+    ///
+    /// As for [`job_statuses`](Self::job_statuses).
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
+    /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
+    /// for (id, state) in jobs.iter().zip(arc.job_states(&jobs)?) {
+    ///     let state = state?;
+    ///     println!("{id}: {} ({}, {:?})", state.state, state.native_state, state.freshness);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn job_states(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> Result<Vec<Result<JobState>>> {
+        let ids = owned(ids);
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _entered = self.begin()?;
+        self.backend()?.states(&ids)
+    }
+
+    /// Returns the details of a job: [`jobs`](Self::jobs) for one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`job_statuses`](Self::job_statuses).
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
+    /// # let id = jasmin_arc::JobId::from("");
+    /// let job = arc.job(&id)?;
+    /// println!("{}: {}, on {:?}", job.name.as_deref().unwrap_or("?"), job.state, job.execution_nodes);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn job(&self, id: &JobId) -> Result<JobInfo> {
+        let results = self.jobs([id])?;
+        self.only(results)?
+    }
+
+    /// Returns the details of many jobs, in the order of `ids`.
+    ///
+    /// Costs the same requests as [`job_statuses`](Self::job_statuses) with larger responses of some 2 kB for each job.
+    ///
+    /// # Errors
+    ///
+    /// As for [`job_statuses`](Self::job_statuses).
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
+    /// # let ids: Vec<jasmin_arc::JobId> = Vec::new();
+    /// for job in arc.jobs(&ids)?.into_iter().flatten() {
+    ///     println!("{} {} {:?}", job.id, job.state, job.used_cpu_time);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn jobs(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> Result<Vec<Result<JobInfo>>> {
+        let ids = owned(ids);
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _entered = self.begin()?;
+        self.backend()?.jobs(&ids)
+    }
+}
