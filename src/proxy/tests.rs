@@ -434,7 +434,7 @@ fn missing_files_are_named() {
             (settings.proxy.display().to_string(), if name == "ARCPROXY_PATH" { "run" } else { "read" });
         let text = chain(Proxy::new(settings, Arc::new(FakeReader)).ensure());
         let reason = format!("{name} /nowhere/x cannot be {action}: No such file or directory (os error 2)");
-        assert_eq!(text, format!("no proxy certificate at {proxy}: {reason}"));
+        assert_eq!(text, format!("no usable proxy certificate at {proxy}: {reason}"));
     };
     let nowhere = || PathBuf::from("/nowhere/x");
     missing("CLIENT_CERT", ProxySettings { certificate: nowhere(), ..site.settings.clone() });
@@ -520,7 +520,7 @@ fn a_full_disk_is_named() {
     let failure = proxy.check_space(Path::new("/dev/full")).unwrap_err();
     assert_eq!(failure.source.as_ref().unwrap().kind(), io::ErrorKind::StorageFull);
     let expected = format!(
-        "no proxy certificate at {}: the proxy cannot be written in {}: No space left on device (os error 28)",
+        "no usable proxy certificate at {}: the proxy cannot be written in {}: No space left on device (os error 28)",
         proxy.path().display(),
         site.directory.display()
     );

@@ -52,6 +52,10 @@ fn check_texts(job: &JobDescription) -> Result<()> {
         return Err(invalid("the executable is empty"));
     }
     check_characters("the executable", job.executable())?;
+    if !job.executable().starts_with('/') {
+        let name = job.plain_executable();
+        check_session_name(format_args!("the executable {name:?}, which is not an absolute path,"), name)?;
+    }
     for (n, arg) in iter::zip(1.., job.args()) {
         check_characters(format_args!("argument {n}"), arg)?;
     }
