@@ -16,6 +16,9 @@ use crate::logging;
 /// How long to wait for another process that has locked the list.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How many removals are one transaction. Other processes can write to the list between two of them.
+const REMOVAL_BATCH: usize = 1000;
+
 /// Adds jobs to the list, and creates the list if it does not exist.
 ///
 /// With `create_directory`, the list's directory is created too, but not the directory above it. The error says why the
@@ -48,21 +51,25 @@ pub(crate) fn add(path: &Path, create_directory: bool, jobs: &[JobPlace]) -> Res
     add_like(path, first, others).map_err(|error| error.to_string())
 }
 
-/// Removes the jobs with these local ids from the list, if it exists.
-pub(crate) fn remove<'a>(path: &Path, local_ids: impl Iterator<Item = &'a str>) -> Result<(), String> {
-    let mut local_ids = local_ids.peekable();
-    if local_ids.peek().is_none() || !path.exists() {
+/// Removes jobs from the list, if it exists, by their ids.
+///
+/// The id is the primary key of the list, so the cost depends on the jobs to remove and not on the length of the list.
+pub(crate) fn remove(path: &Path, ids: &[String]) -> Result<(), String> {
+    if ids.is_empty() || !path.exists() {
         return Ok(());
     }
-    let removed = || {
+    let remove = || {
         let mut list = open(path)?;
-        let transaction = list.transaction()?;
-        for id in local_ids {
-            transaction.execute("DELETE FROM jobs WHERE idfromendpoint = ?1", [escape(id)])?;
+        for batch in ids.chunks(REMOVAL_BATCH) {
+            let transaction = list.transaction()?;
+            for id in batch {
+                transaction.execute("DELETE FROM jobs WHERE id = ?1", [escape(id)])?;
+            }
+            transaction.commit()?;
         }
-        transaction.commit()
+        Ok(())
     };
-    removed().map_err(|error: rusqlite::Error| error.to_string())
+    remove().map_err(|error: rusqlite::Error| error.to_string())
 }
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
@@ -165,9 +172,10 @@ mod tests {
         assert!(expected.iter().all(|row| stored.contains(row)), "{:?} is not in {:?}", expected, &stored[..20]);
         add(&path, false, &[]).unwrap();
 
-        remove(&path, jobs[10..].iter().map(|job| job.local_id.as_str())).unwrap();
+        let ids: Vec<String> = jobs[10..].iter().map(|job| job.id.clone()).collect();
+        remove(&path, &ids).unwrap();
         assert_eq!(rows(&path).len(), 10);
-        remove(&directory.path().join("none"), ["id1"].into_iter()).unwrap();
+        remove(&directory.path().join("none"), &ids).unwrap();
     }
 
     #[test]

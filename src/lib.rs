@@ -1,19 +1,21 @@
 //! Submit, watch, cancel and fetch compute jobs on an ARC-CE, the computing element of NorduGrid's Advanced Resource
-//! Connector, which stands before clusters such as JASMIN's LOTUS and many WLCG and Nordic sites.
+//! Connector. ARC-CEs stand before clusters such as JASMIN's LOTUS and many WLCG and Nordic sites.
+//!
+//! # Example
 //!
 //! ```no_run
-//! use std::path::Path;
+//! use std::thread::sleep;
 //! use std::time::Duration;
 //!
 //! use jasmin_arc::ArcInterface;
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! fn main() -> anyhow::Result<()> {
 //!     // {"ARC_SERVER": "ce.example.org", "CLIENT_KEY": "~/key.pem", "CLIENT_CERT": "~/cert.pem"}
 //!     let arc = ArcInterface::from_file("config.json")?;
 //!
 //!     let job = arc.submit_job("/bin/bash", &["-c", "echo Running on $(hostname) > output"], &[])?;
 //!     while !arc.job_status(&job)?.is_final() {
-//!         std::thread::sleep(Duration::from_secs(1));
+//!         sleep(Duration::from_secs(1));
 //!     }
 //!
 //!     if let Some(directory) = arc.save_job_outputs(&job)? {
@@ -23,19 +25,36 @@
 //! }
 //! ```
 //!
-//! [`ArcInterface`] is the entry to everything. It is blocking, cheap to clone, and can be used by any number of threads;
-//! what it needs to know is in a [`ConnectionConfig`]. A job is described by an executable, its arguments and input files,
-//! or by a [`JobDescription`], and known by its [`JobId`]. Every method for one job has a form for many, which asks the CE
-//! once for all of them: [`submit_jobs`](ArcInterface::submit_jobs), [`job_statuses`](ArcInterface::job_statuses),
-//! [`jobs`](ArcInterface::jobs), [`cancel_jobs`](ArcInterface::cancel_jobs), [`clean_jobs`](ArcInterface::clean_jobs) and
-//! [`save_jobs_outputs_to`](ArcInterface::save_jobs_outputs_to).
+//! # Overview
 //!
-//! Credentials, TLS and proxies are the business of NorduGrid's C++ library, which is linked. It is kept from taking over
-//! the process: signal handlers, exit codes and exit handlers stay the program's, nothing is printed, nothing asks for a
-//! password. Log messages go to the [`log`](https://docs.rs/log) facade unless the
-//! [builder](ArcInterfaceBuilder) is told otherwise.
+//! - [`ArcInterface`] is the client for one CE. It is blocking, cheap to clone, and `Send + Sync`.
+//! - [`ConnectionConfig`] says which CE and which credentials to use. It is read from a JSON file or built in code.
+//! - [`JobDescription`] describes a job. It is built in code or read from JSDL, ADL or xRSL.
+//! - [`JobId`] names a submitted job. [`JobStatus`], [`JobState`] and [`JobInfo`] tell where it stands.
+//! - [`Error`] is the one error type. [`Error::kind`] and [`Error::is_retryable`] help to decide, [`Error::hint`] to repair.
 //!
-//! The repository has a guide, examples, and a throwaway ARC-CE to try all this on: `tests/testbed/run demo`.
+//! | one job | many jobs |
+//! |---|---|
+//! | [`submit_job`](ArcInterface::submit_job), [`submit`](ArcInterface::submit) | [`submit_jobs`](ArcInterface::submit_jobs) |
+//! | [`job_status`](ArcInterface::job_status) | [`job_statuses`](ArcInterface::job_statuses) |
+//! | [`job_state`](ArcInterface::job_state) | [`job_states`](ArcInterface::job_states) |
+//! | [`job`](ArcInterface::job) | [`jobs`](ArcInterface::jobs) |
+//! | [`save_job_outputs`](ArcInterface::save_job_outputs), [`save_job_outputs_to`](ArcInterface::save_job_outputs_to) | [`save_jobs_outputs_to`](ArcInterface::save_jobs_outputs_to) |
+//! | [`cancel_job`](ArcInterface::cancel_job) | [`cancel_jobs`](ArcInterface::cancel_jobs) |
+//! | [`clean_job`](ArcInterface::clean_job) | [`clean_jobs`](ArcInterface::clean_jobs) |
+//!
+//! The bulk methods take any iterator of ids and send a few requests for all jobs.
+//!
+//! # In a service
+//!
+//! The crate links NorduGrid's C++ client library, which handles credentials and TLS, and keeps it from taking over the
+//! process. Signal handlers, exit code and exit handlers stay the program's. Nothing is printed, and nothing prompts for a
+//! password. Messages go to the [`log`](https://docs.rs/log) facade, or where the [builder](ArcInterfaceBuilder) sends them.
+//!
+//! # More
+//!
+//! The repository has a guide (`docs/guide.md`), examples, and a testbed, a real ARC-CE for your own machine:
+//! `tests/testbed/run demo`.
 
 mod backend;
 mod config;

@@ -107,7 +107,8 @@ impl ArcInterface {
     fn forget<'a>(&self, ids: impl Iterator<Item = &'a JobId>) {
         let path = self.0.config.jobs_info_file();
         let local = ids.filter_map(|id| self.0.endpoint.job_local_id(id.as_str()));
-        if let Err(message) = job_list::remove(&path, local) {
+        let ids: Vec<String> = local.flat_map(|id| self.0.endpoint.job_ids(id)).collect();
+        if let Err(message) = job_list::remove(&path, &ids) {
             let message = format!("cannot remove jobs from the job list {}: {message}", path.display());
             logging::log(LogLevel::Warning, message);
         }

@@ -1,4 +1,4 @@
-//! Where the outputs of a job land: names made safe, files moved into place when they are whole.
+//! Saves the outputs of jobs: checks the names that the CE chose, and moves files into place once they are whole.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::backend::{Backend, Fetch, SessionFile};
 use crate::error::{Error, Result};
 use crate::job::JobId;
 
-/// Saves the files of jobs, each job's below a sub-directory of `directory` with the last part of its id as name.
+/// Saves the files of many jobs. Each job gets a sub-directory of `directory`, named after the last component of its id.
 pub(crate) fn save_all(
     backend: &dyn Backend,
     ids: &[JobId],
@@ -24,7 +24,7 @@ pub(crate) fn save_all(
     for (id, files) in ids.iter().zip(listed) {
         plans.push(match files {
             Ok(files) if files.is_empty() => Ok(None),
-            // The CE knows the job by its id, so that is a harmless name.
+            // The CE knows the job by this id, so the name has been checked.
             Ok(files) => Plan::new(id, files, directory.join(id.local_id())).map(Some),
             Err(error) => Err(error),
         });
@@ -38,46 +38,51 @@ pub(crate) fn save_all(
     plans.into_iter().map(one).collect()
 }
 
-/// Saves the files of one job in a new temporary directory, which is the caller's from then on.
+/// Saves the files of one job in a new temporary directory, which the caller then owns.
 pub(crate) fn save_in_new_directory(backend: &dyn Backend, id: &JobId, files: Vec<SessionFile>) -> Result<PathBuf> {
     let private = fs::Permissions::from_mode(0o700);
-    let directory: TempDir = tempfile::Builder::new()
-        .prefix("jasmin_arc-")
-        .permissions(private)
-        .tempdir()
-        .map_err(|error| failed(id, &std::env::temp_dir(), "no directory can be made in it".into(), Some(error)))?;
+    let directory: TempDir =
+        tempfile::Builder::new().prefix("jasmin_arc-").permissions(private).tempdir().map_err(|error| {
+            failed(id, &std::env::temp_dir(), "cannot create a directory in it".into(), Some(error))
+        })?;
     let plan = Plan::new(id, files, directory.path().to_owned())?;
     save(backend, std::iter::once(&plan)).into_iter().collect::<Result<()>>()?;
     drop(plan);
     Ok(directory.keep())
 }
 
-/// Where the files of one job will be.
+/// Where the files of one job go.
 struct Plan<'a> {
     id: &'a JobId,
     files: Vec<SessionFile>,
     targets: Vec<PathBuf>,
     directory: PathBuf,
-    /// Beside their places, so that they can be moved there.
+    /// Holds files until they are whole. It is on the same file system as their targets, so that they can be moved.
     partial: TempDir,
 }
 
 impl<'a> Plan<'a> {
     fn new(id: &'a JobId, files: Vec<SessionFile>, directory: PathBuf) -> Result<Plan<'a>> {
-        // The CE chooses these names: none may lead anywhere else.
+        // The CE chooses these names. None may lead out of the directory.
         let target = |file: &SessionFile| {
-            inside(&directory, &file.path)
-                .ok_or_else(|| failed(id, &directory, format!("the CE names a file {:?}", file.path), None))
+            inside(&directory, &file.path).ok_or_else(|| {
+                failed(
+                    id,
+                    &directory,
+                    format!("the CE lists a file {:?}, which is not a path inside the directory", file.path),
+                    None,
+                )
+            })
         };
         let targets = files.iter().map(target).collect::<Result<_>>()?;
         let partial = fs::create_dir_all(&directory)
             .and_then(|()| tempfile::Builder::new().prefix(".partial-").tempdir_in(&directory))
-            .map_err(|error| failed(id, &directory, "no directory can be made in it".into(), Some(error)))?;
+            .map_err(|error| failed(id, &directory, "cannot create a directory in it".into(), Some(error)))?;
         Ok(Plan { id, files, targets, directory, partial })
     }
 }
 
-/// Fetches the files of all plans together, and moves each to its place when all of it has come.
+/// Fetches the files of all plans together, and moves each into place once it is whole.
 fn save<'a>(backend: &dyn Backend, plans: impl Iterator<Item = &'a Plan<'a>> + Clone) -> Vec<Result<()>> {
     let wanted: Vec<Fetch<'_>> = plans
         .clone()
@@ -96,7 +101,7 @@ fn save<'a>(backend: &dyn Backend, plans: impl Iterator<Item = &'a Plan<'a>> + C
         .map(|plan| {
             let mut result = Ok(());
             for (fetch, outcome) in fetched.by_ref().take(plan.files.len()) {
-                let outcome = outcome.and_then(|()| into_place(fetch));
+                let outcome = outcome.and_then(|()| move_into_place(fetch));
                 result = result.and(outcome);
             }
             result
@@ -104,26 +109,25 @@ fn save<'a>(backend: &dyn Backend, plans: impl Iterator<Item = &'a Plan<'a>> + C
         .collect()
 }
 
-fn into_place(fetch: &Fetch<'_>) -> Result<()> {
-    let place = || -> io::Result<()> {
-        let size = fs::metadata(&fetch.to)?.len();
-        // The file of a running job may have grown since it was listed, but not shrunk.
-        if let Some(listed) = fetch.file.size.filter(|listed| size < *listed) {
-            return Err(io::Error::other(format!("{size} bytes of {listed} have come")));
-        }
-        if let Some(parent) = fetch.shown.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::rename(&fetch.to, fetch.shown)
-    };
-    place().map_err(|error| failed(fetch.id, fetch.shown, error.to_string(), Some(error)))
+fn move_into_place(fetch: &Fetch<'_>) -> Result<()> {
+    let failed = |message: String, source| failed(fetch.id, fetch.shown, message, source);
+    let io_failed = |error| failed("cannot store the file".into(), Some(error));
+    let size = fs::metadata(&fetch.to).map_err(io_failed)?.len();
+    // A file of a running job may have grown since it was listed.
+    if let Some(listed) = fetch.file.size.filter(|listed| size < *listed) {
+        return Err(failed(format!("only {size} of {listed} bytes arrived"), None));
+    }
+    if let Some(parent) = fetch.shown.parent() {
+        fs::create_dir_all(parent).map_err(io_failed)?;
+    }
+    fs::rename(&fetch.to, fetch.shown).map_err(io_failed)
 }
 
 fn failed(id: &JobId, path: &Path, message: String, source: Option<io::Error>) -> Error {
     Error::OutputFile { job_id: id.clone(), path: path.into(), message, source }
 }
 
-/// The path of a file of the session directory below `directory`, or `None` when it would be outside.
+/// The path below `directory` of a file in the session directory, or `None` if it would be outside.
 fn inside(directory: &Path, name: &OsStr) -> Option<PathBuf> {
     let relative = Path::new(name);
     let plain = relative.components().all(|component| matches!(component, Component::Normal(_)));

@@ -66,6 +66,16 @@ impl Endpoint {
         format!("{}://{}{}", self.scheme, self.authority(), self.path)
     }
 
+    /// The ids that the interfaces of the CE give to the job with this local id.
+    pub(crate) fn job_ids(&self, local_id: &str) -> [String; 3] {
+        let url = self.url();
+        [
+            format!("{url}/rest/1.0/jobs/{local_id}"),
+            format!("{url}/rest/1.1/jobs/{local_id}"),
+            format!("{url}/{local_id}"),
+        ]
+    }
+
     /// The local id of a job, if its id can be one of this CE's.
     ///
     /// `id` is the local id itself, `https://ce.example.org:443/arex/LOCAL` (EMI-ES) or

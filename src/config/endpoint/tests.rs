@@ -197,3 +197,11 @@ fn other_ids_are_refused() {
         let _ = Endpoint::parse(&whole[..at]);
     }
 }
+
+#[test]
+fn all_ids_of_a_job_belong_to_its_endpoint() {
+    let endpoint = Endpoint::parse("ce.example.org").unwrap();
+    for id in endpoint.job_ids("a1") {
+        assert_eq!(endpoint.job_local_id(&id), Some("a1"), "{id}");
+    }
+}
