@@ -20,17 +20,17 @@ Target from_arc(const Arc::ExecutionTarget& from) {
   Target to{};
   to.queue = rust::String::lossy(share.MappingQueue.empty() ? share.Name : share.MappingQueue);
   to.serving = rust::String::lossy(from.ComputingEndpoint->ServingState);
-  to.least_wall_time = share.MinWallTime.GetPeriod();
-  to.most_wall_time = share.MaxWallTime.GetPeriod();
-  to.least_cpu_time = share.MinCPUTime.GetPeriod();
-  to.most_cpu_time = share.MaxCPUTime.GetPeriod();
-  to.most_total_cpu_time = share.MaxTotalCPUTime.GetPeriod();
+  to.min_wall_time = share.MinWallTime.GetPeriod();
+  to.max_wall_time = share.MaxWallTime.GetPeriod();
+  to.min_cpu_time = share.MinCPUTime.GetPeriod();
+  to.max_cpu_time = share.MaxCPUTime.GetPeriod();
+  to.max_total_cpu_time = share.MaxTotalCPUTime.GetPeriod();
   to.memory = share.MaxMainMemory;
   to.virtual_memory = share.MaxVirtualMemory;
   to.disk = share.MaxDiskSpace;
   to.free_disk = from.ComputingManager->WorkingAreaFree;
   to.slots = share.MaxSlotsPerJob;
-  to.all_slots = from.ComputingManager->TotalSlots;
+  to.total_slots = from.ComputingManager->TotalSlots;
   return to;
 }
 

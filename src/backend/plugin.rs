@@ -345,14 +345,14 @@ fn queue(target: Target) -> Queue {
     Queue {
         name: target.queue,
         serving_states: vec![target.serving],
-        min_wall_time: published_limit(target.least_wall_time),
-        max_wall_time: published_limit(target.most_wall_time),
-        min_cpu_time: published_limit(target.least_cpu_time),
-        max_cpu_time: published_limit(target.most_cpu_time),
-        max_total_cpu_time: published_limit(target.most_total_cpu_time),
+        min_wall_time: published_limit(target.min_wall_time),
+        max_wall_time: published_limit(target.max_wall_time),
+        min_cpu_time: published_limit(target.min_cpu_time),
+        max_cpu_time: published_limit(target.max_cpu_time),
+        max_total_cpu_time: published_limit(target.max_total_cpu_time),
         memory: published_limit(target.memory),
         virtual_memory: published_limit(target.virtual_memory),
         disk: tighter(published_limit(target.disk), published_limit(target.free_disk)),
-        slots: tighter(published_limit(target.slots), published_limit(target.all_slots)),
+        slots: tighter(published_limit(target.slots), published_limit(target.total_slots)),
     }
 }

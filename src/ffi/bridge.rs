@@ -1,10 +1,10 @@
 //! The declarations of the bridge to C++, and nothing else.
-#![allow(unreachable_pub)] // what a bridge generates is pub
-#![allow(dead_code)] // some is for the tests alone
+#![allow(unreachable_pub)] // cxx generates pub items
+#![allow(dead_code)] // only tests use some of the functions
 
 #[cxx::bridge(namespace = "jasmin_arc")]
 pub(crate) mod cpp {
-    /// What a certificate or proxy file holds. Times are seconds since 1970.
+    /// The content of a certificate or proxy file. Times are in seconds since 1970.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct CredentialFile {
         identity: String,
@@ -13,7 +13,7 @@ pub(crate) mod cpp {
         not_after: i64,
     }
 
-    /// What ARC needs to know to talk to a CE.
+    /// The settings with which ARC connects to a CE.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct SessionSettings {
         proxy: String,
@@ -21,20 +21,20 @@ pub(crate) mod cpp {
         timeout_seconds: u32,
     }
 
-    /// What a job reads.
+    /// An input file of a job.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct Input {
         name: String,
-        /// The local path, unless there is a URL.
+        /// The local path; empty if there is a URL.
         path: String,
-        /// Where the CE fetches it from.
+        /// The URL that the CE fetches the file from; empty if it is uploaded.
         url: String,
         executable: bool,
-        /// -1: not known.
+        /// In bytes, or -1 if unknown.
         size: i64,
     }
 
-    /// What the CE keeps of a job, or uploads.
+    /// A file or directory that the CE keeps for download, or uploads to a URL.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct Output {
         name: String,
@@ -56,15 +56,15 @@ pub(crate) mod cpp {
         options: Vec<String>,
     }
 
-    /// Who is told when a job reaches which states.
+    /// An e-mail address and the states about which the CE writes to it.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct Notice {
         email: String,
         states: Vec<String>,
     }
 
-    /// A job description, as far as it goes to ARC. Numbers that are not said are -1, texts empty; times are seconds, the
-    /// start time since 1970; sizes are MiB.
+    /// A job description in the form that the shim gives to ARC. Unset numbers are -1 and unset texts empty. Times are
+    /// in seconds, the start time since 1970. Sizes are in MiB.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct Description {
         name: String,
@@ -87,7 +87,7 @@ pub(crate) mod cpp {
         slots_per_host: i32,
         processes_per_slot: i32,
         threads_per_process: i32,
-        /// 0: no, 1: yes.
+        /// 0 for no, 1 for yes.
         exclusive: i32,
         queue: String,
         runtimes: Vec<Runtime>,
@@ -97,7 +97,7 @@ pub(crate) mod cpp {
         notices: Vec<Notice>,
         priority: i32,
         log_directory: String,
-        /// The delegation that A-REX uses for the job, if it has one.
+        /// The id of the delegation that A-REX uses for the job; empty if it has none.
         delegation: String,
     }
 
@@ -109,7 +109,7 @@ pub(crate) mod cpp {
         unsupported: Vec<String>,
     }
 
-    /// Where a job is: what ARC's tools need to find it again.
+    /// What ARC's tools need to find a job.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct JobPlace {
         id: String,
@@ -123,7 +123,7 @@ pub(crate) mod cpp {
         delegation: String,
     }
 
-    /// What came of a submission through ARC's client classes.
+    /// The outcome of a submission through ARC's client classes.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct Submission {
         targets: usize,
@@ -131,32 +131,32 @@ pub(crate) mod cpp {
         place: JobPlace,
     }
 
-    /// A queue that takes jobs by an interface. Times are seconds, those of CPUs in each slot; memory is MiB in each slot,
-    /// disk space GiB; -1 is unknown.
+    /// A queue that accepts jobs over an interface. Times are in seconds, CPU times per slot; memory is in MiB per slot,
+    /// disk space in GiB. -1 stands for unknown.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct Target {
         queue: String,
-        /// The serving state of the interface: ARC's classes leave out that of the queue.
+        /// The serving state of the interface. ARC's classes leave out that of the queue.
         serving: String,
-        least_wall_time: i64,
-        most_wall_time: i64,
-        least_cpu_time: i64,
-        most_cpu_time: i64,
+        min_wall_time: i64,
+        max_wall_time: i64,
+        min_cpu_time: i64,
+        max_cpu_time: i64,
         /// In all slots.
-        most_total_cpu_time: i64,
+        max_total_cpu_time: i64,
         memory: i64,
         virtual_memory: i64,
         /// For one job.
         disk: i64,
-        /// For all jobs, as it is now.
+        /// For all jobs, at the moment.
         free_disk: i64,
         /// For one job.
         slots: i64,
         /// Of the cluster.
-        all_slots: i64,
+        total_slots: i64,
     }
 
-    /// What a CE offers by an interface.
+    /// What a CE offers over an interface.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct Offered {
         targets: Vec<Target>,
@@ -164,7 +164,8 @@ pub(crate) mod cpp {
         runtimes: Vec<String>,
     }
 
-    /// What is known of a job. Times are seconds since 1970, periods seconds; -1 is unknown.
+    /// What a CE publishes about a job. Points in time are in seconds since 1970, durations in seconds. -1 stands for
+    /// unknown.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct JobRecord {
         id: String,

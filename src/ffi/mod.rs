@@ -38,13 +38,13 @@ pub(crate) enum Error {
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Called by ARC's logger, under its lock, from any thread.
+/// Receives a message of ARC's logger, which holds its lock and may be on any thread.
 fn arc_logged(level: u32, line: &[u8]) {
     // A panic must not unwind into C++.
     let _ = std::panic::catch_unwind(|| logging::arc_message(level, &String::from_utf8_lossy(line)));
 }
 
-/// Called when the process exits.
+/// Flushes the log when the process exits.
 fn arc_log_flush() {
     let _ = std::panic::catch_unwind(|| logging::flush(Duration::from_millis(300)));
 }
@@ -57,20 +57,20 @@ fn error(exception: cxx::Exception) -> Error {
     }
 }
 
-/// Initialises ARC, once for the process.
+/// Initialises ARC once for the process.
 fn start() -> Result<()> {
     logging::this_thread_calls_arc();
-    // The prefix that ARC was found under when this crate was compiled.
+    // The prefix under which the build script found ARC.
     cpp::runtime_start(env!("JASMIN_ARC_PREFIX")).map_err(error)
 }
 
-/// Has ARC log as much as the logs that there are want to see.
+/// Sets ARC's log threshold to what the existing logs show.
 pub(crate) fn adjust_log_threshold() -> Result<()> {
     start()?;
     cpp::logging_threshold(logging::Log::threshold()).map_err(error)
 }
 
-/// Keeps a child process from asking for a password on the user's terminal.
+/// Detaches a child process from the user's terminal, so that it cannot prompt for a password.
 pub(crate) fn detach_from_terminal(command: &mut Command) {
     // SAFETY: setsid is async-signal-safe and touches no memory of the process.
     unsafe {
@@ -81,20 +81,20 @@ pub(crate) fn detach_from_terminal(command: &mut Command) {
     }
 }
 
-/// What a certificate or proxy file holds.
+/// The content of a certificate or proxy file.
 #[derive(Clone, Debug)]
 pub(crate) struct CredentialInfo {
-    /// The distinguished name of the end-entity certificate, without what a proxy adds to it.
+    /// The distinguished name of the end-entity certificate, without the components that a proxy adds.
     pub(crate) identity: String,
     /// The end-entity certificate itself, as PEM.
     pub(crate) certificate: String,
-    /// The latest beginning in the chain.
+    /// When the last certificate of the chain becomes valid.
     pub(crate) not_before: SystemTime,
-    /// The earliest end in the chain.
+    /// When the first certificate of the chain expires.
     pub(crate) not_after: SystemTime,
 }
 
-/// Reads the certificate, or the proxy with its chain, in a PEM file. Never asks for a password.
+/// Reads the certificate, or the proxy with its chain, in a PEM file. Never prompts for a password.
 pub(crate) fn read_credential(path: &str) -> Result<CredentialInfo> {
     start()?;
     let file = cpp::read_credential(path).map_err(error)?;
@@ -165,13 +165,13 @@ pub(crate) fn store_jobs(path: &str, jobs: &[JobPlace]) -> Result<()> {
     cpp::store_jobs(path, jobs).map_err(error)
 }
 
-/// The credentials and limits with which ARC's client classes work.
+/// The credentials and limits that ARC's client classes use.
 #[derive(Clone)]
 pub(crate) struct Session(cxx::SharedPtr<cpp::Session>);
 
 // SAFETY: a Session is never changed after its construction, and never destroyed (cpp/session.h).
 unsafe impl Send for Session {}
-// SAFETY: as above; what ARC's classes share behind it is under the lock of cpp/session.h.
+// SAFETY: as above. The lock in cpp/session.h guards what ARC's classes share behind it.
 unsafe impl Sync for Session {}
 
 impl std::fmt::Debug for Session {
@@ -196,7 +196,7 @@ impl Session {
         cpp::submit(&self.0, endpoint, information_interface, submission_interface, description).map_err(error)
     }
 
-    /// What the CE offers to those who submit by an interface.
+    /// Asks what the CE offers over an interface.
     pub(crate) fn offered(
         &self,
         endpoint: &str,
@@ -206,7 +206,7 @@ impl Session {
         cpp::offered(&self.0, endpoint, information_interface, submission_interface).map_err(error)
     }
 
-    /// One record a job, in order; `found` is false for those that the CE said nothing of.
+    /// Returns a record for each job, in order. `found` is false for a job that the CE does not tell about.
     pub(crate) fn update_jobs(&self, jobs: &[JobPlace]) -> Result<Vec<JobRecord>> {
         cpp::update_jobs(&self.0, jobs).map_err(error)
     }
@@ -228,7 +228,7 @@ impl Session {
     }
 }
 
-/// Signs a certificate request of a CE with a proxy.
+/// Signs a CE's certificate request with a proxy certificate.
 pub(crate) fn sign_delegation(proxy: &str, request: &str) -> Result<String> {
     cpp::sign_delegation(proxy, request).map_err(error)
 }
@@ -246,12 +246,12 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Nothing is sent before the first request. `timeout` is in seconds, for each time that the server is waited for.
+    /// Creates a connection that opens with the first request. `timeout` is in seconds, for each wait for the server.
     pub(crate) fn new(session: &Session, url: &str, timeout: u32) -> Result<Connection> {
         cpp::new_connection(&session.0, url, timeout).map(Connection).map_err(error)
     }
 
-    /// Sends a request and waits for the whole answer.
+    /// Sends a request and waits for the whole response.
     pub(crate) fn request(
         &mut self,
         method: &str,
