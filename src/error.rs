@@ -41,7 +41,7 @@ pub enum Error {
         key: Option<String>,
         /// What is wrong with it.
         message: String,
-        /// The error of the file system or of the JSON parser.
+        /// The error of the file system, if the file cannot be read.
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
@@ -247,7 +247,7 @@ pub enum ErrorKind {
 pub enum ConnectionFailure {
     /// The CE did not respond within the time limit.
     TimedOut,
-    /// The host refused the connection: nothing listens on the port.
+    /// The connection was refused, for example because nothing listens on the port, or the host cannot be reached.
     Refused,
     /// The host name does not exist.
     HostNotFound,

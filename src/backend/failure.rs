@@ -69,20 +69,22 @@ impl Failure {
         let log = reasons.complaints();
         let all: Vec<&str> = std::iter::once(message).chain(reasons.texts()).collect();
         let contains = |pattern: &str| all.iter().any(|text| text.contains(pattern));
+        if let Some(text) = all.iter().copied().find(|text| is_untrusted(text)) {
+            return Failure::Untrusted(trust_message(text));
+        }
+        let message = innermost(message);
         let full = match log.as_str() {
             "" => message.to_owned(),
-            log if log.contains(message) => log.to_owned(),
+            log if log.contains(message) => message.to_owned(),
             log => format!("{message}: {log}"),
         };
-        if let Some(text) = all.iter().copied().find(|text| is_untrusted(text)) {
-            return Failure::Untrusted(trust_message(text, &full));
-        }
-        // PayloadTCPSocket::connect_socket in ARC's mcc/tcp.
+        // PayloadTCPSocket::connect_socket in ARC's mcc/tcp. It leaves out the reason if the connection failed while it
+        // was waited for, which in practice means that it was refused.
         let failure = if contains("Failed to resolve") && !contains("Temporary failure in name resolution") {
             ConnectionFailure::HostNotFound
         } else if contains("Timeout connecting to") || contains("timed out") {
             ConnectionFailure::TimedOut
-        } else if contains("Connection refused") {
+        } else if contains("Failed to connect to ") {
             ConnectionFailure::Refused
         } else {
             ConnectionFailure::Broken
@@ -181,35 +183,42 @@ pub(crate) fn not_found(endpoint: &Endpoint, id: &JobId) -> Error {
     Error::JobNotFound { job_id: id.clone(), message }
 }
 
-/// Whether TLS failed because of a certificate: the CE's (OpenSSL's verification, `PayloadTLSMCC` in ARC's mcc/tls), or
-/// the user's (an alert that the CE sends).
+/// The texts of OpenSSL's `X509_verify_cert_error_string` that mean that a certificate is not trusted.
+const VERIFICATION_ERRORS: [&str; 8] = [
+    "self-signed certificate",
+    "self signed certificate",
+    "unable to get local issuer certificate",
+    "unable to get issuer certificate",
+    "unable to verify the first certificate",
+    "certificate has expired",
+    "certificate is not yet valid",
+    "certificate revoked",
+];
+
+/// Whether TLS failed because of a certificate: the CE's, which OpenSSL or ARC's mcc/tls refuses, or the user's, which the
+/// CE refuses with an alert.
 fn is_untrusted(text: &str) -> bool {
     text.contains("certificate verify failed")
         || text.contains("cert verification failed")
         || text.contains("failed Globus signing policy")
         || text.contains("alert unknown ca")
         || (text.contains("alert") && text.contains("certificate"))
+        || VERIFICATION_ERRORS.iter().any(|error| text.contains(error))
 }
 
-/// Says whose certificate is not trusted and, if OpenSSL told ARC, why.
-fn trust_message(text: &str, full: &str) -> String {
+/// Says whose certificate is not trusted, and why.
+fn trust_message(text: &str) -> String {
     if text.contains("alert") {
-        return format!("the CE does not accept the certificate of this client: {}", shorten(text));
+        return format!("the CE does not accept the certificate of this client: {}", shorten(innermost(text)));
     }
-    // The texts of X509_verify_cert_error_string, which ARC logs apart.
-    const CAUSES: [&str; 6] = [
-        "self-signed certificate",
-        "self signed certificate",
-        "unable to get local issuer certificate",
-        "unable to get issuer certificate",
-        "certificate has expired",
-        "certificate is not yet valid",
-    ];
-    let cause = CAUSES.iter().chain(&["certificate revoked"]).find(|cause| full.contains(**cause));
-    match cause {
-        Some(cause) => format!("the certificate of the CE cannot be verified: {cause}"),
-        None => format!("the certificate of the CE cannot be verified: {}", shorten(full)),
-    }
+    let cause = VERIFICATION_ERRORS.iter().find(|error| text.contains(**error)).copied();
+    let cause = cause.map_or_else(|| shorten(innermost(text)), str::to_owned);
+    format!("the certificate of the CE cannot be verified: {cause}")
+}
+
+/// The reason in a status of ARC such as `Failed to establish connection: TCP: GENERIC_ERROR (reason)`.
+fn innermost(text: &str) -> &str {
+    text.split_once(": GENERIC_ERROR (").and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(text)
 }
 
 /// The first 300 characters: a TLS trace or an HTML page tells no more in the rest.
@@ -237,6 +246,10 @@ mod tests {
             ("Failed to resolve ce.invalid (Name or service not known)", ConnectionFailure::HostNotFound),
             ("Failed to resolve ce.example.org (Temporary failure in name resolution)", ConnectionFailure::Broken),
             ("Timeout connecting to ce(192.0.2.1):443 - 60 s", ConnectionFailure::TimedOut),
+            (
+                "Failed to establish connection: TCP: GENERIC_ERROR (Failed to connect to localhost(IPv4):1)",
+                ConnectionFailure::Refused,
+            ),
             ("Connection was closed", ConnectionFailure::Broken),
         ] {
             let failure = classify(message);
@@ -254,6 +267,7 @@ mod tests {
             "Failed to establish connection: TLS: GENERIC_ERROR (SSL error, \"tlsv1 alert unknown ca\")",
             "SSL error, \"sslv3 alert certificate expired\"",
             "Certificate /CN=x failed Globus signing policy",
+            "Failed to establish connection: TLS: GENERIC_ERROR (self-signed certificate in certificate chain)",
         ] {
             assert!(matches!(classify(message), Failure::Untrusted(_)), "{message}");
         }

@@ -42,18 +42,11 @@ pub(crate) struct PluginBackend {
 
 impl PluginBackend {
     pub(crate) fn new(endpoint: Endpoint, protocol: Protocol, settings: &SessionSettings) -> Result<PluginBackend> {
-        let names = match protocol {
-            Protocol::Internal => Names {
-                information: "org.nordugrid.internal",
-                submission: "org.nordugrid.internal",
-                management: "org.nordugrid.internal",
-            },
-            // The REST interface has its own backend. A CE without it is an old one.
-            _ => Names {
-                information: "org.ogf.glue.emies.resourceinfo",
-                submission: "org.ogf.glue.emies.activitycreation",
-                management: "org.ogf.glue.emies.activitymanagement",
-            },
+        // A CE without the REST interface, which has its own backend, is an old one that speaks EMI-ES.
+        let names = Names {
+            information: "org.ogf.glue.emies.resourceinfo",
+            submission: "org.ogf.glue.emies.activitycreation",
+            management: "org.ogf.glue.emies.activitymanagement",
         };
         Ok(PluginBackend { session: Session::new(settings)?, endpoint, names, is_fallback: protocol == Protocol::Auto })
     }

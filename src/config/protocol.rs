@@ -29,8 +29,6 @@ pub enum Protocol {
     ArcRest,
     /// `org.ogf.glue.emies.activitycreation`: EMI-ES, for old CEs. ARC 7 does not have it.
     EmiEs,
-    /// `org.nordugrid.internal`: no network, for a program on the CE's own host. It needs ARC's plugin for it.
-    Internal,
 }
 
 impl Protocol {
@@ -40,13 +38,12 @@ impl Protocol {
             Protocol::Auto => "auto",
             Protocol::ArcRest => "org.nordugrid.arcrest",
             Protocol::EmiEs => "org.ogf.glue.emies.activitycreation",
-            Protocol::Internal => "org.nordugrid.internal",
         }
     }
 }
 
 impl Named for Protocol {
-    const ALL: &'static [Self] = &[Protocol::Auto, Protocol::ArcRest, Protocol::EmiEs, Protocol::Internal];
+    const ALL: &'static [Self] = &[Protocol::Auto, Protocol::ArcRest, Protocol::EmiEs];
 
     fn name(self) -> &'static str {
         self.as_str()

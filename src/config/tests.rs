@@ -237,9 +237,7 @@ fn interfaces_have_names() {
     for name in ["", "Auto", "arcrest", "org.nordugrid.gridftpjob"] {
         let text = format!("{{\n\"INTERFACE\": \"{name}\"\n\n}}");
         check_refused(&text, 2, "INTERFACE", &format!("{name:?}"));
-        for allowed in
-            ["auto", "org.nordugrid.arcrest", "org.ogf.glue.emies.activitycreation", "org.nordugrid.internal"]
-        {
+        for allowed in ["auto", "org.nordugrid.arcrest", "org.ogf.glue.emies.activitycreation"] {
             check_refused(&text, 2, "INTERFACE", allowed);
         }
     }
@@ -252,7 +250,7 @@ fn interfaces_have_names() {
     assert_eq!(
         "rest".parse::<Protocol>().unwrap_err().to_string(),
         "\"rest\" is not an interface; use one of auto, org.nordugrid.arcrest, \
-         org.ogf.glue.emies.activitycreation, org.nordugrid.internal"
+         org.ogf.glue.emies.activitycreation"
     );
 }
 

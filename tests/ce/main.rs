@@ -6,6 +6,7 @@
 
 mod common;
 mod descriptions;
+mod errors;
 mod inputs;
 mod job_list;
 mod jobs;

@@ -1,0 +1,117 @@
+//! Errors tell what failed, with which value, and what to do about it.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use jasmin_arc::{ArcInterface, Error, ErrorKind, JobDescription, JobId, JobStatus};
+use serde_json::json;
+
+use crate::common::Site;
+
+/// Fails if a text of the error's chain contains that of its source, which readers would see twice.
+#[track_caller]
+fn check_chain(error: &dyn std::error::Error) {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        let (text, cause) = (error.to_string(), source.to_string());
+        assert!(!text.contains(&cause), "{text:?} repeats {cause:?}");
+        error = source;
+    }
+}
+
+#[track_caller]
+fn check(error: Error, kind: ErrorKind, is_retryable: bool, parts: &[&str]) {
+    check_chain(&error);
+    assert_eq!((error.kind(), error.is_retryable()), (kind, is_retryable), "{error}");
+    let text = format!("{error} {}", error.hint().unwrap_or_default());
+    for part in parts {
+        assert!(text.contains(part), "{text:?} lacks {part:?}");
+    }
+    assert!(text.len() < 700, "{text}");
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn unreachable_ces_are_told_apart() {
+    let site = Site::new();
+    if !site.is_rest() {
+        return; // over EMI-ES, ARC reports all of these alike
+    }
+    let ask = |arc: ArcInterface| arc.job_status(&JobId::from("a")).unwrap_err();
+    let at = |server: &str| ask(site.another(json!({"ARC_SERVER": server})));
+    check(at("localhost:1"), ErrorKind::ConnectionRefused, true, &["localhost:1", "check the port"]);
+    check(at("no-such-host.invalid"), ErrorKind::HostNotFound, false, &["no-such-host.invalid", "check the host name"]);
+
+    let server = site.arc.config().arc_server().to_owned();
+    let url = site.arc.config().endpoint_url().unwrap();
+    let plain = at(&url.replace("https://", "http://"));
+    assert!(!plain.is_retryable() && plain.hint().unwrap().contains("https://"), "{plain}");
+    let elsewhere = at(&format!("{}/no/such/path", url.trim_end_matches("/arex")));
+    check(elsewhere, ErrorKind::NoTargetsAvailable, false, &["/no/such/path", "check the path in ARC_SERVER"]);
+
+    let directory = tempfile::tempdir().unwrap();
+    let untrusted = ask(site.another(json!({"ARC_SERVER": server, "CERTS_DIR": directory.path()})));
+    check(untrusted, ErrorKind::Untrusted, false, &["cannot be verified", "CERTS_DIR"]);
+
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("localhost:{}", silent.local_addr().unwrap().port());
+    let config = site.arc.config().clone().with_arc_server(address);
+    let arc = ArcInterface::builder().config(config).timeout(Duration::from_secs(2)).no_log().build().unwrap();
+    check(ask(arc), ErrorKind::TimedOut, true, &["no response within"]);
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn jobs_that_are_not_found_say_why() {
+    let site = Site::new();
+    let ask = |id: &str| site.arc.job_status(&JobId::from(id)).unwrap_err();
+    check(ask("abc"), ErrorKind::JobNotFound, false, &["\"abc\"", "does not know it"]);
+    check(ask("https://other:443/arex/abc"), ErrorKind::JobNotFound, false, &["is not the id of a job on"]);
+
+    let id = site.submit("true");
+    assert_eq!(site.wait(&id), JobStatus::Completed);
+    site.arc.clean_job(&id).unwrap();
+    // All operations agree that the job is gone.
+    let mut errors = vec![site.arc.job_status(&id).unwrap_err(), site.arc.job(&id).unwrap_err()];
+    errors.extend([site.arc.cancel_job(&id).unwrap_err(), site.arc.save_job_outputs(&id).unwrap_err()]);
+    for error in errors {
+        assert_eq!(error.job_id(), Some(&id));
+        check(error, ErrorKind::JobNotFound, false, &["does not know it"]);
+    }
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn failed_jobs_say_why() {
+    let site = Site::new();
+    let missing = site.arc.submit(&JobDescription::new("/no/such/program")).unwrap();
+    let failing = site.submit("exit 7");
+    let killed = site.submit("kill -9 $$");
+    for (id, part) in [(&missing, "could not be started"), (&failing, "returned exit code 7"), (&killed, "killed")] {
+        assert_eq!(site.wait(id), JobStatus::Failed);
+        let info = site.arc.job(id).unwrap();
+        let reason = info.failure_reason().unwrap();
+        if site.is_rest() {
+            assert!(reason.contains(part), "{reason}: {info:?}");
+        }
+    }
+    let cancelled = site.submit("sleep 600");
+    site.arc.cancel_job(&cancelled).unwrap();
+    assert_eq!(site.wait(&cancelled), JobStatus::Failed);
+    assert!(site.arc.job(&cancelled).unwrap().failure_reason().is_some());
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn outputs_that_cannot_be_stored_name_the_file_and_stop_no_other() {
+    let site = Site::new();
+    let id = site.submit("echo a > a; echo b > b");
+    assert_eq!(site.wait(&id), JobStatus::Completed);
+    let place = site.path().join("results");
+    // A directory where the file should go.
+    std::fs::create_dir_all(place.join(id.local_id()).join("stdout.txt/x")).unwrap();
+    let error = site.arc.save_job_outputs_to(&id, &place).unwrap_err();
+    assert!(matches!(&error, Error::OutputFile { path, .. } if path.ends_with("stdout.txt")), "{error:?}");
+    check(error, ErrorKind::OutputFile, false, &["stdout.txt"]);
+    assert!(place.join(id.local_id()).join("stderr.txt").is_file());
+}
