@@ -1,5 +1,6 @@
 //! Values that a description requests, where a number or a text is not enough.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::str::FromStr;
 
@@ -75,6 +76,15 @@ impl RuntimeEnvironment {
 
     pub(crate) fn from_parts(name: String, version: String, options: Vec<String>) -> Self {
         RuntimeEnvironment { name, version: (!version.is_empty()).then_some(version), options }
+    }
+}
+
+/// Never fails: see [`RuntimeEnvironment::new`].
+impl FromStr for RuntimeEnvironment {
+    type Err = Infallible;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Ok(RuntimeEnvironment::new(name))
     }
 }
 
@@ -326,7 +336,8 @@ mod tests {
             ("A/B-1.2-3", "A/B", Some("1.2-3")),
             ("é-1", "é", Some("1")),
         ] {
-            let rte = RuntimeEnvironment::new(text);
+            let rte: RuntimeEnvironment = text.parse().unwrap();
+            assert_eq!(rte, RuntimeEnvironment::new(text));
             assert_eq!((rte.name(), rte.version(), rte.to_string().as_str()), (name, version, text));
         }
     }

@@ -1,12 +1,13 @@
 //! Errors tell what failed, with which value, and what to do about it.
 
 use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
 
 use jasmin_arc::{ArcInterface, Error, ErrorKind, JobDescription, JobId, JobStatus};
 use serde_json::json;
 
-use crate::common::Site;
+use crate::common::{Site, child, is_child, run_child};
 
 /// Fails if a text of the error's chain contains that of its source, which readers would see twice.
 #[track_caller]
@@ -114,4 +115,33 @@ fn outputs_that_cannot_be_stored_name_the_file_and_stop_no_other() {
     assert!(matches!(&error, Error::OutputFile { path, .. } if path.ends_with("stdout.txt")), "{error:?}");
     check(error, ErrorKind::OutputFile, false, &["stdout.txt"]);
     assert!(place.join(id.local_id()).join("stderr.txt").is_file());
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn disk_that_is_full_is_not_blamed_on_the_ce() {
+    if !is_child() {
+        // A limit on the size of files stands for a full disk. Its signal is ignored, so that the write fails.
+        let test = child("errors::disk_that_is_full_is_not_blamed_on_the_ce");
+        let mut limited = Command::new("/bin/sh");
+        limited.args(["-c", "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\""]).arg(test.get_program());
+        limited.args(test.get_args()).env("JASMIN_ARC_TEST_CHILD", "yes");
+        run_child(&mut limited);
+        return;
+    }
+    let site = Site::new();
+    if !site.is_rest() {
+        return; // ARC's data mover reports such a failure as text only
+    }
+    let job = JobDescription::new("/bin/sh").with_args(["-c", "head -c 5000000 /dev/zero > output"]);
+    let id = site.arc.submit(&job.with_output_file("output")).unwrap();
+    assert_eq!(site.wait(&id), JobStatus::Completed);
+    let place = site.path().join("results");
+    let error = site.arc.save_job_outputs_to(&id, &place).unwrap_err();
+    let Error::OutputFile { path, source, .. } = &error else { panic!("{error:?}") };
+    assert!(path.ends_with("output"), "{error}");
+    assert_eq!(source.as_ref().map(std::io::Error::kind), Some(std::io::ErrorKind::FileTooLarge));
+    check(error, ErrorKind::OutputFile, false, &["cannot be written"]);
+    let directory = place.join(id.local_id());
+    assert!(directory.join("stdout.txt").is_file() && !directory.join("output").exists());
 }
