@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use crate::backend::offer::Offer;
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Accepted, Backend, Fetch, SessionFile};
+use crate::backend::{Accepted, Backend, Fetch, Fetched, SessionFile};
 use crate::error::{ConnectionFailure, Error, Result};
 use crate::ffi::{Description, JobPlace};
 use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState};
@@ -26,6 +26,8 @@ pub(crate) struct FakeBackend {
     jobs: Mutex<HashMap<String, FakeJob>>,
     /// The message of the error that every call returns, if set.
     pub(crate) unreachable: Mutex<Option<String>>,
+    /// The files that the jobs remove after they are listed.
+    pub(crate) removed: Mutex<Vec<String>>,
     /// What the CE offers.
     pub(crate) offer: Mutex<Offer>,
     /// The number of calls.
@@ -121,19 +123,23 @@ impl Backend for FakeBackend {
         })
     }
 
-    fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<()>> {
+    fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<Fetched>> {
         let jobs = self.jobs();
         let one = |fetch: &Fetch<'_>| {
-            let failed = |message: &str| Error::OutputFile {
+            let failed = |message: &str, source| Error::OutputFile {
                 job_id: fetch.id.clone(),
                 path: fetch.shown.into(),
                 message: message.into(),
-                source: None,
+                source,
             };
-            let job = jobs.get(fetch.id.as_str()).ok_or_else(|| failed("no such job"))?;
-            let file =
-                job.files.iter().find(|(path, ..)| *path == fetch.file.url).ok_or_else(|| failed("no such file"))?;
-            fs::write(&fetch.to, &file.1).map_err(|error| failed(&error.to_string()))
+            let job = jobs.get(fetch.id.as_str()).ok_or_else(|| failed("no such job", None))?;
+            if self.removed.lock().unwrap().contains(&fetch.file.url) {
+                return Ok(Fetched::Removed);
+            }
+            let file = job.files.iter().find(|(path, ..)| *path == fetch.file.url);
+            let (_, content, _) = file.ok_or_else(|| failed("no such file", None))?;
+            fs::write(&fetch.to, content).map_err(|error| failed("cannot write", Some(error)))?;
+            Ok(Fetched::Whole)
         };
         wanted.iter().map(one).collect()
     }

@@ -47,7 +47,7 @@ pub(crate) trait Backend: Send + Sync + Debug {
     fn files(&self, ids: &[JobId]) -> Result<Vec<Result<Vec<SessionFile>>>>;
 
     /// Fetches files to paths where nothing exists yet.
-    fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<()>>;
+    fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<Fetched>>;
 
     /// Reads what the CE publishes about itself. The offer has at least one queue.
     fn offer(&self) -> Result<Offer>;
@@ -73,4 +73,13 @@ pub(crate) struct Fetch<'a> {
     pub(crate) to: PathBuf,
     /// The path that the file is moved to afterwards, for messages.
     pub(crate) shown: &'a Path,
+}
+
+/// What became of a file to fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fetched {
+    /// The file has arrived whole.
+    Whole,
+    /// The job, which is still running, removed the file after it was listed.
+    Removed,
 }

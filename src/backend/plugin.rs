@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::backend::failure::{Failure, JobFailure, not_found, shorten};
 use crate::backend::offer::{Offer, Queue, published_limit, tighter};
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Accepted, Backend, Fetch, SessionFile};
+use crate::backend::{Accepted, Backend, Fetch, Fetched, SessionFile};
 use crate::config::Protocol;
 use crate::config::endpoint::Endpoint;
 use crate::description::{Content, invalid, is_below};
@@ -256,7 +256,7 @@ impl Backend for PluginBackend {
         Ok(ids.iter().zip(records).map(|(id, record)| list(id, record?)).collect())
     }
 
-    fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<()>> {
+    fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<Fetched>> {
         let one = |fetch: &Fetch<'_>| {
             let failed = |message: String| Error::OutputFile {
                 job_id: fetch.id.clone(),
@@ -266,7 +266,7 @@ impl Backend for PluginBackend {
             };
             let Some(path) = fetch.to.to_str() else { return Err(failed("the path is not UTF-8".into())) };
             match logging::capture(|| self.session.fetch_file(&fetch.file.url, path)) {
-                (Ok(()), _) => Ok(()),
+                (Ok(()), _) => Ok(Fetched::Whole),
                 (Err(ffi::Error::Exiting), _) => Err(Error::Exiting),
                 (Err(ffi::Error::Exception(message)), reasons) => {
                     Err(failed(shorten(&format!("{message}: {}", reasons.text()))))

@@ -253,6 +253,12 @@ impl ConnectionConfig {
         self.output_file.as_deref().unwrap_or("output")
     }
 
+    /// `OUTPUT_FILE` in the form that job descriptions demand: without empty components and without `.`.
+    pub(crate) fn plain_output_file(&self) -> String {
+        let components = self.output_file().split('/').filter(|component| !matches!(*component, "" | "."));
+        components.collect::<Vec<_>>().join("/")
+    }
+
     /// `INTERFACE`: the protocol between this crate and the CE.
     pub fn interface(&self) -> Protocol {
         self.interface.unwrap_or_default()

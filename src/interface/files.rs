@@ -111,9 +111,9 @@ impl ArcInterface {
 
     /// Warns if a job left nothing of the name that `submit_job` asked the CE to keep.
     fn warn_without_output_file(&self, id: &JobId, files: &[SessionFile]) {
-        let wanted = Path::new(self.0.config.output_file());
-        if !files.iter().any(|file| Path::new(&file.path).starts_with(wanted)) {
-            let message = format!("job {id} left no OUTPUT_FILE \"{}\"", wanted.display());
+        let wanted = self.0.config.plain_output_file();
+        if !files.iter().any(|file| Path::new(&file.path).starts_with(&wanted)) {
+            let message = format!("job {id} left no OUTPUT_FILE {wanted:?}");
             logging::log(LogLevel::Warning, message);
         }
     }

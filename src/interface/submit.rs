@@ -43,7 +43,7 @@ impl ArcInterface {
     pub fn submit_job(&self, executable: &str, args: &[&str], input_files: &[&Path]) -> Result<JobId> {
         let mut job = JobDescription::new(executable)
             .with_args(args.iter().copied())
-            .with_output_file(self.0.config.output_file());
+            .with_output_file(self.0.config.plain_output_file());
         for path in input_files {
             job = job.with_input_file(path);
         }

@@ -227,10 +227,35 @@ fn a_file_that_is_short_or_leads_elsewhere_is_never_shown() {
     left.sort();
     assert_eq!(left, ["grown", "whole"]);
 
+    set(vec![("stays", "x", Some(1)), ("temporary", "x", Some(1))]);
+    backend.removed.lock().unwrap().push("temporary".into());
+    let saved = save().unwrap().unwrap();
+    assert!(saved.join("stays").is_file() && !saved.join("temporary").exists());
+
     for name in ["../evil", "/evil", "a/../../evil", "", ".", "a\0b", "a/"] {
         set(vec![(name, "x", None)]);
         assert!(matches!(save(), Err(Error::OutputFile { .. })), "{name:?}");
         assert!(matches!(arc.save_job_outputs(&id), Err(Error::OutputFile { .. })), "{name:?}");
     }
     assert!(!directory.path().join("evil").exists() && !results.join("evil").exists());
+}
+
+#[test]
+fn every_output_file_that_the_configuration_accepts_can_be_submitted() {
+    let (arc, backend, directory) = fake();
+    for (name, expected) in [("./out", "out"), ("a/./b", "a/b"), ("a//b/", "a/b")] {
+        let config = arc.config().clone().with_output_file(name);
+        config.validate().unwrap();
+        let inner = Inner {
+            config: config.clone(),
+            endpoint: config.endpoint().unwrap(),
+            timeout: DEFAULT_TIMEOUT,
+            log: Log::new(LogLevel::Info, Destination::Nowhere),
+            proxy: Proxy::new(credentials::settings(&config), Arc::new(AnyCredential)),
+            backend: Mutex::new(Some(backend.clone() as Arc<dyn Backend>)),
+        };
+        let id = ArcInterface(Arc::new(inner)).submit_job("/bin/true", &[], &[]).unwrap();
+        assert_eq!(backend.jobs()[id.as_str()].description.outputs[0].name, expected);
+    }
+    drop(directory);
 }

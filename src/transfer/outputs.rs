@@ -9,9 +9,10 @@ use std::path::{Component, Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::backend::{Backend, Fetch, SessionFile};
+use crate::backend::{Backend, Fetch, Fetched, SessionFile};
 use crate::error::{Error, Result};
 use crate::job::JobId;
+use crate::logging::{LogLevel, log};
 
 /// Saves the files of many jobs. Each job gets a sub-directory of `directory`, named after the last component of its id.
 pub(crate) fn save_all(
@@ -101,7 +102,14 @@ fn save<'a>(backend: &dyn Backend, plans: impl Iterator<Item = &'a Plan<'a>> + C
         .map(|plan| {
             let mut result = Ok(());
             for (fetch, outcome) in fetched.by_ref().take(plan.files.len()) {
-                let outcome = outcome.and_then(|()| move_into_place(fetch));
+                let outcome = outcome.and_then(|fetched| match fetched {
+                    Fetched::Whole => move_into_place(fetch),
+                    Fetched::Removed => {
+                        let name = fetch.file.path.display();
+                        log(LogLevel::Warning, format!("job {} removed its file {name:?} meanwhile", fetch.id));
+                        Ok(())
+                    }
+                });
                 result = result.and(outcome);
             }
             result

@@ -35,16 +35,25 @@ fn session_path(id: &str, path: &[u8]) -> String {
 }
 
 /// A-REX puts names into its XML in whatever encoding they have. Bytes that are not UTF-8 pass through the XML reader as
-/// characters of the last private plane, from this one on.
+/// characters of the last private plane, from this one on. So do the bytes of these characters themselves.
 const HIDDEN: u32 = 0x10_ff00;
 
 fn hide(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().filter_map(|byte| char::from_u32(HIDDEN + u32::from(*byte))));
+        for character in chunk.valid().chars() {
+            match u32::from(character) < HIDDEN {
+                true => text.push(character),
+                false => hide_bytes(character.encode_utf8(&mut [0; 4]).as_bytes(), &mut text),
+            }
+        }
+        hide_bytes(chunk.invalid(), &mut text);
     }
     text
+}
+
+fn hide_bytes(bytes: &[u8], text: &mut String) {
+    text.extend(bytes.iter().filter_map(|byte| char::from_u32(HIDDEN + u32::from(*byte))));
 }
 
 fn unhide(text: &str) -> Vec<u8> {
@@ -185,6 +194,8 @@ mod tests {
             [file("stdout.txt", Some(26)), file(" a <&\r€\n b ", Some(0)), file("no size", None), file("odd", None)]
         );
         assert_eq!(listing.directories, [b"out"]);
+        let private = "a\u{10ff01}\u{10ffff}b".as_bytes();
+        assert_eq!(unhide(&hide(private)), private);
         let odd = b"<list><file>b\xff\xe9 \xc3\xa9</file></list>";
         assert_eq!(parse(&hide(odd)).unwrap().files, [(b"b\xff\xe9 \xc3\xa9".to_vec(), None)]);
         assert_eq!(parse("<list/>"), Ok(Listing::default()));

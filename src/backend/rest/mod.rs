@@ -13,12 +13,12 @@ mod parallel;
 mod session;
 mod state;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::backend::failure::{Failure, FileFailure, JobFailure, not_found};
 use crate::backend::offer::Offer;
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Accepted, Backend, Fetch, SessionFile};
+use crate::backend::{Accepted, Backend, Fetch, Fetched, SessionFile};
 use crate::config::endpoint::Endpoint;
 use crate::description::Delegation;
 use crate::error::{Error, Operation, Result};
@@ -75,6 +75,11 @@ impl RestBackend {
             _ => return Err(self.error(reply.refusal())),
         }
         let text = String::from_utf8_lossy(&reply.body);
+        // Something else than a CE, or a CE in trouble, must not decide on the protocol for the life of the interface.
+        if !text.contains("<versions") {
+            let message = "the response does not list the versions of the REST interface";
+            return Err(self.error(Failure::invalid_response(message)));
+        }
         let newest = ["1.1", "1.0"].into_iter().find(|version| text.contains(&format!("<version>{version}</version>")));
         if let Some(version) = newest {
             self.pool.use_version(version);
@@ -103,6 +108,16 @@ impl RestBackend {
             None => Err(not_found(endpoint, id)),
         };
         Ok(ids.iter().zip(&local).map(one).collect())
+    }
+
+    /// Those of the jobs that are known to be still running.
+    fn running<'a>(&self, ids: HashSet<&'a JobId>) -> HashSet<&'a JobId> {
+        let ids: Vec<&JobId> = ids.into_iter().collect();
+        let owned: Vec<JobId> = ids.iter().map(|id| (*id).clone()).collect();
+        let states = if owned.is_empty() { Ok(Vec::new()) } else { self.states(&owned) };
+        let is_running = |state: &Result<JobState>| matches!(state, Ok(state) if !state.state.is_final());
+        let states = states.unwrap_or_default();
+        ids.into_iter().zip(states).filter(|(_, state)| is_running(state)).map(|(id, _)| id).collect()
     }
 
     /// Requests an action on jobs.
@@ -342,16 +357,25 @@ impl Backend for RestBackend {
         })
     }
 
-    fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<()>> {
+    fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<Fetched>> {
         let fetched = in_parallel(wanted, |fetch| files::download(&self.pool, fetch.file, &fetch.to));
+        let is_gone = |result: &Result<(), FileFailure>| {
+            matches!(result, Err(FileFailure::Request(Failure::Refused { code: 404, .. })))
+        };
+        let without: HashSet<&JobId> =
+            wanted.iter().zip(&fetched).filter(|(_, result)| is_gone(result)).map(|(fetch, _)| fetch.id).collect();
+        let running = self.running(without);
         let named = |(fetch, result): (&Fetch<'_>, Result<(), FileFailure>)| {
+            if is_gone(&result) && running.contains(fetch.id) {
+                return Ok(Fetched::Removed);
+            }
             let failed = |message: String, source| Error::OutputFile {
                 job_id: fetch.id.clone(),
                 path: fetch.shown.into(),
                 message,
                 source,
             };
-            result.map_err(|failure| match failure {
+            result.map(|()| Fetched::Whole).map_err(|failure| match failure {
                 FileFailure::Request(Failure::Exiting) => Error::Exiting,
                 FileFailure::Request(failure) => failed(self.error(failure).to_string(), None),
                 FileFailure::Local(error) => failed("the local file cannot be written".into(), Some(error)),

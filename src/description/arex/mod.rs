@@ -69,6 +69,7 @@ const MAX_NOTIFICATIONS: usize = 3;
 /// Refuses values that A-REX or its scripts change, lose or do not take.
 pub(super) fn check_values(job: &JobDescription) -> Result<()> {
     check_executable(job)?;
+    check_arguments(job)?;
     check_runtime_environments(job)?;
     check_envs(job)?;
     check_streams(job)?;
@@ -104,6 +105,20 @@ pub(super) fn check_submission(job: &JobDescription) -> Result<()> {
         return Err(invalid("A-REX (ARC 6 and 7) misreads life_time: leave it out"));
     }
     Ok(())
+}
+
+/// The longest argument or variable that Linux passes to a program, in bytes (`MAX_ARG_STRLEN`, less the NUL).
+const MAX_ARGUMENT: usize = 131_071;
+
+/// A-REX accepts a longer argument, and the job then fails with exit code 126.
+fn check_arguments(job: &JobDescription) -> Result<()> {
+    match iter::zip(1.., job.args()).find(|(_, arg)| arg.len() > MAX_ARGUMENT) {
+        Some((n, arg)) => Err(invalid(format!(
+            "argument {n} has {} bytes, but Linux passes at most {MAX_ARGUMENT} to a program: use an input file",
+            arg.len()
+        ))),
+        None => Ok(()),
+    }
 }
 
 fn check_executable(job: &JobDescription) -> Result<()> {

@@ -227,3 +227,11 @@ fn unusable_urls_are_refused_without_their_password() {
     assert!(bad_input(job().with_input_url("https://h").validate()).1.contains("no name"));
     assert!(bad_input(job().with_input_url("https://h/a/").validate()).1.contains("no name"));
 }
+
+#[test]
+fn arguments_that_linux_cannot_pass_are_refused() {
+    let job = |length: usize| JobDescription::new("/bin/true").with_arg("x".repeat(length));
+    job(131_071).validate().unwrap();
+    let error = job(131_072).validate().unwrap_err().to_string();
+    assert!(error.contains("argument 1 has 131072 bytes") && error.contains("use an input file"), "{error}");
+}
