@@ -19,7 +19,7 @@ ls -l
 
 fn main() -> anyhow::Result<()> {
     let config = env::args_os().nth(1).or_else(|| env::var_os("JASMIN_ARC_CONFIG"));
-    let config = config.context("name a configuration file as the first argument or in JASMIN_ARC_CONFIG")?;
+    let config = config.context("pass a configuration file as the first argument, or set JASMIN_ARC_CONFIG")?;
     let arc = ArcInterface::from_file(config)?;
 
     let job = JobDescription::new("/bin/bash").with_args(["-c", SCRIPT]).with_output_file("output.txt");

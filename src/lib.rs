@@ -1,5 +1,6 @@
-//! Submit, watch, cancel and fetch compute jobs on an ARC-CE, the computing element of NorduGrid's Advanced Resource
-//! Connector. ARC-CEs stand before clusters such as JASMIN's LOTUS and many WLCG and Nordic sites.
+//! Submits, watches and cancels compute jobs on an ARC-CE and downloads their outputs. An ARC-CE, the computing element
+//! of NorduGrid's Advanced Resource Connector, gives remote access to a compute cluster, such as JASMIN's LOTUS and
+//! many WLCG and Nordic sites.
 //!
 //! # Example
 //!
@@ -28,10 +29,12 @@
 //! # Overview
 //!
 //! - [`ArcInterface`] is the client for one CE. It is blocking, cheap to clone, and `Send + Sync`.
-//! - [`ConnectionConfig`] says which CE and which credentials to use. It is read from a JSON file or built in code.
-//! - [`JobDescription`] describes a job. It is built in code or read from JSDL, ADL or xRSL.
-//! - [`JobId`] names a submitted job. [`JobStatus`], [`JobState`] and [`JobInfo`] tell where it stands.
-//! - [`Error`] is the one error type. [`Error::kind`] and [`Error::is_retryable`] help to decide, [`Error::hint`] to repair.
+//! - [`ConnectionConfig`] holds the address of the CE and the paths of the credentials. Read it from a JSON file or
+//!   build it in code.
+//! - [`JobDescription`] describes a job. Build it in code or read it from JSDL, ADL or xRSL.
+//! - [`JobId`] names a submitted job. [`JobStatus`], [`JobState`] and [`JobInfo`] report its progress.
+//! - [`Error`] is the one error type. [`Error::kind`] and [`Error::is_retryable`] help a program to react.
+//!   [`Error::hint`] tells the user what to check.
 //!
 //! | one job | many jobs |
 //! |---|---|
@@ -43,18 +46,19 @@
 //! | [`cancel_job`](ArcInterface::cancel_job) | [`cancel_jobs`](ArcInterface::cancel_jobs) |
 //! | [`clean_job`](ArcInterface::clean_job) | [`clean_jobs`](ArcInterface::clean_jobs) |
 //!
-//! The bulk methods take any iterator of ids and send a few requests for all jobs.
+//! The bulk methods take any iterator and combine many jobs into one request.
 //!
 //! # In a service
 //!
-//! The crate links NorduGrid's C++ client library, which handles credentials and TLS, and keeps it from taking over the
-//! process. Signal handlers, exit code and exit handlers stay the program's. Nothing is printed, and nothing prompts for a
-//! password. Messages go to the [`log`](https://docs.rs/log) facade, or where the [builder](ArcInterfaceBuilder) sends them.
+//! The crate links NorduGrid's C++ client library, which handles credentials and TLS, and keeps that library from
+//! taking over the process. Your program keeps its signal handlers, exit code and exit handlers. The crate prints
+//! nothing and never prompts for a password. Log messages go to the [`log`](https://docs.rs/log) facade, or where the
+//! [builder](ArcInterfaceBuilder) sends them.
 //!
 //! # More
 //!
-//! The repository has a guide (`docs/guide.md`), examples, and a testbed, a real ARC-CE for your own machine:
-//! `tests/testbed/run demo`.
+//! The repository contains a guide (`docs/guide.md`), examples, and a testbed. `tests/testbed/run demo` starts a real
+//! ARC-CE on your own machine and runs an example.
 
 mod backend;
 mod config;
@@ -82,7 +86,7 @@ pub use logging::{LogLevel, ParseLogLevelError};
 pub use matching::{Mismatch, ResourceAmount};
 pub use util::byte_size::{ByteSize, ParseByteSizeError};
 
-/// The Rust code in the documents is compiled with the tests.
+/// Compiles the Rust code in the documents as doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 #[doc = include_str!("../docs/descriptions.md")]

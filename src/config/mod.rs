@@ -1,4 +1,4 @@
-//! [`ConnectionConfig`]: the CE, the credentials, and the paths of files.
+//! [`ConnectionConfig`]: the address of the CE, the credentials, and the paths of local files.
 
 pub(crate) mod endpoint;
 mod parse;
@@ -25,18 +25,18 @@ use crate::error::{Error, Result};
 /// | `CLIENT_KEY`              | `~/.arc/userkey-nopass.pem`       | private key of your grid certificate, not encrypted     |
 /// | `CLIENT_CERT`             | `~/.arc/usercert.pem`             | your grid certificate                                   |
 /// | `CERTS_DIR`               | `/etc/grid-security/certificates` | directory of trusted CA certificates                    |
-/// | `ARCPROXY_PATH`           | `/usr/bin/arcproxy`               | ARC's program that makes proxy certificates             |
+/// | `ARCPROXY_PATH`           | `/usr/bin/arcproxy`               | ARC's program that creates proxy certificates           |
 /// | `PROXY_FILE`              | `/tmp/arcproxy_file`              | the proxy certificate                                   |
 /// | `ARC_SERVER`              | `jasmin-ce.ceda.ac.uk:60000/arex` | the CE: `host`, `host:port`, `host:port/path` or a URL  |
 /// | `PROXY_VALIDITY_PERIOD`   | `43200` (12 hours)                | lifetime of a new proxy certificate, in seconds         |
 /// | `PROXY_RENEWAL_THRESHOLD` | `10`                              | remaining lifetime at which it is renewed, in seconds   |
 /// | `JOBS_INFO_FILE`          | `~/.arc/jobs.dat`                 | job list shared with ARC's command-line tools           |
-/// | `OUTPUT_FILE`             | `output`                          | file or directory to download from a session directory  |
+/// | `OUTPUT_FILE`             | `output`                          | file or directory that `submit_job` keeps as output     |
 /// | `INTERFACE`               | `auto`                            | see [`Protocol`]                                        |
 /// | `DELEGATION`              | `auto`                            | see [`Delegation`]                                      |
 ///
-/// In paths of local files, a leading `~` or `~/` is the home directory. The value itself keeps the `~`, so a
-/// configuration that is read and written again is the same JSON document.
+/// In paths of local files, a leading `~` or `~/` means your home directory. The getters expand it. The stored value
+/// keeps the `~`, so reading a configuration and writing it again gives the same JSON document.
 ///
 /// Deserializing with serde checks only the types of the values. Call [`validate`](Self::validate) afterwards.
 ///
@@ -117,8 +117,8 @@ impl ConnectionConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`], with the path, the line and the key as far as they are known, if the file
-    /// - cannot be read: the source is the [`std::io::Error`];
+    /// [`Error::InvalidConfig`] with the path and, where known, the line and the key, if the file
+    /// - cannot be read (the source is the [`std::io::Error`]);
     /// - is not exactly one JSON object, or contains a key twice;
     /// - contains a value that [`validate`](Self::validate) refuses.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
@@ -129,7 +129,7 @@ impl ConnectionConfig {
     ///
     /// # Errors
     ///
-    /// As [`from_file`](Self::from_file).
+    /// As for [`from_file`](Self::from_file), without the path.
     ///
     /// # Examples
     ///
@@ -160,19 +160,19 @@ impl ConnectionConfig {
     /// - a path is empty or contains NUL;
     /// - `ARC_SERVER` is not a host, `host:port`, `host:port/path` or http(s) URL, or has a user, query or fragment;
     /// - `PROXY_VALIDITY_PERIOD` is 0;
-    /// - `PROXY_RENEWAL_THRESHOLD` is not less than `PROXY_VALIDITY_PERIOD`: every operation would make a new proxy
-    ///   certificate;
+    /// - `PROXY_RENEWAL_THRESHOLD` is not less than `PROXY_VALIDITY_PERIOD`, because every operation would then create
+    ///   a new proxy certificate;
     /// - `OUTPUT_FILE` contains control characters or `..`, is absolute, or names no file;
-    /// - `OUTPUT_FILE` is `stdout.txt` or `stderr.txt`, or is below one of them: a job's standard streams are saved
-    ///   there.
+    /// - `OUTPUT_FILE` is `stdout.txt` or `stderr.txt`, or is below one of them, because `submit_job` uses these names
+    ///   for the standard streams of the job.
     pub fn validate(&self) -> Result<()> {
         self.check().map_err(|(key, message)| invalid(key, message))
     }
 
-    /// The full URL of the CE, `https://host:port/path`, made from `ARC_SERVER`.
+    /// Returns the full URL of the CE, `https://host:port/path`, derived from `ARC_SERVER`.
     ///
-    /// The host is in lower case. The port is 443 (80 for http) and the path `/arex` unless `ARC_SERVER` has others.
-    /// `/rest` or `/rest/VERSION` at the end of the path is removed.
+    /// The host is in lower case. If `ARC_SERVER` has no port or path, the URL has port 443 (80 for http) and the path
+    /// `/arex`. A `/rest` or `/rest/VERSION` at the end of the path is removed.
     ///
     /// # Errors
     ///
@@ -190,7 +190,7 @@ fn invalid(key: &str, message: String) -> Error {
     Error::InvalidConfig { path: None, line: None, key: Some(key.to_owned()), message, source: None }
 }
 
-/// The values, or their defaults.
+/// Getters. They return the default for a key that is not set.
 impl ConnectionConfig {
     /// `CLIENT_KEY`: the file with the private key of your grid certificate, not encrypted. A leading `~` is expanded.
     pub fn client_key(&self) -> PathBuf {
@@ -207,7 +207,7 @@ impl ConnectionConfig {
         expand(&self.certs_dir, "/etc/grid-security/certificates")
     }
 
-    /// `ARCPROXY_PATH`: ARC's program `arcproxy`, which makes a proxy certificate from the key and the certificate. A
+    /// `ARCPROXY_PATH`: ARC's program `arcproxy`, which creates a proxy certificate from the key and the certificate. A
     /// leading `~` is expanded.
     pub fn arcproxy_path(&self) -> PathBuf {
         expand(&self.arcproxy_path, "/usr/bin/arcproxy")
@@ -236,19 +236,19 @@ impl ConnectionConfig {
     /// `JOBS_INFO_FILE`: the list of submitted jobs that ARC's command-line tools (`arcstat`, `arcget` and others) also
     /// use. A leading `~` is expanded.
     ///
-    /// The file is created when the first job is submitted, and so is the directory `~/.arc` of the default path. The
-    /// directory of any other path must exist.
+    /// The crate creates the file when it submits the first job. It also creates the directory `~/.arc` of the default
+    /// path. The directory of any other path must exist.
     pub fn jobs_info_file(&self) -> PathBuf {
         expand(&self.jobs_info_file, DEFAULT_JOBS_INFO_FILE)
     }
 
-    /// Whether `JOBS_INFO_FILE` is the default path, and so its directory is created if it is missing.
+    /// Whether `JOBS_INFO_FILE` is the default path. Only then does the crate create a missing directory.
     pub(crate) fn has_default_jobs_info_file(&self) -> bool {
         self.jobs_info_file() == expand(&None, DEFAULT_JOBS_INFO_FILE)
     }
 
-    /// `OUTPUT_FILE`: the file or directory in a job's session directory that is downloaded as its output. `~` is not
-    /// expanded, since the path is on the CE.
+    /// `OUTPUT_FILE`: the file or directory in the session directory that the CE keeps as the output of a job from
+    /// [`submit_job`](crate::ArcInterface::submit_job). `~` is not expanded, since the path is on the CE.
     pub fn output_file(&self) -> &str {
         self.output_file.as_deref().unwrap_or("output")
     }
@@ -264,7 +264,7 @@ impl ConnectionConfig {
         self.interface.unwrap_or_default()
     }
 
-    /// `DELEGATION`: which jobs get a delegation, with which the CE acts for you. [`Delegation`] has the rules.
+    /// `DELEGATION`: which jobs get a delegation of your credentials. See [`Delegation`] for the rules.
     pub fn delegation(&self) -> Delegation {
         self.delegation.unwrap_or_default()
     }
@@ -276,7 +276,7 @@ fn expand(path: &Option<PathBuf>, default: &str) -> PathBuf {
     let path = path.as_deref().unwrap_or(Path::new(default));
     match (path.strip_prefix("~"), dirs::home_dir()) {
         (Ok(rest), Some(home)) => home.join(rest),
-        // The home of another user (`~user`) is not expanded: opening the file fails.
+        // `~user`, the home of another user, is not expanded. Opening such a path fails later with a clear error.
         _ => path.to_owned(),
     }
 }

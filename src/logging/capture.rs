@@ -1,4 +1,5 @@
-//! [`Reasons`]: ARC's log messages during a call. ARC's functions mostly return false and log why.
+//! [`Reasons`]: ARC's log messages during a call. Most of ARC's functions return false on failure and only log the
+//! reason.
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Mutex, Weak};
@@ -6,16 +7,17 @@ use std::sync::{Arc, Mutex, Weak};
 use super::LogLevel;
 use crate::util::lock;
 
-/// How many messages of a call are kept. The last ones give the reason of a failure.
+/// The maximum number of messages kept for a call. Older ones are dropped, because the last ones give the reason of a
+/// failure.
 pub(super) const MAX_MESSAGES: usize = 40;
 
-/// How many characters of a message are kept.
+/// The maximum length of a kept message, in characters.
 const MAX_CHARACTERS: usize = 2000;
 
 type Capture = Arc<Mutex<Vec<Message>>>;
 
-/// The calls in progress. A message from one of ARC's own threads goes to all of them, since it does not tell which call
-/// it belongs to.
+/// The calls in progress. A message from one of ARC's own threads goes to all of them, since nothing tells which call
+/// caused it.
 static CAPTURES: Mutex<Vec<Weak<Mutex<Vec<Message>>>>> = Mutex::new(Vec::new());
 
 thread_local! {
@@ -34,7 +36,7 @@ struct Message {
 pub(crate) struct Reasons(Vec<Message>);
 
 impl Reasons {
-    /// The messages up to the level Info, else those up to Verbose, without repetitions.
+    /// Returns the messages up to the level Info without repetitions. If there are none, returns those up to Verbose.
     pub(crate) fn text(&self) -> String {
         [LogLevel::Info, LogLevel::Verbose]
             .into_iter()
@@ -43,7 +45,7 @@ impl Reasons {
             .unwrap_or_else(|| "ARC gave no reason".into())
     }
 
-    /// The messages up to the level Info, without repetitions. Empty if there are none.
+    /// Returns the messages up to the level Info without repetitions, or an empty string.
     pub(crate) fn complaints(&self) -> String {
         self.up_to(LogLevel::Info)
     }
@@ -58,14 +60,14 @@ impl Reasons {
         texts.join("; ")
     }
 
-    /// Every message, of any level.
+    /// Returns every message, of any level.
     pub(crate) fn texts(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|message| message.text.as_str())
     }
 }
 
-/// Marks the current thread as one of this crate's or of the program's. What ARC logs on it belongs to its own calls
-/// only, unlike what ARC logs on its own threads.
+/// Marks the current thread as one that calls ARC, unlike ARC's own threads. What ARC logs on a marked thread belongs
+/// to the calls of that thread only.
 pub(crate) fn this_thread_calls_arc() {
     CALLS_ARC.set(true);
 }
@@ -74,7 +76,7 @@ pub(super) fn calls_arc() -> bool {
     CALLS_ARC.get()
 }
 
-/// Runs `call` and collects what ARC logs meanwhile, on this thread and on ARC's own threads.
+/// Runs `call` and collects the messages that ARC logs during the call, on this thread and on ARC's own threads.
 pub(crate) fn capture<T>(call: impl FnOnce() -> T) -> (T, Reasons) {
     struct Restore(Option<Capture>);
     impl Drop for Restore {
@@ -100,7 +102,7 @@ pub(crate) fn capture<T>(call: impl FnOnce() -> T) -> (T, Reasons) {
     (result, reasons)
 }
 
-/// Adds a message to the call of the current thread. False if the thread is not in a call.
+/// Adds a message to the call of the current thread. Returns false if the thread is not in a call.
 pub(super) fn record_here(level: LogLevel, text: &str) -> bool {
     let capture = CAPTURE.try_with(|capture| capture.borrow().clone()).ok().flatten();
     capture.map(|capture| record(&capture, level, text)).is_some()

@@ -1,12 +1,13 @@
-//! Points in time as text.
+//! Formats points in time.
 
 use std::time::SystemTime;
 
 use jiff::Timestamp;
 
-/// The time in UTC as in RFC 3339, such as `2026-11-24T06:44:01Z`, with `decimals` digits after the second.
+/// Formats a time as RFC 3339 in UTC, such as `2026-11-24T06:44:01Z`, with `decimals` digits after the second.
 ///
-/// A time that a four-digit year cannot express is the nearest one that it can.
+/// Times before 1970 become the first second of 1970. Times after the year 9999 become the last time that jiff
+/// supports.
 pub(crate) fn rfc3339(time: SystemTime, decimals: usize) -> String {
     let time = time.max(SystemTime::UNIX_EPOCH);
     format!("{:.decimals$}", Timestamp::try_from(time).unwrap_or(Timestamp::MAX))

@@ -1,4 +1,5 @@
-//! The proxy certificate: created at the first use, shared, renewed, and never written over other files.
+//! Tests that the crate creates the proxy certificate at the first use, shares and renews it, and overwrites no other
+//! file.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -92,21 +93,21 @@ fn unusable_proxy_is_replaced() {
 fn proxy_of_another_certificate_is_replaced() {
     let site = Site::new();
     let (cert, key) = (site.path().join("other-cert.pem"), site.path().join("other-key.pem"));
-    let made = Command::new("openssl")
+    let openssl = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/O=other/CN=other", "-out"])
         .arg(&cert)
         .arg("-keyout")
         .arg(&key)
         .output()
         .unwrap();
-    assert!(made.status.success(), "{made:?}");
+    assert!(openssl.status.success(), "{openssl:?}");
     let (other, proxy) = own_proxy(&site, json!({ "CLIENT_CERT": cert, "CLIENT_KEY": key }));
     other.create_proxy().unwrap();
-    let of_other = fs::read(&proxy).unwrap();
+    let other_proxy = fs::read(&proxy).unwrap();
 
     let (arc, _) = own_proxy(&site, json!({}));
     use_proxy(&arc).unwrap();
-    assert!(fs::read(&proxy).unwrap() != of_other);
+    assert!(fs::read(&proxy).unwrap() != other_proxy);
 }
 
 #[test]

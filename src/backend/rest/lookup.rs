@@ -1,8 +1,9 @@
 //! Looks up the current states and details of jobs.
 //!
-//! A-REX has two sources. `action=status` and `action=info` show what its information provider published up to a minute
-//! ago. Its own record is current: `diagnose/status` shows it for one job, `GET jobs?state=` for all jobs of the user. The
-//! record does not tell queued jobs from running ones, which only the information provider knows, so the two are merged.
+//! A-REX has two sources. `action=status` and `action=info` return what its information provider published up to a
+//! minute ago. A-REX's own record is current: `diagnose/status` returns it for one job, `GET jobs?state=` for all jobs
+//! of the user. The record does not distinguish queued jobs from running ones. Only the information provider does, so
+//! this module merges the two.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -20,24 +21,24 @@ use crate::job::{Freshness, JobInfo};
 use crate::logging::{LogLevel, log};
 use crate::util::lock;
 
-/// All the states that A-REX can filter by.
+/// All states that the filter of `GET jobs?state=` accepts.
 const ALL_STATES: &str = "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNING,EXECUTED,FINISHING,KILLING,FINISHED,\
                           FAILED,KILLED,WIPED";
 
-/// Up to this number of jobs is looked up one by one, whatever that costs.
+/// Up to this number of jobs, the record is looked up job by job without comparing costs.
 const MAX_SINGLE_LOOKUPS: usize = 4 * MAX_PARALLEL;
 
-/// How long a measured cost is used.
+/// How long a measured cost stays valid.
 const COST_TTL: Duration = Duration::from_secs(300);
 
-/// The pause before A-REX is asked again about a job that it may just be moving between directories.
+/// The pause before a repeated look-up of a job that A-REX may be moving between its control directories.
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
 
-/// How often A-REX is asked again about a job whose state it could not tell.
+/// The maximum number of repeated look-ups of a job whose state A-REX could not determine.
 const MAX_SETTLE_ATTEMPTS: usize = 10;
 
-/// How often A-REX is asked again about a job that it calls removed. Such a job may indeed have been removed, which A-REX
-/// then tells at every call.
+/// The maximum number of repeated look-ups of a job that A-REX reports as removed. It is lower than
+/// [`MAX_SETTLE_ATTEMPTS`], because every look-up of a job that really has been removed costs these repetitions.
 const MAX_WIPED_ATTEMPTS: usize = 2;
 
 /// The state of a job and how current it is.
@@ -47,15 +48,15 @@ pub(super) struct Observed {
     pub(super) freshness: Freshness,
 }
 
-/// What the two ways to look up A-REX's record cost when they were last used on this CE.
+/// The last measured costs of the two ways to look up A-REX's record on this CE.
 #[derive(Debug, Default)]
 pub(super) struct Costs(Mutex<Measured>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Measured {
-    /// The time for [`MAX_PARALLEL`] jobs looked up one by one in parallel, and when it was measured.
+    /// The time to look up [`MAX_PARALLEL`] jobs with one parallel request each, and when it was measured.
     round: Option<(Duration, Instant)>,
-    /// The time for the list of all jobs of the user, and when it was measured.
+    /// The time to get the list of all jobs of the user, and when it was measured.
     list: Option<(Duration, Instant)>,
 }
 
@@ -64,13 +65,13 @@ impl Costs {
         change(&mut lock(&self.0));
     }
 
-    /// Whether `count` more jobs are cheaper to find in the list of all jobs of the user than one by one. `None` if no
-    /// recent measurement of single look-ups exists.
+    /// Whether the list of all jobs of the user is cheaper than `count` single look-ups. `None` if there is no recent
+    /// measurement of single look-ups.
     fn list_is_cheaper(&self, count: usize) -> Option<bool> {
         let recent = |cost: Option<(Duration, Instant)>| cost.filter(|(_, when)| when.elapsed() < COST_TTL);
         let measured = *lock(&self.0);
         let (round, _) = recent(measured.round)?;
-        // A list that was never asked for has to be tried.
+        // Without a recent measurement of the list, try it once to measure it.
         Some(recent(measured.list).is_none_or(|(list, _)| list < round.saturating_mul(rounds(count))))
     }
 }
@@ -79,7 +80,7 @@ fn rounds(count: usize) -> u32 {
     u32::try_from(count.div_ceil(MAX_PARALLEL)).unwrap_or(u32::MAX)
 }
 
-/// The current states of jobs, in the order of `ids`.
+/// Looks up the current states of jobs, in the order of `ids`.
 pub(super) fn states(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<Observed, JobFailure>>, Failure> {
     let mut states = merged_states(pool, costs, ids)?;
     for attempt in 0..MAX_SETTLE_ATTEMPTS {
@@ -113,7 +114,7 @@ fn merged_states(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<
     Ok(items.iter().map(one).collect())
 }
 
-/// The details of jobs with their current states, in the order of `ids`. The id in each is A-REX's own.
+/// Looks up the details of jobs with their current states, in the order of `ids`. The id in each result is A-REX's own.
 pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<JobInfo, JobFailure>>, Failure> {
     let mut items = HashMap::with_capacity(ids.len());
     for chunk in ids.chunks(jobs::CHUNK) {
@@ -142,8 +143,9 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
             ended.push((item.id.clone(), observed.state == RestState::Finished));
         }
     }
-    // The information provider publishes the ending of these jobs within the next minute.
-    let endings = in_parallel(&ended, |(id, well)| ending(pool, id, *well));
+    // These jobs ended after the last run of the information provider, so their exit codes and errors are not published
+    // yet.
+    let endings = in_parallel(&ended, |(id, succeeded)| ending(pool, id, *succeeded));
     for ((id, _), ending) in ended.iter().zip(endings) {
         let info = items.get_mut(id).and_then(|item| item.info.as_mut());
         let (Some(info), Ok((exit_code, failure))) = (info, ending) else { continue };
@@ -157,7 +159,7 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
     let one = |id: &&str| match items.get(*id) {
         Some(activity::Item { info: Some(info), .. }) => Ok((**info).clone()),
         Some(item) if item.code == 404 => Err(JobFailure::NotFound),
-        // Any other code does not say that there is no such job.
+        // A code other than 404 does not mean that the job does not exist.
         Some(item) => {
             Err(JobFailure::Refused { operation: Operation::LookUp, message: format!("{} {}", item.code, item.reason) })
         }
@@ -166,7 +168,7 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
     Ok(ids.iter().map(one).collect())
 }
 
-/// The states in A-REX's own record of those jobs whose published state is not final.
+/// Looks up A-REX's own record of those jobs whose published state is not final.
 fn recorded_states(
     pool: &Pool,
     costs: &Costs,
@@ -192,7 +194,7 @@ fn recorded_states(
             }
             Ok(reply) => log(LogLevel::Verbose, reply.refusal().into_error(pool.endpoint()).to_string()),
             Err(Failure::Exiting) => return Err(Failure::Exiting),
-            // A CE with too many jobs to list them in time can still be asked for each.
+            // If the user has too many jobs to list them in time, single look-ups can still succeed.
             Err(failure) => log(LogLevel::Verbose, failure.into_error(pool.endpoint()).to_string()),
         }
     }
@@ -220,7 +222,7 @@ fn look_up_each(
     Ok(())
 }
 
-/// The content of a file in A-REX's control directory, or `None` if the job has no such file.
+/// Returns the content of a job's file in A-REX's control directory, or `None` if the job has no such file.
 fn diagnose(pool: &Pool, id: &str, file: &str) -> Result<Option<String>, Failure> {
     let reply = pool.request(Repeat::Once, "GET", &format!("jobs/{id}/diagnose/{file}"), b"")?;
     match reply.code {
@@ -235,20 +237,20 @@ fn recorded_state(pool: &Pool, id: &str) -> Result<Option<RestState>, Failure> {
     RestState::from_record(&status, || diagnose(pool, id, "failed"))
 }
 
-/// The exit code of a job that has ended, and the reason of its failure unless it ended well.
-fn ending(pool: &Pool, id: &str, well: bool) -> Result<(Option<i32>, String), Failure> {
+/// Looks up the exit code of a job that has ended, and A-REX's reason for its failure (empty if it succeeded).
+fn ending(pool: &Pool, id: &str, succeeded: bool) -> Result<(Option<i32>, String), Failure> {
     let diag = diagnose(pool, id, "diag")?.unwrap_or_default();
     let exit_code = diag.lines().rev().find_map(|line| line.strip_prefix("exitcode=")?.trim().parse().ok());
-    let failure = if well { None } else { diagnose(pool, id, "failed")? };
+    let failure = if succeeded { None } else { diagnose(pool, id, "failed")? };
     Ok((exit_code, failure.unwrap_or_default()))
 }
 
-/// The newer of two states. That is the recorded one, but for a job in the batch system only the published one says what
-/// the batch system does with it.
+/// Returns the newer of two states of a job. That is the recorded one, except for a job in the batch system: only the
+/// published state distinguishes queued from running.
 fn newer(published: RestState, recorded: Option<RestState>) -> Observed {
     let current = |state| Observed { state, freshness: Freshness::Current };
     match recorded.filter(|recorded| *recorded == RestState::Wiped || !recorded.is_unsettled()) {
-        // A final state does not change any more.
+        // A final state no longer changes, so it is current even if it was published earlier.
         None if published.is_final() => current(published),
         None => Observed { state: published, freshness: Freshness::Published },
         Some(RestState::Running) if published.is_in_batch_system() => {
@@ -263,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_record_wins_except_inside_the_batch_system() {
+    fn recorded_states_replace_published_ones_except_in_the_batch_system() {
         let state = |name: &str| RestState::parse(name);
         let newer = |published: &str, recorded: Option<&str>| newer(state(published), recorded.map(state));
         let check = |observed: Observed, name: &str, freshness| {
@@ -283,19 +285,19 @@ mod tests {
     }
 
     #[test]
-    fn the_cheaper_way_is_taken_once_both_costs_are_known() {
+    fn the_cheaper_lookup_is_chosen_once_both_costs_are_known() {
         let ago = |cost, age| Some((Duration::from_millis(cost), Instant::now().checked_sub(age).expect("a past")));
         let now = |cost| ago(cost, Duration::ZERO);
         let costs = Costs::default();
-        assert_eq!(costs.list_is_cheaper(100), None, "nothing is known");
+        assert_eq!(costs.list_is_cheaper(100), None, "no cost is known");
         costs.update(|measured| measured.round = now(30));
         assert_eq!(costs.list_is_cheaper(20), Some(true), "the list is tried once");
         costs.update(|measured| measured.list = now(10_000));
-        assert_eq!(costs.list_is_cheaper(200), Some(false), "a CE with many jobs");
+        assert_eq!(costs.list_is_cheaper(200), Some(false), "the list is slow");
         assert_eq!(costs.list_is_cheaper(2000), Some(true));
         costs.update(|measured| measured.list = now(50));
-        assert_eq!(costs.list_is_cheaper(20), Some(true), "a CE with few");
+        assert_eq!(costs.list_is_cheaper(20), Some(true), "the list is fast");
         costs.update(|measured| measured.round = ago(1, COST_TTL));
-        assert_eq!(costs.list_is_cheaper(20), None, "it may have been a slow minute");
+        assert_eq!(costs.list_is_cheaper(20), None, "the measurement is too old");
     }
 }
