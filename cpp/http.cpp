@@ -21,6 +21,8 @@
 #include <arc/message/PayloadStream.h>
 
 #include "file_content.h"
+#include "guard.h"
+#include "guard_name.h"
 #include "session.h"
 
 #include "jasmin-arc/src/ffi/bridge.rs.h"
@@ -92,7 +94,7 @@ std::unique_ptr<Connection> new_connection(const Session& session, rust::Str url
 
 // Opens the connection, if it is not open yet. connect_once finds several sockets if other threads connect to the same
 // port at the same time. It is then repeated while no other Connection connects.
-void Connection::connect() {
+void Connection::open() {
   if (client_) return;
   static std::shared_mutex* const connecting = new std::shared_mutex;
   std::size_t candidates;
@@ -109,6 +111,40 @@ void Connection::connect() {
   // ARC writes the head and the body of a request separately. With Nagle's algorithm the body waits until the server
   // acknowledges the head, which the server's kernel delays by 40 ms.
   set_tcp_option(TCP_NODELAY);
+  try {
+    verify();
+  } catch (...) {
+    client_.reset(); // so that the next request does not use it
+    throw;
+  }
+}
+
+// Fails unless the TLS handshake succeeded and the server's certificate names the host.
+void Connection::verify() {
+  if (!session_.verify_host()) return;
+  const Arc::URL url(url_);
+  if (url.Protocol() != "https")
+    throw Refused(Refused::Kind::untrusted, "without HTTPS, nothing proves that the CE is " + url.Host());
+  // ARC's TLS component shows the certificate only to those that send a message (MCC_TLS_Client::process). A message
+  // without content sends nothing.
+  Arc::MCC* const tls = static_cast<Arc::ClientTCP&>(*client_).GetEntry();
+  if (!tls) throw std::runtime_error("ARC made no connection");
+  Arc::MessageAttributes request_attributes, response_attributes;
+  Arc::MessageContext context;
+  Arc::PayloadRaw nothing;
+  Arc::Message request, response;
+  request.Attributes(&request_attributes);
+  request.Context(&context);
+  request.Payload(&nothing);
+  response.Attributes(&response_attributes);
+  response.Context(&context);
+  const Arc::MCC_Status status = tls->process(request, response);
+  delete response.Payload(nullptr);
+  if (!status) throw std::runtime_error(status.getExplanation());
+  Arc::SecAttr* const attributes = request.Auth()->get("TLS");
+  const std::string other = other_name(attributes ? attributes->get("CERTIFICATE") : "", url.Host());
+  if (!other.empty())
+    throw Refused(Refused::Kind::untrusted, "the certificate of the CE is for " + other + ", not for " + url.Host());
 }
 
 // Opens a connection and looks for its socket, which is the one that did not exist before. Returns how many there are;
@@ -148,7 +184,7 @@ bool Connection::usable() const {
 // Prepares a request. The time limit starts when the connection is open: the socket is not known before.
 Deadline Connection::begin(std::chrono::seconds time_limit) {
   broken_ = true; // until the whole response has been read
-  connect();
+  open();
   return Deadline(socket(), time_limit);
 }
 

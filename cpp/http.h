@@ -19,12 +19,16 @@ namespace jasmin_arc {
 class Session;
 struct HttpReply;
 
-/// One connection. The first request opens it. Paths are percent-encoded. Every request throws if there is no complete
+/// One connection. The first request opens it, and nothing is sent before the server has proved who it is: its certificate
+/// must come from a trusted CA and name the host of the URL. Paths are percent-encoded. Every request throws if there is no complete
 /// response; the connection is then not usable any more.
 class Connection {
 public:
   /// `timeout` is in seconds, and applies to each wait for the server.
   Connection(const Session& session, const std::string& url, unsigned int timeout);
+
+  /// Connects and verifies the server, unless the connection is open. Sends no request.
+  void open();
 
   /// Sends a request and reads the response, whose body body() then returns.
   HttpReply request(rust::Str method, rust::Str path, rust::Str accept, rust::Slice<const std::uint8_t> content);
@@ -47,7 +51,7 @@ private:
   Deadline begin(std::chrono::seconds time_limit);
   template <typename Payload>
   std::unique_ptr<Stream> send(const Arc::ClientHTTPAttributes& attributes, Payload& content, HttpReply& reply);
-  void connect();
+  void verify();
   std::size_t connect_once();
   int socket() const;
   void set_tcp_option(int option);

@@ -17,8 +17,12 @@ public:
   explicit Session(const SessionSettings& settings);
   const Arc::UserConfig& config() const { return config_; }
 
+  /// Whether the certificate of a server must name its host.
+  bool verify_host() const { return verify_host_; }
+
 private:
   Arc::UserConfig config_;
+  bool verify_host_;
 };
 
 /// Returns the process's session with these settings, created when they are first used. A session is never destroyed:

@@ -163,13 +163,14 @@ pub enum Error {
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
 
-    /// The TLS handshake failed because one side does not trust the certificate of the other.
+    /// One side does not trust the certificate of the other, or the CE's certificate does not name the host of
+    /// `ARC_SERVER`. No request has been sent.
     #[error("cannot establish a trusted connection to {endpoint}: {message}")]
     #[non_exhaustive]
     Untrusted {
         /// The URL of the CE.
         endpoint: String,
-        /// What TLS reported.
+        /// What TLS reported, or which host the CE's certificate names instead.
         message: String,
     },
 
@@ -361,8 +362,11 @@ impl Error {
                 ConnectionFailure::InvalidResponse => "check that ARC_SERVER is the address of an ARC-CE",
                 ConnectionFailure::Broken => return None,
             },
+            Error::Untrusted { endpoint, .. } if endpoint.starts_with("http://") => {
+                "ARC-CEs speak HTTPS: use https:// in ARC_SERVER, or leave the scheme out"
+            }
             Error::Untrusted { .. } => {
-                "check that CERTS_DIR holds the CA of the CE, that the CE trusts the CA of CLIENT_CERT, and that neither \
+                "check that ARC_SERVER has the host name of the CE's certificate, that CERTS_DIR holds the CA of the CE, that the CE trusts the CA of CLIENT_CERT, and that neither \
                  certificate has expired"
             }
             Error::Refused { code: 401 | 403, .. } => {

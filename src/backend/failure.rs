@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::endpoint::Endpoint;
 use crate::error::{ConnectionFailure, Error, Operation};
-use crate::ffi;
+use crate::ffi::{self, ConnectionError};
 use crate::job::JobId;
 use crate::logging::Reasons;
 
@@ -90,6 +90,19 @@ impl Failure {
             ConnectionFailure::Broken
         };
         Failure::Connection { failure, message: shorten(&full), source: None }
+    }
+
+    /// The failure of a request on a connection.
+    pub(crate) fn from_connection(error: ConnectionError, reasons: &Reasons) -> Failure {
+        match error {
+            ConnectionError::Exiting => Failure::Exiting,
+            ConnectionError::Untrusted(message) => Failure::Untrusted(message),
+            ConnectionError::InvalidResponse(message) => Failure::invalid_response(message),
+            ConnectionError::TimedOut(message) => {
+                Failure::Connection { failure: ConnectionFailure::TimedOut, message, source: None }
+            }
+            ConnectionError::Failed(message) => Failure::from_arc(&message, reasons),
+        }
     }
 
     pub(crate) fn timed_out(seconds: u64) -> Failure {
@@ -184,7 +197,7 @@ pub(crate) fn not_found(endpoint: &Endpoint, id: &JobId) -> Error {
 }
 
 /// The texts of OpenSSL's `X509_verify_cert_error_string` that mean that a certificate is not trusted.
-const VERIFICATION_ERRORS: [&str; 8] = [
+const VERIFICATION_ERRORS: [&str; 13] = [
     "self-signed certificate",
     "self signed certificate",
     "unable to get local issuer certificate",
@@ -193,6 +206,11 @@ const VERIFICATION_ERRORS: [&str; 8] = [
     "certificate has expired",
     "certificate is not yet valid",
     "certificate revoked",
+    "certificate signature failure",
+    "certificate purpose",
+    "invalid CA certificate",
+    "certificate not trusted",
+    "certificate rejected",
 ];
 
 /// Whether TLS failed because of a certificate: the CE's, which OpenSSL or ARC's mcc/tls refuses, or the user's, which the

@@ -11,7 +11,7 @@ use crate::config::Protocol;
 use crate::config::endpoint::Endpoint;
 use crate::description::{Content, invalid, is_below};
 use crate::error::{Error, Operation, Result};
-use crate::ffi::{self, JobPlace, JobRecord, Output, Session, SessionSettings, Target};
+use crate::ffi::{self, Connection, JobPlace, JobRecord, Output, Session, SessionSettings, Target};
 use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState};
 use crate::logging::{self, LogLevel, Reasons};
 use crate::util::byte_size::ByteSize;
@@ -38,6 +38,10 @@ pub(crate) struct PluginBackend {
     names: Names,
     /// Whether the configuration leaves the interface open and the CE has no REST interface.
     is_fallback: bool,
+    /// Whether the CE's certificate must name its host.
+    verify_host: bool,
+    /// In seconds.
+    timeout: u32,
 }
 
 impl PluginBackend {
@@ -48,7 +52,25 @@ impl PluginBackend {
             submission: "org.ogf.glue.emies.activitycreation",
             management: "org.ogf.glue.emies.activitymanagement",
         };
-        Ok(PluginBackend { session: Session::new(settings)?, endpoint, names, is_fallback: protocol == Protocol::Auto })
+        Ok(PluginBackend {
+            session: Session::new(settings)?,
+            endpoint,
+            names,
+            is_fallback: protocol == Protocol::Auto,
+            verify_host: settings.verify_host,
+            timeout: settings.timeout_seconds,
+        })
+    }
+
+    /// Connects to the CE and checks that its certificate names its host. ARC's classes make connections of their own,
+    /// which do not check it, so each operation begins with this.
+    fn verify_host(&self) -> Result<()> {
+        if !self.verify_host {
+            return Ok(());
+        }
+        let mut connection = Connection::new(&self.session, &self.endpoint.url(), self.timeout)?;
+        let (opened, reasons) = logging::capture(|| connection.open());
+        opened.map_err(|error| Failure::from_connection(error, &reasons).into_error(&self.endpoint))
     }
 
     /// What ARC needs to find a job, or `None` if the id cannot be one of this CE's.
@@ -72,6 +94,9 @@ impl PluginBackend {
     fn records(&self, ids: &[JobId]) -> Result<Vec<Result<(JobPlace, JobRecord)>>> {
         let places: Vec<Option<JobPlace>> = ids.iter().map(|id| self.place(id)).collect();
         let asked: Vec<JobPlace> = places.iter().flatten().cloned().collect();
+        if !asked.is_empty() {
+            self.verify_host()?;
+        }
         let mut records = Vec::with_capacity(asked.len());
         for chunk in asked.chunks(CHUNK) {
             let (chunk, reasons) = logging::capture(|| self.session.update_jobs(chunk));
@@ -209,6 +234,7 @@ impl PluginBackend {
 
 impl Backend for PluginBackend {
     fn submit(&self, jobs: &[PreparedJob], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>> {
+        self.verify_host()?;
         let one = |job| {
             let place = self.submit_one(job)?;
             accepted(std::slice::from_ref(&place));
@@ -277,6 +303,7 @@ impl Backend for PluginBackend {
     }
 
     fn offer(&self) -> Result<Offer> {
+        self.verify_host()?;
         let ask = || self.session.offered(&self.endpoint.url(), self.names.information, self.names.submission);
         let (offered, reasons) = logging::capture(ask);
         let offered = offered.map_err(|error| match error {

@@ -34,6 +34,7 @@ use crate::error::{Error, Result};
 /// | `OUTPUT_FILE`             | `output`                          | file or directory that `submit_job` keeps as output     |
 /// | `INTERFACE`               | `auto`                            | see [`Protocol`]                                        |
 /// | `DELEGATION`              | `auto`                            | see [`Delegation`]                                      |
+/// | `VERIFY_HOST`             | `true`                            | whether the CE's certificate must name its host         |
 ///
 /// In paths of local files, a leading `~` or `~/` means your home directory. The getters expand it. The stored value
 /// keeps the `~`, so reading a configuration and writing it again gives the same JSON document.
@@ -94,9 +95,11 @@ pub struct ConnectionConfig {
     interface: Option<Protocol>,
     #[serde(deserialize_with = "parse::value", skip_serializing_if = "Option::is_none")]
     delegation: Option<Delegation>,
+    #[serde(deserialize_with = "parse::value", skip_serializing_if = "Option::is_none")]
+    verify_host: Option<bool>,
 }
 
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "CLIENT_KEY",
     "CLIENT_CERT",
     "CERTS_DIR",
@@ -109,6 +112,7 @@ const KEYS: [&str; 12] = [
     "OUTPUT_FILE",
     "INTERFACE",
     "DELEGATION",
+    "VERIFY_HOST",
 ];
 
 /// Reading and validating.
@@ -268,6 +272,17 @@ impl ConnectionConfig {
     pub fn delegation(&self) -> Delegation {
         self.delegation.unwrap_or_default()
     }
+
+    /// `VERIFY_HOST`: whether the certificate of the CE must name the host of `ARC_SERVER`.
+    ///
+    /// A host name must be among the DNS names in the certificate's subjectAltName, and an IP address among its IP
+    /// addresses. `*` stands for the first label of a DNS name. The common name counts only in a certificate without
+    /// subjectAltName. Other certificates are [`Error::Untrusted`], and so is every `http://` address.
+    ///
+    /// If this is `false`, anyone with a certificate of a CA in `CERTS_DIR`, a user's included, can pose as the CE.
+    pub fn verify_host(&self) -> bool {
+        self.verify_host.unwrap_or(true)
+    }
 }
 
 const DEFAULT_JOBS_INFO_FILE: &str = "~/.arc/jobs.dat";
@@ -364,6 +379,13 @@ impl ConnectionConfig {
     #[must_use]
     pub fn with_delegation(mut self, delegation: Delegation) -> Self {
         self.delegation = Some(delegation);
+        self
+    }
+
+    /// Sets `VERIFY_HOST`.
+    #[must_use]
+    pub fn with_verify_host(mut self, verify: bool) -> Self {
+        self.verify_host = Some(verify);
         self
     }
 }

@@ -59,6 +59,7 @@ fn defaults_equal_the_python_librarys() {
     assert_eq!(config.jobs_info_file(), home().join(".arc/jobs.dat"));
     assert_eq!(config.output_file(), "output");
     assert_eq!(config.interface(), Protocol::Auto);
+    assert!(config.verify_host());
 
     assert_eq!(load("{}"), (config.clone(), vec![]));
     config.validate().unwrap();
@@ -106,6 +107,7 @@ fn full() -> Value {
         "OUTPUT_FILE": "~/out/",
         "INTERFACE": "org.nordugrid.arcrest",
         "DELEGATION": "always",
+        "VERIFY_HOST": false,
     })
 }
 
@@ -139,7 +141,8 @@ fn setters_correspond_to_keys() {
         .with_jobs_info_file("/tmp/\u{fc} \u{1f980} \"jobs\".dat")
         .with_output_file("~/out/")
         .with_interface(Protocol::ArcRest)
-        .with_delegation(Delegation::Always);
+        .with_delegation(Delegation::Always)
+        .with_verify_host(false);
     built.validate().unwrap();
     assert_eq!(serde_json::to_value(&built).unwrap(), full());
     assert_eq!(load(&full().to_string()).0, built);
@@ -212,6 +215,7 @@ fn wrong_types_are_refused() {
     for key in KEYS {
         let is_number = key.starts_with("PROXY_") && key != "PROXY_FILE";
         let wrong: &[&str] = match is_number {
+            _ if key == "VERIFY_HOST" => &["0", "1", "\"true\"", "\"\"", "null", "[false]", "{}"],
             true => &["-1", "10.0", "1e3", "18446744073709551616", "\"10\"", "\"\"", "null", "true", "[10]", "{}"],
             false => &["5", "-5", "0.5", "null", "false", "[\"/x\"]", "{\"auto\": null}"],
         };
@@ -284,6 +288,7 @@ fn unknown_keys_cause_warnings() {
         ("JOB_INFO_FILE", "JOBS_INFO_FILE"),
         ("OUTPUT_FILES", "OUTPUT_FILE"),
         ("interface", "INTERFACE"),
+        ("VERIFY_HOSTS", "VERIFY_HOST"),
     ] {
         assert_eq!(hint(key).as_deref(), Some(known), "{key}");
     }

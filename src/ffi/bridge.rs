@@ -19,6 +19,8 @@ pub(crate) mod cpp {
         proxy: String,
         ca_directory: String,
         timeout_seconds: u32,
+        /// Whether the certificate of the CE must name its host.
+        verify_host: bool,
     }
 
     /// An input file of a job.
@@ -238,6 +240,7 @@ pub(crate) mod cpp {
         include!("jasmin-arc/cpp/files.h");
         include!("jasmin-arc/cpp/store.h");
         include!("jasmin-arc/cpp/http.h");
+        include!("jasmin-arc/cpp/guard_name.h");
         include!("jasmin-arc/cpp/delegation.h");
 
         fn runtime_start(location: &str) -> Result<()>;
@@ -286,10 +289,13 @@ pub(crate) mod cpp {
             accept: &str,
             content: &[u8],
         ) -> Result<HttpReply>;
+        fn open(self: Pin<&mut Connection>) -> Result<()>;
         fn body(self: &Connection) -> Result<&[u8]>;
         fn download(self: Pin<&mut Connection>, path: &str, file: i32) -> Result<HttpReply>;
         fn upload(self: Pin<&mut Connection>, path: &str, file: i32, size: u64) -> Result<HttpReply>;
         fn usable(self: &Connection) -> Result<bool>;
+
+        fn named_instead(pem: &str, host: &str) -> Result<String>;
 
         fn sign_delegation(proxy: &str, request: &str) -> Result<String>;
 

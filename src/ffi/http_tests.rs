@@ -8,7 +8,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Connection, Session, SessionSettings};
+use openssl::asn1::{Asn1Object, Asn1OctetString};
+use openssl::x509::X509Extension;
+
+use super::{Connection, ConnectionError, Session, SessionSettings, cpp};
+use tls::{Authority, Identity, LOCALHOST, Named, certificate, new_key, respond_ok, tls_server};
+
+#[path = "../../tests/tls/mod.rs"]
+mod tls;
 
 /// A connection to a server that runs `serve`, and what `serve` returns.
 fn connection_to<T: Send + 'static>(serve: impl FnOnce(TcpStream) -> T + Send + 'static) -> (Connection, Receiver<T>) {
@@ -91,4 +98,158 @@ fn a_response_that_ends_early_is_an_error() {
     let error = connection.request("GET", "/", "text/plain", b"").unwrap_err();
     assert!(error.to_string().contains("the response ended after"), "{error}");
     assert!(!connection.usable());
+}
+
+/// A connection to a server that trusts `authority`.
+fn connection(authority: &Authority, url: &str, verify_host: bool, timeout: u32) -> Connection {
+    let ca_directory = authority.directory.path().to_str().unwrap().to_owned();
+    let settings = SessionSettings { ca_directory, timeout_seconds: timeout, verify_host, ..Default::default() };
+    Connection::new(&Session::new(&settings).unwrap(), url, timeout).unwrap()
+}
+
+/// Sends a request to a server with a certificate. Returns the outcome and how many bytes the server received.
+fn ask(
+    authority: &Authority,
+    identity: Identity,
+    host: &str,
+    verify_host: bool,
+) -> (Result<Vec<u8>, ConnectionError>, usize) {
+    let (port, received) = tls_server(identity, respond_ok);
+    let mut connection = connection(authority, &format!("https://{host}:{port}/"), verify_host, 20);
+    let outcome = connection.request("GET", "/", "text/plain", b"").map(|(_, body)| body.to_vec());
+    drop(connection);
+    (outcome, received.recv().unwrap().map_or(0, |received| received.len()))
+}
+
+#[test]
+fn certificates_of_the_host_are_accepted() {
+    let authority = Authority::new();
+    for (host, common_names, alternative) in [
+        ("localhost", &["other.example"][..], &["other.example", "localhost"][..]),
+        ("127.0.0.1", &[], &["127.0.0.1"]),
+        ("localhost", &["localhost"], &[]),
+        ("localhost", &["host/localhost"], &[]),
+    ] {
+        let identity = authority.issue(Named { common_names, alternative, days: (-1, 1) });
+        let (outcome, received) = ask(&authority, identity, host, true);
+        assert_eq!(outcome, Ok(b"ok".to_vec()), "{host} {common_names:?} {alternative:?}");
+        assert!(received > 0);
+    }
+}
+
+#[test]
+fn a_server_with_another_name_receives_nothing() {
+    let authority = Authority::new();
+    for (host, common_names, alternative, named) in [
+        ("localhost", &[][..], &["other.example", "127.0.0.1"][..], "other.example, 127.0.0.1"),
+        ("localhost", &["localhost"], &["other.example"], "other.example"),
+        ("localhost", &["Jane Doe"], &[], "Jane Doe"),
+        ("localhost", &["localhost"], &["email:jane@example.org"], "no host"),
+        ("127.0.0.1", &["127.0.0.1"], &["localhost"], "localhost"),
+        ("127.0.0.1", &["127.0.0.1"], &[], "127.0.0.1"),
+        ("127.0.0.1", &[], &["127.0.0.2"], "127.0.0.2"),
+    ] {
+        let identity = authority.issue(Named { common_names, alternative, days: (-1, 1) });
+        let (outcome, received) = ask(&authority, identity.clone(), host, true);
+        let Err(ConnectionError::Untrusted(message)) = outcome else { panic!("{common_names:?}: {outcome:?}") };
+        let expected = format!("the certificate of the CE is for {named} (its subject is /O=Test");
+        assert!(message.starts_with(&expected) && message.ends_with(&format!(", not for {host}")), "{message}");
+        assert_eq!(received, 0, "{message}");
+        // Without the check the same server is accepted.
+        assert_eq!(ask(&authority, identity, host, false).0, Ok(b"ok".to_vec()));
+    }
+}
+
+#[test]
+fn a_certificate_that_does_not_verify_is_refused() {
+    let (authority, other) = (Authority::new(), Authority::named("Another CA"));
+    let self_signed = {
+        let key = new_key();
+        let certificate = certificate(LOCALHOST, &key, None, Vec::new());
+        (key, certificate)
+    };
+    for (what, identity) in [
+        ("expired", authority.issue(Named { days: (-2, -1), ..LOCALHOST })),
+        ("not yet valid", authority.issue(Named { days: (1, 2), ..LOCALHOST })),
+        ("self-signed", self_signed),
+        ("unknown CA", other.issue(LOCALHOST)),
+    ] {
+        for verify_host in [true, false] {
+            let (outcome, received) = ask(&authority, identity.clone(), "localhost", verify_host);
+            assert!(matches!(outcome, Err(ConnectionError::Failed(_))), "{what}: {outcome:?}");
+            assert_eq!(received, 0, "{what}");
+        }
+    }
+}
+
+#[test]
+fn http_without_tls_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let outcome = connection(&Authority::new(), &url, true, 20).request("GET", "/", "", b"").map(drop);
+    assert!(matches!(outcome, Err(ConnectionError::Untrusted(_))), "{outcome:?}");
+}
+
+/// Whether a certificate is one of a host, by name alone.
+fn names(common_names: &[&str], alternative: &[&str], host: &str) -> bool {
+    let certificate = certificate(Named { common_names, alternative, days: (-1, 1) }, &new_key(), None, Vec::new());
+    cpp::named_instead(str::from_utf8(&certificate.to_pem().unwrap()).unwrap(), host).unwrap().is_empty()
+}
+
+#[test]
+fn names_are_compared_by_rfc_6125() {
+    for (name, host, expected) in [
+        ("ce.example.org", "ce.example.org", true),
+        ("CE.Example.ORG", "ce.example.org", true),
+        ("ce.example.org", "CE.EXAMPLE.ORG", true),
+        ("ce.example.org", "ce.example.org.", true),
+        ("ce.example.org", "e.example.org", false),
+        ("ce.example.org", "ce.example.org.evil.example", false),
+        ("ce.example.org", "example.org", false),
+        ("ce.example.org", ".example.org", false),
+        ("ce.example.org", "", false),
+        ("*.example.org", "ce.example.org", true),
+        ("*.example.org", "a.ce.example.org", false),
+        ("*.example.org", "example.org", false),
+        ("*.example.org", ".example.org", false),
+        ("c*.example.org", "ce.example.org", false),
+        ("*e.example.org", "ce.example.org", false),
+        ("ce.*.org", "ce.example.org", false),
+        ("*", "localhost", false),
+        ("*.org", "example.org", false),
+        ("*.*.org", "ce.example.org", false),
+    ] {
+        assert_eq!(names(&[], &[name], host), expected, "dNSName {name}, host {host}");
+        assert_eq!(names(&[name], &[], host), expected, "CN {name}, host {host}");
+        assert_eq!(names(&[&format!("host/{name}")], &[], host), expected, "CN host/{name}, host {host}");
+        assert!(!names(&[name], &["email:jane@example.org"], host), "CN {name} beside an address, host {host}");
+    }
+    assert!(!names(&[], &["host/ce.example.org"], "ce.example.org"));
+    assert!(!names(&["service/ce.example.org"], &[], "ce.example.org"));
+    // The last common name is the most specific one.
+    assert!(names(&["Services", "ce.example.org"], &[], "ce.example.org"));
+    assert!(!names(&["ce.example.org", "Jane Doe"], &[], "ce.example.org"));
+    for (address, host, expected) in [
+        ("192.0.2.1", "192.0.2.1", true),
+        ("192.0.2.1", "192.0.2.2", false),
+        ("2001:db8::1", "2001:db8:0:0::1", true),
+        ("2001:db8::1", "[2001:db8::1]", true),
+        ("::ffff:192.0.2.1", "192.0.2.1", false),
+    ] {
+        assert_eq!(names(&[], &[address], host), expected, "iPAddress {address}, host {host}");
+        assert!(!names(&[address], &[], host), "CN {address}, host {host}");
+    }
+    assert!(!names(&[], &["*.0.2.1"], "192.0.2.1"));
+}
+
+#[test]
+fn a_proxy_certificate_is_no_servers() {
+    let identifier = Asn1Object::from_str("1.3.6.1.5.5.7.1.14").unwrap();
+    // SEQUENCE { SEQUENCE { OBJECT id-ppl-inheritAll } }
+    let info = [0x30, 0x0c, 0x30, 0x0a, 0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x15, 0x01];
+    let info = Asn1OctetString::new_from_bytes(&info).unwrap();
+    let proxy = X509Extension::new_from_der(&identifier, true, &info).unwrap();
+    let proxy = certificate(LOCALHOST, &new_key(), None, vec![proxy]);
+    let instead = cpp::named_instead(str::from_utf8(&proxy.to_pem().unwrap()).unwrap(), "localhost").unwrap();
+    assert!(instead.starts_with("no host, as it is a proxy"), "{instead}");
 }

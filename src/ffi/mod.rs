@@ -36,6 +36,51 @@ pub(crate) enum Error {
     Exception(String),
 }
 
+/// Why a request on a [`Connection`] failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ConnectionError {
+    /// The process is exiting, so the shim refuses new calls.
+    #[error("the process is exiting")]
+    Exiting,
+    /// The certificate of the server does not name its host.
+    #[error("{0}")]
+    Untrusted(String),
+    /// The response is not HTTP that ARC's reader can be given.
+    #[error("{0}")]
+    InvalidResponse(String),
+    /// The time limit passed.
+    #[error("{0}")]
+    TimedOut(String),
+    /// Anything else, as ARC describes it.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<Error> for ConnectionError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Exiting => ConnectionError::Exiting,
+            Error::Exception(message) => {
+                // The beginnings are those of `Refused` in cpp/guard.cpp.
+                let of_kind = |kind| message.strip_prefix(kind).map(str::to_owned);
+                if let Some(text) = of_kind("jasmin_arc: untrusted: ") {
+                    ConnectionError::Untrusted(text)
+                } else if let Some(text) = of_kind("jasmin_arc: invalid response: ") {
+                    ConnectionError::InvalidResponse(text)
+                } else if let Some(text) = of_kind("jasmin_arc: timed out: ") {
+                    ConnectionError::TimedOut(text)
+                } else {
+                    ConnectionError::Failed(message)
+                }
+            }
+        }
+    }
+}
+
+fn connection_error(exception: cxx::Exception) -> ConnectionError {
+    error(exception).into()
+}
+
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Receives a message of ARC's logger, which holds its lock and may be on any thread.
@@ -251,6 +296,11 @@ impl Connection {
         cpp::new_connection(&session.0, url, timeout).map(Connection).map_err(error)
     }
 
+    /// Connects, and verifies that the certificate of the server names its host. Sends no request.
+    pub(crate) fn open(&mut self) -> Result<(), ConnectionError> {
+        self.0.pin_mut().open().map_err(connection_error)
+    }
+
     /// Sends a request and waits for the whole response.
     pub(crate) fn request(
         &mut self,
@@ -258,19 +308,24 @@ impl Connection {
         path: &str,
         accept: &str,
         content: &[u8],
-    ) -> Result<(HttpReply, &[u8])> {
-        let reply = self.0.pin_mut().request(method, path, accept, content).map_err(error)?;
-        Ok((reply, self.0.body().map_err(error)?))
+    ) -> Result<(HttpReply, &[u8]), ConnectionError> {
+        let reply = self.0.pin_mut().request(method, path, accept, content).map_err(connection_error)?;
+        Ok((reply, self.0.body().map_err(connection_error)?))
     }
 
     /// Writes the body of the response to a file if its code is 200. The inner error is that of the file.
-    pub(crate) fn download(&mut self, path: &str, file: &File) -> Result<io::Result<HttpReply>> {
-        self.0.pin_mut().download(path, file.as_raw_fd()).map(transferred).map_err(error)
+    pub(crate) fn download(&mut self, path: &str, file: &File) -> Result<io::Result<HttpReply>, ConnectionError> {
+        self.0.pin_mut().download(path, file.as_raw_fd()).map(transferred).map_err(connection_error)
     }
 
     /// Puts the first `size` bytes of a file at a path. The inner error is that of the file.
-    pub(crate) fn upload(&mut self, path: &str, file: &File, size: u64) -> Result<io::Result<HttpReply>> {
-        self.0.pin_mut().upload(path, file.as_raw_fd(), size).map(transferred).map_err(error)
+    pub(crate) fn upload(
+        &mut self,
+        path: &str,
+        file: &File,
+        size: u64,
+    ) -> Result<io::Result<HttpReply>, ConnectionError> {
+        self.0.pin_mut().upload(path, file.as_raw_fd(), size).map(transferred).map_err(connection_error)
     }
 
     /// Whether the connection takes another request.

@@ -283,12 +283,17 @@ impl ArcInterface {
             proxy: text(self.0.proxy.path(), "PROXY_FILE")?,
             ca_directory: text(&certs_dir, "CERTS_DIR")?,
             timeout_seconds: u32::try_from(self.0.timeout.as_secs().max(1)).unwrap_or(u32::MAX),
+            verify_host: self.0.config.verify_host(),
         })
     }
 
     fn select_backend(&self, settings: &SessionSettings) -> Result<Arc<dyn Backend>> {
         let endpoint = &self.0.endpoint;
         let protocol = self.0.config.interface();
+        if !settings.verify_host {
+            let message = "VERIFY_HOST is false: any certificate of a CA in CERTS_DIR is accepted as the CE's";
+            logging::log(LogLevel::Warning, format!("{endpoint}: {message}"));
+        }
         if matches!(protocol, Protocol::Auto | Protocol::ArcRest) {
             let rest = RestBackend::new(endpoint.clone(), settings, self.0.config.delegation())?;
             if rest.is_offered()? {

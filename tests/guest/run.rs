@@ -100,7 +100,9 @@ pub(crate) fn config_without_ce(home: &Path) -> PathBuf {
     };
     let config = home.join("config.json");
     if !config.exists() {
-        openssl("req -x509 -newkey rsa:2048 -nodes -days 90 -subj /O=Guest/CN=guest -keyout key.pem -out cert.pem");
+        openssl(
+            "req -x509 -newkey rsa:2048 -nodes -days 90 -subj /O=Guest/CN=guest -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem",
+        );
         let hash = openssl("x509 -hash -noout -in cert.pem");
         fs::copy(home.join("cert.pem"), home.join(format!("{}.0", hash.trim()))).unwrap();
         let text = serde_json::json!({

@@ -14,7 +14,7 @@ use super::session::{Pool, Repeat};
 use crate::backend::SessionFile;
 use crate::backend::failure::{Failure, FileFailure};
 use crate::description::Upload;
-use crate::ffi::{self, HttpReply};
+use crate::ffi::{ConnectionError, HttpReply};
 use crate::util::uri::encode_path;
 
 /// How deep directories are followed. A CE could nest them without end.
@@ -153,7 +153,7 @@ pub(super) fn download(pool: &Pool, file: &SessionFile, to: &Path) -> Result<(),
     let downloaded = pool.transfer(|connection| {
         if std::mem::replace(&mut is_repeated, true) {
             // The second attempt must not append to the first.
-            truncate(&local).map_err(|error| ffi::Error::Exception(error.to_string()))?;
+            truncate(&local).map_err(|error| ConnectionError::Failed(error.to_string()))?;
         }
         connection.download(&path, &local)
     });

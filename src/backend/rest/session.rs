@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::backend::failure::{Failure, shorten};
 use crate::config::endpoint::Endpoint;
-use crate::ffi::{self, Connection, HttpReply, Session, SessionSettings};
+use crate::error::ConnectionFailure;
+use crate::ffi::{self, Connection, ConnectionError, HttpReply, Session, SessionSettings};
 use crate::logging::{self, LogLevel};
 use crate::util::lock;
 
@@ -160,7 +161,10 @@ impl Pool {
     }
 
     /// Sends or fetches a file. `work` may run twice.
-    pub(super) fn transfer<T>(&self, work: impl FnMut(&mut Connection) -> Result<T, ffi::Error>) -> Result<T, Failure> {
+    pub(super) fn transfer<T>(
+        &self,
+        work: impl FnMut(&mut Connection) -> Result<T, ConnectionError>,
+    ) -> Result<T, Failure> {
         self.with_connection(Purpose::Transfer, Repeat::Once, work)
     }
 
@@ -170,7 +174,7 @@ impl Pool {
         &self,
         purpose: Purpose,
         repeat: Repeat,
-        mut work: impl FnMut(&mut Connection) -> Result<T, ffi::Error>,
+        mut work: impl FnMut(&mut Connection) -> Result<T, ConnectionError>,
     ) -> Result<T, Failure> {
         let mut attempt = |fresh: bool| {
             let mut lease = self.lease(purpose, fresh)?;
@@ -182,15 +186,14 @@ impl Pool {
                 // What is left of the response on this connection is unknown.
                 lease.pooled = None;
             }
-            let result = result.map_err(|error| match error {
-                ffi::Error::Exiting => Failure::Exiting,
-                ffi::Error::Exception(message) => match Failure::from_arc(&message, &reasons) {
-                    // ARC reports the end of its patience as a broken connection.
-                    Failure::Connection { .. } if begun.elapsed().as_secs() >= u64::from(self.timeout) => {
-                        Failure::timed_out(begun.elapsed().as_secs())
-                    }
-                    failure => failure,
-                },
+            let result = result.map_err(|error| match Failure::from_connection(error, &reasons) {
+                // ARC reports the end of its patience as a broken connection.
+                Failure::Connection { failure: ConnectionFailure::Broken, .. }
+                    if begun.elapsed().as_secs() >= u64::from(self.timeout) =>
+                {
+                    Failure::timed_out(begun.elapsed().as_secs())
+                }
+                failure => failure,
             });
             Ok((result, reused))
         };
@@ -249,8 +252,12 @@ mod tests {
 
     #[test]
     fn transfers_leave_connections_for_requests() {
-        let settings =
-            SessionSettings { proxy: "/nonexistent".into(), ca_directory: "/nonexistent".into(), timeout_seconds: 1 };
+        let settings = SessionSettings {
+            proxy: "/nonexistent".into(),
+            ca_directory: "/nonexistent".into(),
+            timeout_seconds: 1,
+            verify_host: true,
+        };
         let pool = Pool::new(ConnectionConfig::default().endpoint().expect("a CE"), &settings).expect("a pool");
         let lease = |purpose| pool.lease(purpose, false).expect("a connection");
         let (sender, leased) = channel();
