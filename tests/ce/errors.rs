@@ -96,10 +96,16 @@ fn failed_jobs_say_why() {
             assert!(reason.contains(part), "{reason}: {info:?}");
         }
     }
-    let cancelled = site.submit("sleep 600");
-    site.arc.cancel_job(&cancelled).unwrap();
-    assert_eq!(site.wait(&cancelled), JobStatus::Failed);
-    assert!(site.arc.job(&cancelled).unwrap().failure_reason().is_some());
+    // Cancelled at once, so that some of them are cancelled before they run.
+    let sleeping = vec![JobDescription::new("/bin/sleep").with_arg("600"); 10];
+    let cancelled: Vec<JobId> = site.arc.submit_jobs(&sleeping).unwrap().into_iter().map(Result::unwrap).collect();
+    site.arc.cancel_jobs(&cancelled).unwrap();
+    for id in &cancelled {
+        assert_eq!(site.wait(id), JobStatus::Failed);
+        let info = site.arc.job(id).unwrap();
+        let reason = info.failure_reason().unwrap();
+        assert!(!site.is_rest() || reason.contains("cancelled"), "{reason}: {info:?}");
+    }
 }
 
 #[test]

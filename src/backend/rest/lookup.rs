@@ -130,16 +130,16 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
     let mut ended = Vec::new();
     for item in items.values_mut() {
         let Some(info) = &mut item.info else { continue };
-        let was_final = item.state.is_final();
+        // A job that was cancelled early is published as failed without a reason at first.
+        let is_incomplete = !item.state.is_final() || item.state == RestState::Failed && info.errors.is_empty();
         let mut observed = newer(item.state.clone(), recorded.remove(&item.id));
         if observed.state.is_unsettled()
             && let Some(Ok(settled)) = states(pool, costs, &[&item.id])?.pop()
         {
             observed = settled;
         }
-        info.state = observed.state.arc_state();
-        info.native_state = observed.state.to_string();
-        if observed.state.is_final() && !was_final {
+        set_state(info, &observed.state);
+        if observed.state.is_final() && is_incomplete {
             ended.push((item.id.clone(), observed.state == RestState::Finished));
         }
     }
@@ -150,6 +150,9 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
         let info = items.get_mut(id).and_then(|item| item.info.as_mut());
         let (Some(info), Ok((exit_code, failure))) = (info, ending) else { continue };
         info.exit_code = exit_code.or(info.exit_code);
+        if RestState::failed_because(&failure) == RestState::Killed {
+            set_state(info, &RestState::Killed);
+        }
         for line in failure.lines().map(str::trim).filter(|line| !line.is_empty()) {
             if !info.errors.iter().any(|known| known == line) {
                 info.errors.push(line.into());
@@ -166,6 +169,11 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
         None => Err(Failure::invalid_response(format!("the response leaves out job {id}")).into()),
     };
     Ok(ids.iter().map(one).collect())
+}
+
+fn set_state(info: &mut JobInfo, state: &RestState) {
+    info.state = state.arc_state();
+    info.native_state = state.to_string();
 }
 
 /// Looks up A-REX's own record of those jobs whose published state is not final.

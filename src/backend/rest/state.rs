@@ -82,12 +82,19 @@ impl RestState {
             ("CANCELING", _) => RestState::Killing,
             ("FINISHED", false) => match failure()? {
                 None => RestState::Finished,
-                Some(cause) if cause.contains("Job is canceled by external request") => RestState::Killed,
-                Some(_) => RestState::Failed,
+                Some(cause) => RestState::failed_because(&cause),
             },
             ("DELETED", _) => RestState::Wiped,
             _ => return Ok(None),
         }))
+    }
+
+    /// The state of a failed job, by the content of its record's file `failed`.
+    pub(super) fn failed_because(cause: &str) -> RestState {
+        match cause.contains("Job is canceled by external request") {
+            true => RestState::Killed,
+            false => RestState::Failed,
+        }
     }
 
     /// ARC's general state, as ARC's own arcrest plugin maps it.
