@@ -13,8 +13,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The reason why an operation failed.
 ///
-/// `Display` names the file, key, job or CE concerned and what ARC or the CE answered. [`source`](std::error::Error::source)
-/// gives the underlying error, if any, whose text is not repeated. [`hint`](Self::hint) suggests what to do.
+/// `Display` names the file, key, job or CE concerned and includes the message of ARC or the CE.
+/// [`source`](std::error::Error::source) returns the underlying error, if any; `Display` does not repeat its text.
+/// [`hint`](Self::hint) suggests what to check or change.
 ///
 /// Match on a variant to get at its fields, or on [`kind`](Self::kind) to decide what to do next:
 ///
@@ -29,7 +30,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The configuration cannot be read, is not valid JSON, or a key has a value that cannot be used.
+    /// The configuration cannot be read, is not valid JSON, or contains an invalid value.
     #[error("invalid configuration{}: {message}", Place { path: path.as_deref(), line: *line, key: key.as_deref() })]
     #[non_exhaustive]
     InvalidConfig {
@@ -46,8 +47,7 @@ pub enum Error {
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
 
-    /// No proxy certificate can be created from the private key and the certificate, or the one at `PROXY_FILE` cannot
-    /// be used.
+    /// The proxy certificate at `PROXY_FILE` cannot be used, and `arcproxy` cannot create a new one.
     #[error("no usable proxy certificate at {}: {message}", path.display())]
     #[non_exhaustive]
     ProxyGeneration {
@@ -60,7 +60,7 @@ pub enum Error {
         source: Option<io::Error>,
     },
 
-    /// The job description is not valid, or an ARC-CE cannot express or keep something in it.
+    /// The job description is not valid, or contains a value that an ARC-CE cannot express or would change.
     #[error("invalid job description{}: {message}", Place { path: path.as_deref(), line: None, key: None })]
     #[non_exhaustive]
     InvalidJobDescription {
@@ -78,20 +78,20 @@ pub enum Error {
     JobSubmission {
         /// The URL of the CE.
         endpoint: String,
-        /// The id of the job, if the CE created it before the submission failed, for example while its input files
-        /// were uploaded. The job may still exist there.
+        /// The id of the job, if the CE created it before the submission failed, for example during the upload of its
+        /// input files. The job may still exist on the CE.
         job_id: Option<JobId>,
-        /// What the CE or ARC answered.
+        /// The message of the CE or of ARC.
         message: String,
     },
 
-    /// The CE offers nothing to submit a job to.
+    /// The CE offers no queue, or no interface that this crate can use.
     #[error("no execution target at {endpoint}: {message}")]
     #[non_exhaustive]
     NoTargetsAvailable {
         /// The URL of the CE.
         endpoint: String,
-        /// What the CE or ARC answered.
+        /// The message of the CE or of ARC.
         message: String,
     },
 
@@ -101,7 +101,7 @@ pub enum Error {
     JobNotFound {
         /// The id as the caller gave it.
         job_id: JobId,
-        /// Whether the CE does not know the id, or the id belongs to another CE.
+        /// The reason: the CE does not know the id, or the id belongs to another CE.
         message: String,
     },
 
@@ -109,7 +109,7 @@ pub enum Error {
     #[error("input file {}: {message}", path.display())]
     #[non_exhaustive]
     InputFile {
-        /// The file as it was given.
+        /// The path as the caller gave it.
         path: PathBuf,
         /// What is wrong with it.
         message: String,
@@ -118,16 +118,16 @@ pub enum Error {
         source: Option<io::Error>,
     },
 
-    /// An output file of a job cannot be fetched or stored.
+    /// An output file of a job cannot be downloaded or stored.
     ///
-    /// A file that did not arrive whole is not left behind. Files that arrived before stay if the directory is the
-    /// caller's; a temporary directory is removed.
+    /// The crate removes incomplete files. It keeps complete files in a directory that the caller chose, and removes a
+    /// temporary directory with all its files.
     #[error("output {} of job {job_id}: {message}", path.display())]
     #[non_exhaustive]
     OutputFile {
         /// The job.
         job_id: JobId,
-        /// The local file or directory that was to be written.
+        /// The local file or directory that could not be written.
         path: PathBuf,
         /// What is wrong.
         message: String,
@@ -144,11 +144,11 @@ pub enum Error {
         job_id: JobId,
         /// The operation that failed.
         operation: Operation,
-        /// What the CE or ARC answered.
+        /// The message of the CE or of ARC.
         message: String,
     },
 
-    /// The CE cannot be reached, does not respond in time, or its response cannot be understood.
+    /// The CE cannot be reached, does not respond in time, or sends an invalid response.
     #[error("no usable response from {endpoint}: {message}")]
     #[non_exhaustive]
     Connection {
@@ -156,7 +156,7 @@ pub enum Error {
         endpoint: String,
         /// How the connection failed.
         failure: ConnectionFailure,
-        /// What ARC reported.
+        /// The message of ARC.
         message: String,
         /// The error of the parser that could not read the response.
         #[source]
@@ -170,11 +170,12 @@ pub enum Error {
     Untrusted {
         /// The URL of the CE.
         endpoint: String,
-        /// What TLS reported, or which host the CE's certificate names instead.
+        /// The message of the TLS library, or the host that the CE's certificate names.
         message: String,
     },
 
-    /// The CE responded and refuses the request: it does not know the user, has no such interface, or is overloaded.
+    /// The CE refused the request, for example because it does not know the user, has no such interface, or is
+    /// overloaded.
     #[error("{endpoint} refused the request with HTTP status {code}: {message}")]
     #[non_exhaustive]
     Refused {
@@ -182,24 +183,24 @@ pub enum Error {
         endpoint: String,
         /// The HTTP status code.
         code: u16,
-        /// What the CE answered.
+        /// The message of the CE.
         message: String,
     },
 
-    /// ARC's library failed: it cannot be initialised, or it threw an exception.
+    /// ARC's library cannot be initialised, or threw an exception.
     #[error("ARC's library failed: {message}")]
     #[non_exhaustive]
     Arc {
-        /// What ARC reported.
+        /// The message of ARC.
         message: String,
     },
 
-    /// The process is exiting, so no operation is started.
+    /// The process is exiting, so the crate starts no operation.
     #[error("the process is exiting")]
     Exiting,
 }
 
-/// What an [`Error`] is about, without its details.
+/// The category of an [`Error`], for decisions in code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -254,7 +255,7 @@ pub enum ConnectionFailure {
     HostNotFound,
     /// The connection broke, or TLS failed for a reason other than trust.
     Broken,
-    /// The CE responded, but not in the form that its interface demands.
+    /// The CE responded, but the response does not have the form that the interface requires.
     InvalidResponse,
 }
 
@@ -285,7 +286,7 @@ impl fmt::Display for Operation {
 }
 
 impl Error {
-    /// What the error is about. Use it to decide what to do next.
+    /// Returns the category of the error. Use it to decide what to do next.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Error::InvalidConfig { .. } => ErrorKind::InvalidConfig,
@@ -311,13 +312,13 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later without any change on this side.
+    /// Whether the same call may succeed later without a change to the configuration, the credentials or the job.
     ///
-    /// True for a CE that is away or overloaded: connections that are refused, broken or time out, responses that cannot
-    /// be understood, and HTTP status 429, 502, 503 and 504. False for what does not go away by itself, such as an
-    /// untrusted certificate, a host name that does not exist, or an `http://` address.
+    /// True if the CE is unavailable or overloaded: the connection is refused, breaks or times out, the response is
+    /// invalid, or the HTTP status is 429, 502, 503 or 504. False for problems that need a change, such as an untrusted
+    /// certificate, a host name that does not exist, or an `http://` address.
     ///
-    /// [`Error::JobSubmission`] is never retryable, because the job may exist.
+    /// [`Error::JobSubmission`] is never retryable, because the job may exist already.
     pub fn is_retryable(&self) -> bool {
         match self {
             Error::Connection { endpoint, failure, .. } => {
@@ -328,7 +329,7 @@ impl Error {
         }
     }
 
-    /// The job that the error is about, if the CE created it or the caller named it.
+    /// Returns the job that the error concerns, if any.
     pub fn job_id(&self) -> Option<&JobId> {
         match self {
             Error::JobNotFound { job_id, .. }
@@ -339,7 +340,7 @@ impl Error {
         }
     }
 
-    /// A suggestion what to check or change, if there is one that the message does not contain.
+    /// Returns a suggestion what to check or change. `None` if the crate has no suggestion beyond the message.
     ///
     /// ```
     /// # use jasmin_arc::Error;
@@ -419,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn only_failures_that_pass_are_retryable() {
+    fn only_temporary_failures_are_retryable() {
         let https = "https://ce.example.org:443/arex";
         for (failure, kind, retryable) in [
             (ConnectionFailure::TimedOut, ErrorKind::TimedOut, true),
@@ -461,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_has_a_hint() {
+    fn full_disks_have_a_hint() {
         let source = Some(io::Error::from(io::ErrorKind::StorageFull));
         let error = Error::OutputFile { job_id: "a".into(), path: "/x".into(), message: "cannot write".into(), source };
         assert_eq!(error.hint(), Some("free some disk space"));

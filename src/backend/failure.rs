@@ -1,4 +1,4 @@
-//! Private errors of the backends, and their one conversion to the public [`Error`].
+//! The private errors of the backends and their conversion to the public [`Error`].
 
 use std::io;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ pub(crate) enum Failure {
     Arc(String),
 }
 
-/// Why a CE did not do something with one job.
+/// Why an operation on one job failed.
 #[derive(Debug)]
 pub(crate) enum JobFailure {
     NotFound,
@@ -47,12 +47,12 @@ pub(crate) enum FileFailure {
 }
 
 impl Failure {
-    /// The failure of a response that does not have the form that the interface demands.
+    /// Creates the failure for a response that does not have the required form.
     pub(crate) fn invalid_response(message: impl Into<String>) -> Failure {
         Failure::Connection { failure: ConnectionFailure::InvalidResponse, message: message.into(), source: None }
     }
 
-    /// The same for a response that a parser does not understand.
+    /// Creates the failure for a response that a parser rejects.
     pub(crate) fn unreadable(
         message: impl Into<String>,
         source: impl std::error::Error + Send + Sync + 'static,
@@ -64,7 +64,7 @@ impl Failure {
         }
     }
 
-    /// The failure of a connection, classified by what ARC reports in exceptions and in its log.
+    /// Classifies a failed connection by the texts of ARC's exception and log.
     pub(crate) fn from_arc(message: &str, reasons: &Reasons) -> Failure {
         let log = reasons.complaints();
         let all: Vec<&str> = std::iter::once(message).chain(reasons.texts()).collect();
@@ -78,8 +78,8 @@ impl Failure {
             log if log.contains(message) => message.to_owned(),
             log => format!("{message}: {log}"),
         };
-        // PayloadTCPSocket::connect_socket in ARC's mcc/tcp. It leaves out the reason if the connection failed while it
-        // was waited for, which in practice means that it was refused.
+        // The texts come from PayloadTCPSocket::connect_socket in ARC's mcc/tcp. It leaves out the reason if the
+        // connection failed while it was waited for, which in practice means that it was refused.
         let failure = if contains("Failed to resolve") && !contains("Temporary failure in name resolution") {
             ConnectionFailure::HostNotFound
         } else if contains("Timeout connecting to") || contains("timed out") {
@@ -110,12 +110,12 @@ impl Failure {
         Failure::Connection { failure: ConnectionFailure::TimedOut, message, source: None }
     }
 
-    /// Whether the CE did not give a usable response.
+    /// Whether the CE gave no usable response.
     pub(crate) fn is_connection(&self) -> bool {
         matches!(self, Failure::Connection { .. } | Failure::Untrusted(_))
     }
 
-    /// The failure of a request that is not sent because the one before it failed like this.
+    /// Returns the failure of a request that was not sent because an earlier request failed with `self`.
     pub(crate) fn not_tried_after(&self) -> Failure {
         let not_tried = |message: &str| format!("not tried after {message}");
         match self {
@@ -239,7 +239,7 @@ fn innermost(text: &str) -> &str {
     text.split_once(": GENERIC_ERROR (").and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(text)
 }
 
-/// The first 300 characters: a TLS trace or an HTML page tells no more in the rest.
+/// Returns the first 300 characters on one line. The rest of a TLS trace or an HTML page adds nothing useful.
 pub(crate) fn shorten(text: &str) -> String {
     const LIMIT: usize = 300;
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_failures_are_told_apart() {
+    fn connection_failures_are_classified() {
         for (message, expected) in [
             ("Failed to connect to localhost(127.0.0.1):1 - Connection refused", ConnectionFailure::Refused),
             ("Failed to resolve ce.invalid (Name or service not known)", ConnectionFailure::HostNotFound),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn certificates_that_are_not_trusted_are_no_connection_failure() {
+    fn untrusted_certificates_are_not_connection_failures() {
         for message in [
             "SSL error, \"certificate verify failed\", \"SSL routines\", \"tls_post_process_server_certificate\"",
             "Failed to establish connection: TLS: GENERIC_ERROR (SSL error, \"tlsv1 alert unknown ca\")",

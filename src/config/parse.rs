@@ -1,4 +1,4 @@
-//! Reading a configuration from JSON: the line and key of an error, and the warnings about unknown keys.
+//! Reads a configuration from JSON, locates errors by line and key, and warns about unknown keys.
 
 use std::path::Path;
 use std::{fmt, fs};
@@ -12,7 +12,7 @@ use super::{ConnectionConfig, KEYS};
 use crate::error::{Error, Result};
 use crate::logging::{self, LogLevel};
 
-/// Receives the warnings.
+/// Receives warnings about unknown keys.
 pub(super) type Warn<'a> = &'a mut dyn FnMut(String);
 
 pub(super) fn log_warning(message: String) {
@@ -40,7 +40,7 @@ pub(super) fn parse(text: &[u8], path: Option<&Path>, warn: Warn<'_>) -> Result<
         source: None,
     };
     if text.trim_ascii().is_empty() {
-        let message = "it is empty; a configuration is a JSON object, and {} is the shortest".to_owned();
+        let message = "it is empty; write a JSON object, at least {}".to_owned();
         let line = text.iter().filter(|byte| **byte == b'\n').count() + 1;
         return Err(invalid(Some(line), None, message));
     }
@@ -51,7 +51,7 @@ pub(super) fn parse(text: &[u8], path: Option<&Path>, warn: Warn<'_>) -> Result<
     let config = serde_ignored::Deserializer::new(deserializer, &mut ignored).deserialize_map(ObjectVisitor);
     let config = config.and_then(|config| json.end().map(|()| config)).map_err(|error| {
         let text = error.to_string();
-        // serde_json appends the position, which has a field of its own in our error.
+        // serde_json appends the position. Our error has a field for the line, so it is removed here.
         let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
         // serde reports a repeated key before it enters the value, so the path does not contain the key.
         let duplicate = message.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`'));
@@ -60,7 +60,7 @@ pub(super) fn parse(text: &[u8], path: Option<&Path>, warn: Warn<'_>) -> Result<
             Some(Segment::Map { key }) => Some(key.as_str()),
             _ => duplicate,
         };
-        // The parser's error says nothing else, so it is not kept as the source.
+        // The parser's error contains nothing else, so the new error does not keep it as its source.
         invalid(Some(error.line()).filter(|line| *line > 0), key, message.to_owned())
     })?;
     match config.check() {
@@ -69,7 +69,7 @@ pub(super) fn parse(text: &[u8], path: Option<&Path>, warn: Warn<'_>) -> Result<
     }
 }
 
-/// Accepts only an object: the derived `Deserialize` would also accept an array of the values.
+/// Accepts only an object. The derived `Deserialize` would also accept an array of values.
 struct ObjectVisitor;
 
 impl<'de> Visitor<'de> for ObjectVisitor {
@@ -84,12 +84,12 @@ impl<'de> Visitor<'de> for ObjectVisitor {
     }
 }
 
-/// Reads the value of a key. `null` is refused: it would not be written back as `null`.
+/// Reads the value of a key. Refuses `null`, because writing the configuration would omit the key.
 pub(super) fn value<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// Reads a number of seconds. The error for any other value shows `EXAMPLE`.
+/// Reads a number of seconds. The error for any other value shows `EXAMPLE` as a valid one.
 pub(super) fn seconds<'de, const EXAMPLE: u64, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     struct Seconds<const EXAMPLE: u64>;
 
@@ -117,7 +117,7 @@ fn unknown_key(key: &str, path: Option<&Path>) -> String {
     format!("{place}{key:?} is not a configuration key{hint}")
 }
 
-/// The line of `key` in a JSON object that contains the key at most once.
+/// Finds the line of `key` in a JSON object that contains the key at most once.
 fn line_of(key: &str, text: &[u8]) -> Option<usize> {
     let text = String::from_utf8_lossy(text);
     let quoted = format!("\"{key}\"");

@@ -7,9 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::util::names::{self, Named};
 
-/// The protocol between this crate and the CE: the values of the configuration key `INTERFACE`.
+/// The protocol between this crate and the CE, the value of the configuration key `INTERFACE`.
 ///
-/// In JSON and as text a protocol is ARC's name of the interface.
+/// The form in JSON and in text is ARC's name of the interface.
 ///
 /// ```
 /// use jasmin_arc::{ConnectionConfig, Protocol};
@@ -22,7 +22,7 @@ use crate::util::names::{self, Named};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// `auto`: REST if the CE offers it, else EMI-ES.
+    /// `auto`: REST if the CE offers it, otherwise EMI-ES.
     #[default]
     Auto,
     /// `org.nordugrid.arcrest`: ARC's REST interface, which every current CE offers.
@@ -32,7 +32,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The name in the configuration.
+    /// Returns the name in the configuration.
     pub const fn as_str(self) -> &'static str {
         match self {
             Protocol::Auto => "auto",

@@ -7,7 +7,7 @@ use super::validate::check_output_file;
 use super::*;
 use crate::util::names::Named;
 
-/// Path, line, key and message of the error.
+/// The path, line, key and message of an error.
 type Refusal = (Option<PathBuf>, Option<usize>, Option<String>, String);
 
 #[track_caller]
@@ -46,7 +46,7 @@ fn home() -> PathBuf {
 }
 
 #[test]
-fn defaults_equal_the_python_librarys() {
+fn defaults_match_the_python_library() {
     let config = ConnectionConfig::default();
     assert_eq!(config.client_key(), home().join(".arc/userkey-nopass.pem"));
     assert_eq!(config.client_cert(), home().join(".arc/usercert.pem"));
@@ -67,7 +67,7 @@ fn defaults_equal_the_python_librarys() {
 }
 
 #[test]
-fn the_python_librarys_examples_are_read() {
+fn examples_of_the_python_library_are_read() {
     let quickstart = r#"{
   "CLIENT_KEY": "/path/to/private/key.pem",
   "CLIENT_CERT": "/path/to/cert.pem",
@@ -180,7 +180,7 @@ fn unreadable_files_are_refused() {
 
 #[test]
 fn empty_files_are_refused() {
-    let message = "it is empty; a configuration is a JSON object, and {} is the shortest";
+    let message = "it is empty; write a JSON object, at least {}";
     check_refused("", 1, "", message);
     check_refused("\n\n", 3, "", message);
 }
@@ -237,7 +237,7 @@ fn wrong_types_are_refused() {
 }
 
 #[test]
-fn interfaces_have_names() {
+fn protocols_are_read_by_name() {
     for name in ["", "Auto", "arcrest", "org.nordugrid.gridftpjob"] {
         let text = format!("{{\n\"INTERFACE\": \"{name}\"\n\n}}");
         check_refused(&text, 2, "INTERFACE", &format!("{name:?}"));
@@ -346,7 +346,7 @@ fn bad_values_are_refused() {
 }
 
 #[test]
-fn output_files_stay_below_the_directory() {
+fn output_files_outside_the_session_directory_are_refused() {
     for name in ["output", "~", "~/x", "a/b/c", "a/", "./a", "a.b", "..a", "a..b", "...", "out put", "\u{fc}", "-r"] {
         check_output_file(name).unwrap();
     }
@@ -368,7 +368,7 @@ fn output_files_stay_below_the_directory() {
 }
 
 #[test]
-fn it_is_send_and_sync() {
+fn configurations_are_send_and_sync() {
     fn check<T: Send + Sync>() {}
     check::<ConnectionConfig>();
 }

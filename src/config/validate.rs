@@ -5,11 +5,11 @@ use std::path::{Component, Path};
 use super::ConnectionConfig;
 use super::endpoint::Endpoint;
 
-/// The names under which a job's standard output and error are saved, in the same directory as `OUTPUT_FILE`.
+/// The names of a job's standard output and error, in the same directory as `OUTPUT_FILE`.
 const SAVED_STREAMS: [&str; 2] = ["stdout.txt", "stderr.txt"];
 
 impl ConnectionConfig {
-    /// Checks every value. The error is the key and what is wrong with its value.
+    /// Checks every value. The error consists of the key and a message about its value.
     pub(super) fn check(&self) -> Result<(), (&'static str, String)> {
         let paths = [
             ("CLIENT_KEY", &self.client_key),
@@ -32,7 +32,7 @@ impl ConnectionConfig {
             return Err(("PROXY_VALIDITY_PERIOD", "must be at least 1 second".to_owned()));
         }
         if threshold >= period {
-            // One of the two may be the default: the error names the other.
+            // If one of the two values is a default, the error names the key that was set.
             let key = match self.proxy_renewal_threshold {
                 Some(_) => "PROXY_RENEWAL_THRESHOLD",
                 None => "PROXY_VALIDITY_PERIOD",
@@ -55,7 +55,7 @@ pub(super) fn check_output_file(name: &str) -> Result<(), String> {
     match components.peek() {
         None => return Err(format!("{name:?} must name a file or directory")),
         Some(Component::Normal(first)) if SAVED_STREAMS.iter().any(|stream| first == stream) => {
-            return Err(format!("{name:?} is the name under which a standard stream of the job is saved"));
+            return Err(format!("{name:?} is the name of a standard stream of the job; choose another name"));
         }
         Some(_) => {}
     }

@@ -13,8 +13,8 @@ use crate::proxy::{CredentialReader, Proxy, ProxySettings};
 impl ArcInterface {
     /// Creates a proxy certificate with `arcproxy` and stores it at `PROXY_FILE`, even if a valid one exists.
     ///
-    /// Usually there is no need for it: every operation creates a proxy certificate if there is none, and renews one that
-    /// is about to expire (`PROXY_RENEWAL_THRESHOLD`). Takes up to a second. Sends nothing to the CE.
+    /// Programs rarely need this method: every operation creates a proxy certificate if there is none, and renews one
+    /// that is about to expire (`PROXY_RENEWAL_THRESHOLD`). The call takes up to a second and sends nothing to the CE.
     ///
     /// # Errors
     ///
@@ -24,10 +24,10 @@ impl ArcInterface {
         self.0.proxy.create()
     }
 
-    /// Makes sure that the proxy certificate at `PROXY_FILE` is valid, and creates or renews it if necessary.
+    /// Checks the proxy certificate at `PROXY_FILE`, and creates or renews it if necessary.
     ///
-    /// Every operation does this first. Call it at the start of a program to find problems with the credentials early.
-    /// Sends nothing to the CE.
+    /// Every operation does this first. Call this method at the start of a program to find problems with the
+    /// credentials early. It sends nothing to the CE.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ pub(super) fn settings(config: &ConnectionConfig) -> ProxySettings {
     }
 }
 
-/// Reads certificates with ARC.
+/// Reads certificates with ARC's library.
 struct ArcCredentials;
 
 impl CredentialReader for ArcCredentials {

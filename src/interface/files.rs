@@ -11,21 +11,23 @@ use crate::logging::{self, LogLevel};
 use crate::transfer::outputs;
 
 impl ArcInterface {
-    /// Saves the files that the CE keeps of a job in a new temporary directory and returns its path.
+    /// Saves the outputs of a job in a new temporary directory and returns the path of the directory.
     ///
-    /// These are `stdout.txt`, `stderr.txt` and what `OUTPUT_FILE` named when the job was submitted. The caller owns the
-    /// directory, and may move or remove it. Returns `None` and creates no directory if the CE keeps no file.
+    /// For a job from [`submit_job`](Self::submit_job), the outputs are `stdout.txt`, `stderr.txt` and the file or
+    /// directory that `OUTPUT_FILE` named at that time. For a job from [`submit`](Self::submit), its description names
+    /// them. The caller owns the directory and may move or remove it. Returns `None` and creates no directory if the CE
+    /// has no file of the job.
     ///
-    /// For a job that still runs, these are all files in the session directory at this moment. For a failed job, they are
-    /// what it left. A job that left no `OUTPUT_FILE` causes a warning in the log.
+    /// While the job runs, the outputs are all files in its session directory at that moment. A failed job has the
+    /// outputs that it wrote before it failed. If there is no `OUTPUT_FILE` among them, the crate logs a warning.
     ///
     /// Costs one request for each directory and one for each file, several at a time.
     ///
     /// # Errors
     ///
-    /// [`Error::JobNotFound`](crate::Error::JobNotFound), or [`Error::OutputFile`](crate::Error::OutputFile) if a file
-    /// cannot be fetched or stored; then no directory is left. Besides, the errors of [`job_statuses`](Self::job_statuses)
-    /// for a CE that does not respond.
+    /// [`Error::JobNotFound`](crate::Error::JobNotFound); [`Error::OutputFile`](crate::Error::OutputFile) if a file
+    /// cannot be downloaded or stored, in which case the directory is removed; and the errors of
+    /// [`job_statuses`](Self::job_statuses) for a CE that does not respond.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -40,7 +42,7 @@ impl ArcInterface {
     pub fn save_job_outputs(&self, id: &JobId) -> Result<Option<PathBuf>> {
         let _entered = self.begin()?;
         let backend = self.backend()?;
-        let files = self.only(backend.files(std::slice::from_ref(id))?)??;
+        let files = self.single(backend.files(std::slice::from_ref(id))?)??;
         if files.is_empty() {
             return Ok(None);
         }
@@ -66,23 +68,22 @@ impl ArcInterface {
     /// ```
     pub fn save_job_outputs_to(&self, id: &JobId, directory: impl AsRef<Path>) -> Result<Option<PathBuf>> {
         let results = self.save_jobs_outputs_to([id], directory)?;
-        self.only(results)?
+        self.single(results)?
     }
 
-    /// Saves the files that the CE keeps of many jobs below `directory`, and returns the path for each job, in the order of
-    /// `ids`.
+    /// Saves the outputs of many jobs below `directory`, and returns the path for each job, in the order of `ids`.
     ///
-    /// Each job gets a sub-directory named after the last component of its id ([`JobId::local_id`]). `None`, and no
-    /// sub-directory, for a job of which the CE keeps no file. `directory` is created if necessary. A file that exists is
-    /// replaced once the new one has arrived whole, so the call can be repeated after an error.
+    /// Each job gets a subdirectory named after the last component of its id ([`JobId::local_id`]). A job without files
+    /// on the CE gets no subdirectory, and its result is `None`. The crate creates `directory` if necessary. It
+    /// replaces an existing file only when the new one is complete, so you can repeat the call after an error.
     ///
     /// Costs one request for each directory of each job and one for each file, several at a time.
     ///
     /// # Errors
     ///
     /// For one job: [`Error::JobNotFound`](crate::Error::JobNotFound), or
-    /// [`Error::OutputFile`](crate::Error::OutputFile) if a file cannot be fetched or stored; the job's other files stay.
-    /// For the call: the errors of [`job_statuses`](Self::job_statuses) for a CE that does not respond.
+    /// [`Error::OutputFile`](crate::Error::OutputFile) if a file cannot be downloaded or stored; the job's other files
+    /// stay. For the call: the errors of [`job_statuses`](Self::job_statuses) for a CE that does not respond.
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
@@ -109,11 +110,11 @@ impl ArcInterface {
         Ok(outputs::save_all(&*backend, &ids, listed, directory.as_ref()))
     }
 
-    /// Warns if a job left nothing of the name that `submit_job` asked the CE to keep.
+    /// Logs a warning if the job has no output of the name that `submit_job` requests.
     fn warn_without_output_file(&self, id: &JobId, files: &[SessionFile]) {
-        let wanted = self.0.config.plain_output_file();
-        if !files.iter().any(|file| Path::new(&file.path).starts_with(&wanted)) {
-            let message = format!("job {id} left no OUTPUT_FILE {wanted:?}");
+        let expected = self.0.config.plain_output_file();
+        if !files.iter().any(|file| Path::new(&file.path).starts_with(&expected)) {
+            let message = format!("job {id} has no output {expected:?}, the value of OUTPUT_FILE");
             logging::log(LogLevel::Warning, message);
         }
     }

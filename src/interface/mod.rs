@@ -1,10 +1,10 @@
-//! [`ArcInterface`], the entry point of the crate: it connects configuration, proxy certificate and backend.
+//! [`ArcInterface`], the entry point of the crate, which combines configuration, proxy certificate and backend.
 //!
-//! This file creates interfaces and selects the backend. The operations are in one file a theme.
+//! This file creates interfaces and selects the backend. Each group of operations has its own file.
 
 mod credentials;
 mod files;
-mod life;
+mod lifecycle;
 mod service;
 mod status;
 mod submit;
@@ -28,18 +28,18 @@ use crate::logging::{self, Destination, Entered, Log, LogLevel};
 use crate::proxy::Proxy;
 use crate::util::lock;
 
-/// How long ARC waits for a CE that sends nothing, by default.
+/// The default of [`ArcInterfaceBuilder::timeout`].
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client for one ARC-CE.
 ///
-/// It is cheap to clone, and clones can be used from any number of threads. Every method blocks for a bounded time.
+/// The type is cheap to clone, and any number of threads can use it. Every method blocks for a bounded time.
 ///
-/// Each operation first makes sure that the proxy certificate at `PROXY_FILE` is valid, and creates or renews it if
-/// necessary. The first operation selects the protocol, which costs one request.
+/// Each operation first checks the proxy certificate at `PROXY_FILE`, and creates or renews it if necessary. The first
+/// operation also selects the protocol, which costs one request.
 ///
-/// To handle many jobs, use the bulk methods. They send a few requests for all jobs, and return one result for each job in
-/// the order of the input. An error of the call itself means that nothing was done for any job.
+/// To handle many jobs, use the bulk methods. They combine many jobs into one request, and return one result for each
+/// job, in the order of the input. An error of the call itself replaces all results.
 ///
 /// ```no_run
 /// use std::thread::sleep;
@@ -77,7 +77,7 @@ impl fmt::Debug for ArcInterface {
     }
 }
 
-/// Builds an [`ArcInterface`] with a configuration from code, a log of its own, or a time limit.
+/// Builds an [`ArcInterface`] from a configuration, a log destination and a time limit.
 #[derive(Debug)]
 #[must_use]
 pub struct ArcInterfaceBuilder {
@@ -106,27 +106,29 @@ impl ArcInterfaceBuilder {
         self
     }
 
-    /// Sets how long to wait for a CE that sends nothing, in whole seconds of at least 1. The default is 60 seconds.
+    /// Sets how long to wait while the CE sends nothing. The default is 60 seconds.
     ///
-    /// The limit holds for each wait, not for a whole call: a response that keeps arriving may take longer. A request that
-    /// fails on a reused connection is sent once more, if that is safe, and then waits again.
+    /// The limit is rounded down to whole seconds and is at least 1 second. It applies to each wait, not to a whole
+    /// call: a response that keeps arriving may take longer. If a request fails on a reused connection and a repetition
+    /// is safe, the crate sends it again and waits again.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets which messages are logged, ARC's and this crate's. The default is [`LogLevel::Info`].
+    /// Sets the most detailed level that is logged, for ARC's messages and this crate's. The default is
+    /// [`LogLevel::Info`].
     pub fn log_level(mut self, level: LogLevel) -> Self {
         self.level = level;
         self
     }
 
-    /// Writes the log to `writer`, one line a message: `[2027-01-15T08:00:00.000Z] [target] [LEVEL] text`.
+    /// Writes the log to `writer`, one line for each message: `[2027-01-15T08:00:00.000Z] [target] [LEVEL] text`.
     ///
-    /// At the level DEBUG, ARC logs whole requests and responses, which take more lines.
+    /// At the level DEBUG, ARC logs whole requests and responses, and such a message takes several lines.
     ///
-    /// Without this the log goes to the [`log`](https://docs.rs/log) facade, with the targets `jasmin_arc` and `arc::`
-    /// followed by ARC's name of the component.
+    /// By default the log goes to the [`log`](https://docs.rs/log) facade. The target is `jasmin_arc` for messages of
+    /// this crate, and `arc::` with the name of ARC's component, such as `arc::MCC.TLS`, for messages of ARC.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -182,7 +184,7 @@ impl ArcInterface {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if the file is missing, is not JSON, or holds a value that cannot be used.
+    /// [`Error::InvalidConfig`] if the file cannot be read, is not JSON, or contains an invalid value.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -204,7 +206,7 @@ impl ArcInterface {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] if a value cannot be used.
+    /// [`Error::InvalidConfig`] if a value is invalid.
     ///
     /// ```
     /// use jasmin_arc::{ArcInterface, ConnectionConfig};
@@ -217,7 +219,7 @@ impl ArcInterface {
         ArcInterface::builder().config(config).build()
     }
 
-    /// Starts a builder, for a log of your own or a time limit.
+    /// Returns a builder, which can also set a log destination and a time limit.
     ///
     /// ```
     /// use std::time::Duration;
@@ -239,7 +241,7 @@ impl ArcInterface {
         }
     }
 
-    /// The configuration of the interface.
+    /// Returns the configuration of the interface.
     pub fn config(&self) -> &ConnectionConfig {
         &self.0.config
     }
@@ -251,15 +253,15 @@ impl ArcInterface {
         Ok(entered)
     }
 
-    /// The backend, which the first operation selects.
+    /// Returns the backend. The first call selects it.
     fn backend(&self) -> Result<Arc<dyn Backend>> {
         let backend = || lock(&self.0.backend);
         if let Some(backend) = &*backend() {
             return Ok(Arc::clone(backend));
         }
         let settings = self.session_settings()?;
-        // The lock is not held here, or threads would wait one after the other for a CE that does not respond. If several
-        // threads select a backend, the first choice stands.
+        // The selection runs without the lock. Otherwise threads would wait one after the other for a CE that does not
+        // respond. If several threads select a backend at once, all use the one that is stored first.
         let selected = self.select_backend(&settings)?;
         Ok(Arc::clone(backend().get_or_insert(selected)))
     }
@@ -303,18 +305,18 @@ impl ArcInterface {
             if protocol == Protocol::ArcRest {
                 return Err(Error::NoTargetsAvailable { endpoint: endpoint.url(), message: message.into() });
             }
-            logging::log(LogLevel::Info, format!("{endpoint}: {message}, so EMI-ES is used"));
+            logging::log(LogLevel::Info, format!("{endpoint}: {message}, trying EMI-ES"));
         }
         Ok(Arc::new(PluginBackend::new(endpoint.clone(), protocol, settings)?))
     }
 
-    /// The only result of a bulk method for one job.
-    fn only<T>(&self, results: Vec<T>) -> Result<T> {
-        results.into_iter().next().ok_or_else(|| self.no_result())
+    /// Returns the result of a bulk method that was called for one job.
+    fn single<T>(&self, results: Vec<T>) -> Result<T> {
+        results.into_iter().next().ok_or_else(|| self.missing_result())
     }
 
-    /// The error for a backend that returned too few results.
-    fn no_result(&self) -> Error {
+    /// Creates the error for a backend that returned too few results.
+    fn missing_result(&self) -> Error {
         Error::Connection {
             endpoint: self.0.endpoint.url(),
             failure: ConnectionFailure::InvalidResponse,
@@ -324,7 +326,7 @@ impl ArcInterface {
     }
 }
 
-/// Copies ids into the slice that backends take. They are few bytes beside the requests that carry them.
+/// Copies ids into a vector, because backends take a slice. The copy is small compared with the requests.
 fn owned(ids: impl IntoIterator<Item: Borrow<JobId>>) -> Vec<JobId> {
     ids.into_iter().map(|id| id.borrow().clone()).collect()
 }

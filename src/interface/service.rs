@@ -1,4 +1,4 @@
-//! What the CE offers.
+//! Comparing a job with what the CE offers.
 
 use super::ArcInterface;
 use crate::description::JobDescription;
@@ -6,22 +6,24 @@ use crate::error::Result;
 use crate::matching::{self, Mismatch};
 
 impl ArcInterface {
-    /// Compares the requests of a job with what the CE publishes. The result is empty if the job fits, as far as the CE
-    /// tells.
+    /// Compares the requests of a job with what the CE publishes, and returns the differences.
     ///
-    /// The queue and the runtime environments that the job requests must exist. The queue must accept jobs, and its limits
-    /// on wall time, CPU time, memory, virtual memory, disk space and slots must allow the job. Without a requested queue,
-    /// one queue that satisfies the job is enough. The memory of the cluster's nodes is not compared, because an ARC-CE
-    /// publishes only that of the smallest node, and neither is exclusive execution, which it does not publish.
+    /// The result is empty if the job fits everything that the CE publishes.
     ///
-    /// Costs one request of about 17 kB plus 1 to 2 kB for each queue. What the CE publishes is up to a minute old. A job
-    /// that does not fit may be submitted all the same: A-REX itself checks only the queue, and other jobs fail in the
-    /// batch system or wait there for ever. A runtime environment that the CE gives to every job without publishing it
-    /// counts as missing, so do not request one.
+    /// The queue and the runtime environments that the job requests must exist. The queue must accept jobs, and its
+    /// limits on wall time, CPU time, memory, virtual memory, disk space and slots must allow the job. Without a
+    /// requested queue, one queue that satisfies the job is enough. The comparison ignores the memory of the cluster's
+    /// nodes, because an ARC-CE publishes only that of the smallest node. It also ignores exclusive execution, which an
+    /// ARC-CE does not publish.
+    ///
+    /// Costs one request of about 17 kB plus 1 to 2 kB for each queue. What the CE publishes is up to a minute old. You
+    /// can still submit a job that does not fit: A-REX itself checks only the queue. Such a job fails in the batch
+    /// system, or waits there for ever. A runtime environment that the CE gives to every job without publishing it
+    /// counts as missing, so do not request it.
     ///
     /// # Errors
     ///
-    /// The errors of [`JobDescription::validate`] (input files are not looked at);
+    /// The errors of [`JobDescription::validate`], which does not access input files;
     /// [`Error::NoTargetsAvailable`](crate::Error::NoTargetsAvailable) if the CE publishes no queue; the errors of
     /// [`job_statuses`](Self::job_statuses) for a CE that does not respond.
     ///

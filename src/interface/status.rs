@@ -23,17 +23,17 @@ impl ArcInterface {
     /// ```
     pub fn job_status(&self, id: &JobId) -> Result<JobStatus> {
         let results = self.job_statuses([id])?;
-        self.only(results)?
+        self.single(results)?
     }
 
     /// Returns the statuses of many jobs, in the order of `ids`.
     ///
-    /// Over the REST interface the statuses are current, except that queued and running jobs are told apart only once the
-    /// CE's information system has run, which it does about once a minute. Until then a job in the batch system is
-    /// [`JobStatus::InProgress`].
+    /// Over the REST interface the statuses are current, with one exception: only the CE's information system, which
+    /// runs about once a minute, distinguishes queued jobs from running ones. Until it has run, a job in the batch
+    /// system is [`JobStatus::InProgress`].
     ///
-    /// Costs one request for each 1000 jobs. Jobs that have not ended cost one small request each, or one for all of them
-    /// where that is cheaper.
+    /// Costs one request for each 1000 jobs. Each job that has not ended costs one more small request. If there are
+    /// many of them, one request for all of them replaces these when that is faster.
     ///
     /// # Errors
     ///
@@ -63,12 +63,12 @@ impl ArcInterface {
     /// As for [`job_statuses`](Self::job_statuses).
     pub fn job_state(&self, id: &JobId) -> Result<JobState> {
         let results = self.job_states([id])?;
-        self.only(results)?
+        self.single(results)?
     }
 
     /// Returns ARC's states of many jobs and how current they are, in the order of `ids`.
     ///
-    /// Costs the same as [`job_statuses`](Self::job_statuses), which simplifies these states.
+    /// Costs the same as [`job_statuses`](Self::job_statuses), which maps these states to five statuses.
     ///
     /// # Errors
     ///
@@ -111,12 +111,13 @@ impl ArcInterface {
     /// ```
     pub fn job(&self, id: &JobId) -> Result<JobInfo> {
         let results = self.jobs([id])?;
-        self.only(results)?
+        self.single(results)?
     }
 
     /// Returns the details of many jobs, in the order of `ids`.
     ///
-    /// Costs the same requests as [`job_statuses`](Self::job_statuses) with larger responses of some 2 kB for each job.
+    /// Costs the same requests as [`job_statuses`](Self::job_statuses), with larger responses of about 2 kB for each
+    /// job.
     ///
     /// # Errors
     ///

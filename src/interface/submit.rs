@@ -15,21 +15,22 @@ use crate::logging::{self, LogLevel};
 impl ArcInterface {
     /// Submits a job that runs `executable`, a path on the CE, with `args`.
     ///
-    /// The job runs in its own session directory, to which the local `input_files` are copied under their base names. The
-    /// CE keeps `stdout.txt`, `stderr.txt` and the file or directory named by `OUTPUT_FILE` for
-    /// [`save_job_outputs`](Self::save_job_outputs). Use [`submit`](Self::submit) for everything else that a job can have.
+    /// The job runs in its own session directory. The crate uploads the local `input_files` to that directory under
+    /// their base names. The CE keeps `stdout.txt`, `stderr.txt` and the file or directory named by `OUTPUT_FILE` for
+    /// [`save_job_outputs`](Self::save_job_outputs). Use [`submit`](Self::submit) for everything else that a job can
+    /// have.
     ///
     /// Costs two requests, and one for each input file.
     ///
     /// # Errors
     ///
-    /// Found before anything is sent: [`Error::InputFile`](crate::Error::InputFile) if an input file is missing, cannot be
-    /// read, is not a regular file, or has the base name of another one;
+    /// Before the crate sends anything: [`Error::InputFile`](crate::Error::InputFile) if an input file is missing,
+    /// cannot be read, is not a regular file, or has the base name of another one;
     /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription) if an ARC-CE cannot express an argument;
     /// [`Error::ProxyGeneration`](crate::Error::ProxyGeneration).
     ///
     /// From the CE: [`Error::NoTargetsAvailable`](crate::Error::NoTargetsAvailable),
-    /// [`Error::JobSubmission`](crate::Error::JobSubmission) if it does not accept the job, and the errors of
+    /// [`Error::JobSubmission`](crate::Error::JobSubmission) if the CE does not accept the job, and the errors of
     /// [`job_statuses`](Self::job_statuses) for a CE that does not respond.
     ///
     /// ```no_run
@@ -52,7 +53,8 @@ impl ArcInterface {
 
     /// Submits a job.
     ///
-    /// The CE keeps the outputs that the description names, and the standard output and error. `OUTPUT_FILE` plays no part.
+    /// The CE keeps the outputs that the description names, and the standard output and error. The call ignores
+    /// `OUTPUT_FILE`.
     ///
     /// Costs two requests, and one for each input file.
     ///
@@ -72,20 +74,21 @@ impl ArcInterface {
     /// ```
     pub fn submit(&self, job: &JobDescription) -> Result<JobId> {
         let results = self.submit_jobs([job])?;
-        self.only(results)?
+        self.single(results)?
     }
 
-    /// Submits many jobs. The results are in the order of `jobs`; a job that fails does not affect the others.
+    /// Submits many jobs. The results are in the order of `jobs`. A job that fails does not affect the others.
     ///
-    /// Over the REST interface one request submits up to 250 jobs. Their input files follow, several at a time.
+    /// Over the REST interface one request submits up to 250 jobs. The crate then uploads their input files, several at
+    /// a time.
     ///
     /// # Errors
     ///
     /// For one job: [`Error::InputFile`](crate::Error::InputFile) and
-    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription), both found before anything is sent, and
+    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription), both before the crate sends anything, and
     /// [`Error::JobSubmission`](crate::Error::JobSubmission). For the call, if nothing has been submitted:
-    /// [`Error::ProxyGeneration`](crate::Error::ProxyGeneration) and the errors of [`job_statuses`](Self::job_statuses) for
-    /// a CE that does not respond.
+    /// [`Error::ProxyGeneration`](crate::Error::ProxyGeneration) and the errors of [`job_statuses`](Self::job_statuses)
+    /// for a CE that does not respond.
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
@@ -104,32 +107,34 @@ impl ArcInterface {
     /// ```
     pub fn submit_jobs(&self, jobs: impl IntoIterator<Item: Borrow<JobDescription>>) -> Result<Vec<Result<JobId>>> {
         let prepared: Vec<Result<PreparedJob>> = jobs.into_iter().map(|job| prepare(job.borrow())).collect();
-        let good: Vec<PreparedJob> = prepared.iter().flatten().cloned().collect();
-        let mut submitted = if good.is_empty() {
+        let valid: Vec<PreparedJob> = prepared.iter().flatten().cloned().collect();
+        let mut submitted = if valid.is_empty() {
             Vec::new()
         } else {
             let _entered = self.begin()?;
-            self.backend()?.submit(&good, &|places| self.remember(places))?
+            self.backend()?.submit(&valid, &|places| self.add_to_job_list(places))?
         }
         .into_iter();
         let one = |job: Result<PreparedJob>| {
-            job.and_then(|_| submitted.next().unwrap_or_else(|| Err(self.no_result())))
+            job.and_then(|_| submitted.next().unwrap_or_else(|| Err(self.missing_result())))
                 .map(|place| JobId::from(place.id))
         };
         Ok(prepared.into_iter().map(one).collect())
     }
 
-    /// Adds jobs to the job list of ARC's tools. A failure is only logged, because the jobs exist whether it succeeds or
-    /// not.
-    fn remember(&self, places: &[JobPlace]) {
+    /// Adds jobs to the job list of ARC's tools. Only logs a failure, because the CE has accepted the jobs already.
+    fn add_to_job_list(&self, places: &[JobPlace]) {
         for place in places {
             logging::log(LogLevel::Info, format!("submitted job {}", place.id));
         }
         let path = self.0.config.jobs_info_file();
         if let Err(message) = job_list::add(&path, self.0.config.has_default_jobs_info_file(), places) {
             let ids: Vec<&str> = places.iter().map(|place| place.id.as_str()).collect();
-            let message =
-                format!("cannot write the job list {}: {message}; it lacks {}", path.display(), ids.join(" "));
+            let message = format!(
+                "cannot write the job list {}: {message}; it does not contain {}",
+                path.display(),
+                ids.join(" ")
+            );
             logging::log(LogLevel::Warning, message);
         }
     }

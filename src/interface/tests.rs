@@ -32,7 +32,7 @@ impl CredentialReader for AnyCredential {
     }
 }
 
-/// An interface to a CE in memory, with a proxy that seems good.
+/// Returns an interface to a CE in memory, with a proxy certificate that passes all checks.
 fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| {
@@ -66,7 +66,7 @@ fn calls(backend: &FakeBackend) -> usize {
 }
 
 #[test]
-fn an_interface_can_be_shared() {
+fn interfaces_are_send_and_sync() {
     fn shared<T: Clone + Send + Sync + fmt::Debug>(_: &T) {}
     let (arc, ..) = fake();
     shared(&arc);
@@ -74,7 +74,7 @@ fn an_interface_can_be_shared() {
 }
 
 #[test]
-fn a_job_goes_its_way() {
+fn jobs_are_submitted_watched_cancelled_and_cleaned() {
     let (arc, backend, directory) = fake();
     let input = directory.path().join("data.txt");
     fs::write(&input, "data").unwrap();
@@ -100,7 +100,7 @@ fn a_job_goes_its_way() {
 }
 
 #[test]
-fn a_bad_job_does_not_harm_the_others() {
+fn invalid_jobs_do_not_affect_the_others() {
     let (arc, backend, _directory) = fake();
     let jobs = [
         JobDescription::new("/bin/true"),
@@ -125,7 +125,7 @@ fn a_bad_job_does_not_harm_the_others() {
 }
 
 #[test]
-fn nothing_is_sent_for_what_cannot_be_submitted() {
+fn invalid_jobs_and_empty_lists_send_no_request() {
     let (arc, backend, _directory) = fake();
     assert!(matches!(arc.submit_job("/bin/true", &["\0"], &[]), Err(Error::InvalidJobDescription { .. })));
     let missing = Path::new("/no/such/file");
@@ -141,7 +141,7 @@ fn nothing_is_sent_for_what_cannot_be_submitted() {
 }
 
 #[test]
-fn a_job_is_checked_with_one_question() {
+fn mismatches_cost_one_request() {
     let (arc, backend, _directory) = fake();
     let queue = Queue { name: "fork".into(), slots: Some(2), ..Queue::default() };
     *backend.offer.lock().unwrap() = Offer { queues: vec![queue], ..Offer::default() };
@@ -156,7 +156,7 @@ fn a_job_is_checked_with_one_question() {
 }
 
 #[test]
-fn results_are_in_the_order_of_the_ids() {
+fn results_keep_the_order_of_the_ids() {
     let (arc, _backend, _directory) = fake();
     let good = arc.submit_job("/bin/true", &[], &[]).unwrap();
     let ids = [JobId::from("no such job"), good.clone(), JobId::from(""), good];
@@ -166,7 +166,7 @@ fn results_are_in_the_order_of_the_ids() {
 }
 
 #[test]
-fn a_ce_that_is_away_is_an_error_of_the_call() {
+fn unreachable_ces_fail_the_whole_call() {
     let (arc, backend, _directory) = fake();
     *backend.unreachable.lock().unwrap() = Some("no route".into());
     let error = arc.job_statuses(&[JobId::from("a")]).unwrap_err();
@@ -174,7 +174,7 @@ fn a_ce_that_is_away_is_an_error_of_the_call() {
 }
 
 #[test]
-fn outputs_are_saved_in_new_directories_or_in_one_for_each_job() {
+fn outputs_are_saved_in_new_directories_or_below_a_given_one() {
     let (arc, backend, directory) = fake();
     let ids: Vec<JobId> = arc
         .submit_jobs(&[JobDescription::new("/1"), JobDescription::new("/2"), JobDescription::new("/3")])
@@ -197,7 +197,7 @@ fn outputs_are_saved_in_new_directories_or_in_one_for_each_job() {
     assert_eq!(fs::metadata(&first).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(fs::read_to_string(first.join("stdout.txt")).unwrap(), "one");
     assert_eq!(fs::read_to_string(first.join("out/deep/file")).unwrap(), "deep");
-    assert_eq!(fs::read_dir(&first).unwrap().count(), 2, "nothing else is left there");
+    assert_eq!(fs::read_dir(&first).unwrap().count(), 2, "the directory contains only the outputs");
     [first, second].iter().for_each(|path| fs::remove_dir_all(path).unwrap());
 
     let results = directory.path().join("new/results");
@@ -211,7 +211,7 @@ fn outputs_are_saved_in_new_directories_or_in_one_for_each_job() {
 }
 
 #[test]
-fn a_file_that_is_short_or_leads_elsewhere_is_never_shown() {
+fn truncated_files_and_paths_outside_the_directory_are_refused() {
     let (arc, backend, directory) = fake();
     let id = arc.submit_job("/1", &[], &[]).unwrap();
     let set = |files: Vec<(&str, &str, Option<u64>)>| {

@@ -17,7 +17,7 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// Parses `host`, `host:port`, `host:port/path` or an http(s) URL. The error says what is wrong with `text`.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        // Other characters would begin a user, a query or a fragment, or have a special meaning in ARC's URLs.
+        // Other characters introduce a user, a query or a fragment, or have a special meaning in ARC's URLs.
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~%+/:[]".contains(c);
         if let Some(c) = text.chars().find(|c| !allowed(*c)) {
             return Err(format!("the address of a CE must not contain {c:?}"));
@@ -35,7 +35,7 @@ impl Endpoint {
         if segments.iter().any(|segment| matches!(*segment, "." | "..")) {
             return Err(format!("the path {path:?} must not contain \".\" or \"..\""));
         }
-        // The REST interface is below the path of the CE.
+        // Users may copy the URL of the REST interface, which is below the path of the CE.
         match segments[..] {
             [.., "rest"] => segments.truncate(segments.len() - 1),
             [.., "rest", version] if is_version(version) => segments.truncate(segments.len() - 2),
@@ -66,7 +66,7 @@ impl Endpoint {
         format!("{}://{}{}", self.scheme, self.authority(), self.path)
     }
 
-    /// The ids that the interfaces of the CE give to the job with this local id.
+    /// Returns the ids that the interfaces of the CE give to the job with this local id.
     pub(crate) fn job_ids(&self, local_id: &str) -> [String; 3] {
         let url = self.url();
         [
@@ -76,13 +76,13 @@ impl Endpoint {
         ]
     }
 
-    /// The local id of a job, if its id can be one of this CE's.
+    /// Returns the local id of a job, or `None` if its id cannot belong to this CE.
     ///
     /// `id` is the local id itself, `https://ce.example.org:443/arex/LOCAL` (EMI-ES) or
     /// `https://ce.example.org:443/arex/rest/1.0/jobs/LOCAL` (REST). The local id contains only letters, digits, `-` and
     /// `_`, so it is safe in URLs and file names.
     pub(crate) fn job_local_id<'a>(&self, id: &'a str) -> Option<&'a str> {
-        let id = id.trim_end(); // ids that are read from a file may end in a line feed
+        let id = id.trim_end(); // ids from a file may end in a line feed
         let name = match id.split_once("://") {
             None => id,
             Some((scheme, rest)) => {
@@ -112,7 +112,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The host, in the form of [`Endpoint::host`], and the port.
+/// Parses the host, in the form of [`Endpoint::host`], and the port.
 fn parse_authority(authority: &str, scheme: &str) -> Result<(String, u16), String> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {

@@ -13,8 +13,8 @@ impl ArcInterface {
     ///
     /// # Errors
     ///
-    /// [`Error::JobNotFound`](crate::Error::JobNotFound), or [`Error::JobOperation`](crate::Error::JobOperation) if the CE
-    /// refuses. Besides, the errors of [`job_statuses`](Self::job_statuses) for a CE that does not respond.
+    /// [`Error::JobNotFound`](crate::Error::JobNotFound), or [`Error::JobOperation`](crate::Error::JobOperation) if the
+    /// CE refuses. Also the errors of [`job_statuses`](Self::job_statuses) for a CE that does not respond.
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
@@ -26,14 +26,15 @@ impl ArcInterface {
     /// ```
     pub fn cancel_job(&self, id: &JobId) -> Result<()> {
         let results = self.cancel_jobs([id])?;
-        self.only(results)?
+        self.single(results)?
     }
 
-    /// Cancels many jobs: the CE kills their processes, and their status becomes
-    /// [`JobStatus::Failed`](crate::JobStatus::Failed). Leaves a job that has ended as it is.
+    /// Cancels many jobs. The CE kills their processes, and their status becomes
+    /// [`JobStatus::Failed`](crate::JobStatus::Failed). For a job that has ended, the call succeeds and changes
+    /// nothing.
     ///
-    /// The results are in the order of `ids`. The CE accepts the order and carries it out within seconds. Costs two
-    /// requests for each 1000 jobs.
+    /// The results are in the order of `ids`. The CE confirms the request at once and kills the jobs within seconds.
+    /// Costs two requests for each 1000 jobs.
     ///
     /// # Errors
     ///
@@ -68,13 +69,14 @@ impl ArcInterface {
     /// As for [`clean_jobs`](Self::clean_jobs).
     pub fn clean_job(&self, id: &JobId) -> Result<()> {
         let results = self.clean_jobs([id])?;
-        self.only(results)?
+        self.single(results)?
     }
 
     /// Removes many jobs that have ended, with all their files, from the CE and from the job list.
     ///
-    /// The results are in the order of `ids`. Without this the CE keeps a job for some days. Costs one request for each
-    /// 1000 jobs on top of those of [`job_statuses`](Self::job_statuses).
+    /// The results are in the order of `ids`. If you do not clean a job, the CE deletes it after some days
+    /// ([`erase_time`](crate::JobInfo::erase_time)). Costs the requests of [`job_statuses`](Self::job_statuses) and one
+    /// more for each 1000 jobs.
     ///
     /// # Errors
     ///
@@ -99,15 +101,15 @@ impl ArcInterface {
         }
         let _entered = self.begin()?;
         let cleaned = self.backend()?.clean(&ids)?;
-        self.forget(ids.iter().zip(&cleaned).filter(|(_, result)| result.is_ok()).map(|(id, _)| id));
+        self.remove_from_job_list(ids.iter().zip(&cleaned).filter(|(_, result)| result.is_ok()).map(|(id, _)| id));
         Ok(cleaned)
     }
 
-    /// Removes jobs that no longer exist from the job list of ARC's tools. A failure is only logged.
-    fn forget<'a>(&self, ids: impl Iterator<Item = &'a JobId>) {
+    /// Removes jobs from the job list of ARC's tools. Only logs a failure, because the CE has removed the jobs already.
+    fn remove_from_job_list<'a>(&self, ids: impl Iterator<Item = &'a JobId>) {
         let path = self.0.config.jobs_info_file();
-        let local = ids.filter_map(|id| self.0.endpoint.job_local_id(id.as_str()));
-        let ids: Vec<String> = local.flat_map(|id| self.0.endpoint.job_ids(id)).collect();
+        let local_ids = ids.filter_map(|id| self.0.endpoint.job_local_id(id.as_str()));
+        let ids: Vec<String> = local_ids.flat_map(|id| self.0.endpoint.job_ids(id)).collect();
         if let Err(message) = job_list::remove(&path, &ids) {
             let message = format!("cannot remove jobs from the job list {}: {message}", path.display());
             logging::log(LogLevel::Warning, message);
