@@ -13,7 +13,7 @@ use crate::util::serde_forms;
 
 /// A request of a job that the CE does not satisfy, from [`ArcInterface::mismatches`](crate::ArcInterface::mismatches).
 ///
-/// `Display` gives a sentence for the user, such as `queue "long" does not exist: the CE has fork, short`.
+/// `Display` writes a sentence for the user, such as `queue "long" does not exist: the CE has fork, short`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -33,11 +33,11 @@ pub enum Mismatch {
     NoSuchRuntimeEnvironment {
         /// The name and version that the job requests.
         requested: String,
-        /// The runtime environments of the CE with the same name in another version or another case.
+        /// The runtime environments of the CE whose name differs only in case or version.
         available: Vec<String>,
     },
 
-    /// The queue, or the whole CE, accepts no jobs at the moment.
+    /// The queue or the whole CE does not accept jobs at the moment.
     #[non_exhaustive]
     NotServing {
         /// The queue.
@@ -51,27 +51,27 @@ pub enum Mismatch {
     AboveLimit {
         /// The queue.
         queue: String,
-        /// What the job requests.
+        /// The amount that the job requests.
         requested: ResourceAmount,
-        /// What the queue allows, of the same variant.
+        /// The amount that the queue allows. It has the same variant.
         limit: ResourceAmount,
     },
 
-    /// The job requests less than the queue demands.
+    /// The job requests less than the queue requires.
     #[non_exhaustive]
     BelowMinimum {
         /// The queue.
         queue: String,
-        /// What the job requests.
+        /// The amount that the job requests.
         requested: ResourceAmount,
-        /// What the queue demands, of the same variant.
+        /// The amount that the queue requires. It has the same variant.
         minimum: ResourceAmount,
     },
 }
 
 /// An amount of a resource that queues limit.
 ///
-/// With serde, times are whole seconds and sizes bytes.
+/// In the serde form, times are whole seconds and sizes are bytes.
 ///
 /// ```
 /// use jasmin_arc::{ByteSize, ResourceAmount};
@@ -115,7 +115,7 @@ impl ResourceAmount {
         match self {
             ResourceAmount::WallTime(time) | ResourceAmount::CpuTime(time) => {
                 let seconds = time.as_secs();
-                // Hours are the largest unit: administrators and users alike say "48 h".
+                // Hours are the largest unit, because administrators and users write "48 h" and not "2 d".
                 let units = [(3600, "h"), (60, "min")];
                 match units.into_iter().find(|(unit, _)| seconds != 0 && seconds.is_multiple_of(*unit)) {
                     Some((unit, name)) => format!("{} {name}", seconds / unit),
@@ -138,7 +138,7 @@ impl fmt::Display for ResourceAmount {
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Escaped, so that a name which the CE publishes cannot control the user's terminal.
+        // The names are escaped, so that a name from the CE cannot control the user's terminal.
         let list =
             |names: &[String]| names.iter().map(|name| name.escape_debug().to_string()).collect::<Vec<_>>().join(", ");
         match self {
@@ -166,8 +166,8 @@ impl fmt::Display for Mismatch {
 
 /// Compares a job with an offer.
 ///
-/// The result has nothing about queues if one queue satisfies the job. Otherwise it has the mismatches of each candidate
-/// queue, which is the requested one or else every queue.
+/// If the job requests a queue, that queue is the only candidate. Otherwise every queue is one. The result contains the
+/// mismatches of all candidates, or none of them if one candidate satisfies the job.
 pub(crate) fn mismatches(job: &JobDescription, offer: &Offer) -> Vec<Mismatch> {
     let mut found = Vec::new();
     for runtime in job.runtime_environments() {
@@ -187,7 +187,7 @@ pub(crate) fn mismatches(job: &JobDescription, offer: &Offer) -> Vec<Mismatch> {
     if !by_queue.iter().any(Vec::is_empty) {
         found.extend(by_queue.into_iter().flatten());
     }
-    // A queue that is published several times has the same mismatch each time.
+    // A queue that is published several times causes the same mismatch each time.
     let mut seen = HashSet::new();
     found.retain(|mismatch| seen.insert(mismatch.clone()));
     found
@@ -200,7 +200,7 @@ fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
     names
 }
 
-/// The runtime environments that the user may have meant.
+/// Returns the runtime environments that the user may have meant.
 fn similar(name: &str, offer: &Offer) -> Vec<String> {
     let is_similar = |known: &&String| RuntimeEnvironment::new(known.as_str()).name().eq_ignore_ascii_case(name);
     sorted(offer.runtime_environments.iter().filter(is_similar).cloned())
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn unpublished_limits_are_no_limits() {
+    fn unpublished_limits_are_ignored() {
         check(&job(), &[short()], &[]);
         let greedy = job()
             .with_queue("any")
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_hold_to_the_unit() {
+    fn limits_are_exact() {
         let at_most = job()
             .with_wall_time(hours(4))
             .with_cpu_time(hours(2))

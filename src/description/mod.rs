@@ -1,7 +1,8 @@
-//! [`JobDescription`]: what to run, with which files, with which resources, and what to keep.
+//! [`JobDescription`]: the executable, files, resources and outputs of a job.
 //!
-//! The description itself is a plain value. What is done with it has a module each: [`validate`] checks it, [`arex`] has
-//! what is special about A-REX, [`resolve`] looks at its input files, [`formats`] reads and writes it in other languages.
+//! The description itself is a plain value. Each operation on it has its own module: [`validate`] checks it, [`arex`]
+//! contains the rules of A-REX, [`resolve`] reads its input files, and [`formats`] reads and writes it in other
+//! languages.
 
 pub(crate) mod arex;
 mod errors;
@@ -33,7 +34,8 @@ use crate::util::serde_forms;
 /// A description of a job: the executable, its arguments, its files and the resources that it needs.
 ///
 /// [`new`](Self::new) describes a job that runs an executable, and the `with_` methods add the rest. The getter of
-/// `with_slots` is `slots`; the getter of a method that adds one of several, such as `with_arg`, is in the plural.
+/// `with_slots` is `slots`. The getter of a method that adds one of several values, such as `with_arg`, has a plural
+/// name.
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,12 +53,12 @@ use crate::util::serde_forms;
 /// # Ok::<(), jasmin_arc::Error>(())
 /// ```
 ///
-/// On the CE the job runs in a directory of its own, the *session directory*. The input files are copied there before the
-/// job starts. When the job has ended, the CE keeps its standard output and error and the named outputs.
+/// On the CE, each job runs in its own *session directory*, which contains the input files when the job starts. When
+/// the job has ended, the CE keeps its standard output and error and the named outputs.
 ///
-/// Unset fields use the CE's defaults. A field that the CE cannot express is an error; it is never dropped.
+/// Unset fields use the CE's defaults. A field that the CE cannot express is an error. The crate never drops it.
 ///
-/// Descriptions can be read from and written as [JSDL](Self::from_jsdl), [ADL](Self::from_adl) and
+/// The crate reads and writes descriptions in [JSDL](Self::from_jsdl), [ADL](Self::from_adl) and
 /// [xRSL](Self::from_xrsl). A table in `docs/descriptions.md` of the repository maps the fields to these languages.
 ///
 /// # Serde form
@@ -64,10 +66,11 @@ use crate::util::serde_forms;
 /// An object whose keys are the names of the getters. Only `executable` is required.
 /// - Durations are whole seconds, and `start_time` is in seconds since 1970. Sizes are bytes.
 /// - `envs` is an object of names and values.
-/// - `stdout` and `stderr` are `null` after `without_stdout` and `without_stderr`. Left out, they are the defaults.
+/// - `stdout` and `stderr` are `null` after `without_stdout` and `without_stderr`. Without these keys, they have their
+///   defaults.
 ///
-/// An unknown key is an error, because the job would lack what it stands for. So is serializing a path that is not UTF-8.
-/// Deserializing checks the types only; submitting the job [validates](Self::validate) it.
+/// An unknown key is an error, because ignoring it would change the job. Serialising a path that is not UTF-8 is an
+/// error too. Deserialising checks only the types. Submitting the job [validates](Self::validate) the values.
 ///
 /// ```
 /// use std::time::Duration;
@@ -104,10 +107,10 @@ use crate::util::serde_forms;
 /// # Descriptions from others
 ///
 /// **A service that takes descriptions from its clients must refuse local input files.** Submitting a job reads and
-/// uploads its input files with the rights of the service, so that
-/// `{"executable": "/bin/cat", "inputs": [{"source": {"file": "/etc/shadow"}}]}` hands a file of the service to the client.
-/// The same holds for ADL, JSDL and xRSL, in which a relative executable or standard input is a local file too. All of
-/// them are among the [`inputs`](Self::inputs):
+/// uploads its input files with the rights of the service. With
+/// `{"executable": "/bin/cat", "inputs": [{"source": {"file": "/etc/shadow"}}]}` a client reads a file of the service.
+/// The same applies to ADL, JSDL and xRSL, where a relative executable or standard input is a local file too.
+/// [`inputs`](Self::inputs) contains all local files:
 ///
 /// ```
 /// use jasmin_arc::JobDescription;
@@ -121,9 +124,9 @@ use crate::util::serde_forms;
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 ///
-/// The jobs also run with the service's credentials: consider which executables, URLs and
+/// The jobs also run with the service's credentials. Consider which executables, URLs and
 /// [delegations](Self::with_delegation) clients may choose. [`from_file`](Self::from_file) and
-/// [`all_from_file`](Self::all_from_file) read whatever path they are given, so clients must not choose it.
+/// [`all_from_file`](Self::all_from_file) read any path, so clients must not choose that path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[must_use = "a description does nothing until it is submitted, and its `with_` methods return the changed description"]
@@ -239,7 +242,7 @@ impl JobDescription {
         }
     }
 
-    /// Describes a job that runs a local file, which is uploaded under its base name and made executable.
+    /// Describes a job that runs a local file. The crate uploads the file under its base name and makes it executable.
     ///
     /// ```
     /// use jasmin_arc::JobDescription;
@@ -250,7 +253,7 @@ impl JobDescription {
     /// ```
     pub fn run_local(path: impl Into<PathBuf>) -> Self {
         let input = InputFile::file(path).with_executable(true);
-        // Without a base name, validation reports the input file.
+        // Without a base name, the input file is invalid, so validation refuses the job.
         JobDescription::new(input.name().unwrap_or("?")).with_input(input)
     }
 
@@ -280,10 +283,11 @@ impl JobDescription {
 
     /// Adds an environment variable.
     ///
-    /// The value reaches the job unchanged. These are [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription),
-    /// because the scripts of the CE would change them:
-    /// - a value with a newline, or with a backslash before a character that the `echo` of some shell replaces;
-    /// - a name that the scripts or the shell set themselves, such as `HOME`, and names that begin with `RUNTIME_` or
+    /// The value reaches the job unchanged. Submitting a job with one of these is
+    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription), because the scripts of the CE would
+    /// change them:
+    /// - a value with a newline, or with a backslash escape that the `echo` of some shell replaces, such as `\n`;
+    /// - a name that the scripts or the shell set themselves, such as `HOME`, or that begins with `RUNTIME_` or
     ///   `JASMIN_ARC_`.
     ///
     /// A `PATH` without `/bin` and `/usr/bin` makes the job fail, since the scripts need the programs there. The batch
@@ -309,7 +313,7 @@ impl JobDescription {
         self.envs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Adds a runtime environment, which the CE must have installed: the job fails otherwise.
+    /// Adds a runtime environment. If the CE does not have it, the job fails.
     pub fn with_runtime_environment(mut self, rte: RuntimeEnvironment) -> Self {
         self.runtime_environments.push(rte);
         self
@@ -323,8 +327,8 @@ impl JobDescription {
 
 /// # Standard streams
 ///
-/// The names of standard streams may have ASCII letters, digits, the characters `_./-+,:@%=^#`, and all characters that
-/// are not ASCII: the scripts of the CE do not quote them.
+/// The name of a standard stream may contain ASCII letters, digits, the characters `_./-+,:@%=^#`, and all characters
+/// outside ASCII. Other characters are invalid, because the scripts of the CE do not quote the name.
 impl JobDescription {
     /// Sets the file that the job reads as its standard input; by default the standard input is empty.
     ///
@@ -339,10 +343,10 @@ impl JobDescription {
         self.stdin.as_deref()
     }
 
-    /// Sets the file in the session directory that gets the standard output; `stdout.txt` by default.
+    /// Sets the file in the session directory that receives the standard output. The default is `stdout.txt`.
     ///
-    /// If the file is in a subdirectory, an input file must be there too, because the CE creates directories only for
-    /// input files.
+    /// If the file is in a subdirectory, that directory must also contain an input file, because the CE creates
+    /// directories only for input files.
     pub fn with_stdout(mut self, name: impl Into<String>) -> Self {
         self.stdout = Some(name.into());
         self
@@ -354,14 +358,14 @@ impl JobDescription {
         self
     }
 
-    /// The file in the session directory that gets the standard output. `None` if it is discarded.
+    /// The file in the session directory that receives the standard output. `None` if the CE discards it.
     pub fn stdout(&self) -> Option<&str> {
         self.stdout.as_deref()
     }
 
-    /// Sets the file in the session directory that gets the standard error; `stderr.txt` by default.
+    /// Sets the file in the session directory that receives the standard error. The default is `stderr.txt`.
     ///
-    /// It may be that of the standard output; see [`with_joined_output`](Self::with_joined_output).
+    /// It may be the same file as for the standard output: see [`with_joined_output`](Self::with_joined_output).
     pub fn with_stderr(mut self, name: impl Into<String>) -> Self {
         self.stderr = Some(name.into());
         self
@@ -373,7 +377,7 @@ impl JobDescription {
         self
     }
 
-    /// The file in the session directory that gets the standard error. `None` if it is discarded.
+    /// The file in the session directory that receives the standard error. `None` if the CE discards it.
     pub fn stderr(&self) -> Option<&str> {
         self.stderr.as_deref()
     }
@@ -395,17 +399,17 @@ impl JobDescription {
         self
     }
 
-    /// Adds a local file, which is uploaded under its base name: see [`InputFile::file`].
+    /// Adds a local file, which the crate uploads under its base name: see [`InputFile::file`].
     pub fn with_input_file(self, path: impl Into<PathBuf>) -> Self {
         self.with_input(InputFile::file(path))
     }
 
-    /// Adds a local file, which is uploaded as `name`, a relative path in the session directory.
+    /// Adds a local file, which the crate uploads as `name`, a relative path in the session directory.
     pub fn with_input_file_as(self, path: impl Into<PathBuf>, name: impl Into<String>) -> Self {
         self.with_input(InputFile::file(path).with_name(name))
     }
 
-    /// Adds a local directory, which is uploaded under its base name: see [`InputFile::directory`].
+    /// Adds a local directory, which the crate uploads under its base name: see [`InputFile::directory`].
     pub fn with_input_directory(self, path: impl Into<PathBuf>) -> Self {
         self.with_input(InputFile::directory(path))
     }
@@ -415,7 +419,8 @@ impl JobDescription {
         self.with_input(InputFile::bytes(name, bytes))
     }
 
-    /// Adds a file that the CE fetches, under the last component of the URL's path: see [`InputFile::url`].
+    /// Adds a file that the CE fetches from a URL and names after the last component of the URL's path: see
+    /// [`InputFile::url`].
     pub fn with_input_url(self, url: impl Into<String>) -> Self {
         self.with_input(InputFile::url(url))
     }
@@ -438,9 +443,9 @@ impl JobDescription {
         self.with_output(OutputFile::file(name))
     }
 
-    /// Has the CE upload a file of the session directory to a URL: see [`OutputFile::with_url`].
+    /// Makes the CE upload a file of the session directory to a URL: see [`OutputFile::with_url`].
     ///
-    /// To upload a directory, end the name in a slash.
+    /// To upload a directory, end the name with a slash.
     pub fn with_output_file_to(self, name: impl Into<String>, url: impl Into<String>) -> Self {
         self.with_output(OutputFile::file(name).with_url(url))
     }
@@ -457,8 +462,9 @@ impl JobDescription {
 
     /// Sets the name under which the CE shows its own records of the job (xRSL: `gmlog`).
     ///
-    /// A-REX creates no such directory. It answers HTTP requests for that name at the job's URL (`ARexService::Get`), but
-    /// neither lists the name nor serves it by its REST interface. The records are not fetched with the outputs.
+    /// A-REX creates no such directory. It serves the records under that name at the job's URL (`ARexService::Get`),
+    /// but does not list the name, and does not serve it over the REST interface. The methods that save outputs do not
+    /// download the records.
     pub fn with_log_directory(mut self, name: impl Into<String>) -> Self {
         self.log_directory = Some(name.into());
         self
@@ -469,7 +475,7 @@ impl JobDescription {
         self.log_directory.as_deref()
     }
 
-    /// Sets whether the job gets a delegation; [`Delegation::Auto`] by default.
+    /// Sets whether the job gets a delegation. The default is [`Delegation::Auto`].
     ///
     /// `DELEGATION` in the [configuration](crate::ConnectionConfig) takes precedence if it is `always` or `never`.
     pub fn with_delegation(mut self, delegation: Delegation) -> Self {
@@ -546,7 +552,7 @@ impl JobDescription {
         self.disk
     }
 
-    /// Sets the number of slots, usually cores; the CE's default is 1.
+    /// Sets the number of slots, usually cores. The CE's default is 1.
     pub fn with_slots(mut self, slots: u32) -> Self {
         self.slots = Some(slots);
         self
@@ -570,7 +576,7 @@ impl JobDescription {
         self.slots_per_host
     }
 
-    /// Sets how many processes run in each of the [slots](Self::with_slots), whose number must be set too.
+    /// Sets how many processes run in each slot. The number of [slots](Self::with_slots) must be set too.
     ///
     /// A-REX passes the number to the scripts of its batch systems, none of which uses it (ARC 6.17).
     pub fn with_processes_per_slot(mut self, processes: u32) -> Self {
@@ -611,7 +617,7 @@ impl JobDescription {
         self.exclusive
     }
 
-    /// Sets the queue (in SLURM: the partition); by default the CE chooses one.
+    /// Sets the queue (in SLURM: the partition). By default the CE chooses one.
     pub fn with_queue(mut self, queue: impl Into<String>) -> Self {
         self.queue = Some(queue.into());
         self
@@ -625,18 +631,18 @@ impl JobDescription {
 
 /// # Scheduling and life cycle
 impl JobDescription {
-    /// Sets the earliest time at which the CE begins with the job, rounded down to seconds.
+    /// Sets the earliest time at which the CE starts to process the job, rounded down to seconds.
     pub fn with_start_time(mut self, time: SystemTime) -> Self {
         self.start_time = Some(whole_second(time));
         self
     }
 
-    /// The earliest time at which the CE begins with the job, if set.
+    /// The earliest time at which the CE starts to process the job, if set.
     pub fn start_time(&self) -> Option<SystemTime> {
         self.start_time
     }
 
-    /// Sets the priority among the jobs of the same user, from 1 to 100; the CE's default is 50.
+    /// Sets the priority among the jobs of the same user, from 1 to 100. The CE's default is 50.
     pub fn with_priority(mut self, priority: u32) -> Self {
         self.priority = Some(priority);
         self
@@ -660,22 +666,22 @@ impl JobDescription {
         self.rerun
     }
 
-    /// Sets how long the session directory is kept after the job has ended, rounded up to seconds.
+    /// Sets how long the CE keeps the session directory after the job has ended, rounded up to seconds.
     ///
-    /// Such a job cannot be submitted: A-REX (ARC 6 and 7) misreads the value, and removes a job with three hours at
-    /// once. Submitting it is [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription). The field exists for
-    /// descriptions that are read and written in other languages.
+    /// Submitting such a job is [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription), because A-REX
+    /// (ARC 6 and 7) misreads the value: with three hours, for example, it removes the job at once. The field exists
+    /// for reading and writing descriptions in other languages.
     pub fn with_life_time(mut self, time: Duration) -> Self {
         self.life_time = Some(whole_seconds(time));
         self
     }
 
-    /// How long the session directory is kept after the job has ended, if set.
+    /// How long the CE keeps the session directory after the job has ended, if set.
     pub fn life_time(&self) -> Option<Duration> {
         self.life_time
     }
 
-    /// Adds an e-mail address that the CE notifies of the job's states. A-REX serves at most three addresses.
+    /// Adds an e-mail address that the CE notifies of the job's states. A-REX accepts at most three addresses.
     pub fn with_notification(mut self, notification: Notification) -> Self {
         self.notifications.push(notification);
         self
@@ -689,9 +695,9 @@ impl JobDescription {
 
 /// # Names and remarks
 impl JobDescription {
-    /// Sets the job's name, which need not be unique; "ARC job" by default.
+    /// Sets the job's name, which need not be unique. The default is "ARC job".
     ///
-    /// The batch system shows it too. It must be one line.
+    /// The batch system shows the name too. It must be a single line.
     pub fn with_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -726,8 +732,8 @@ impl JobDescription {
 
     /// Sets the project or account that the job belongs to.
     ///
-    /// Such a job cannot be submitted: only JSDL can express a project, and no ARC-CE accepts one. Submitting it is
-    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription).
+    /// Submitting such a job is [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription), because only
+    /// JSDL can express a project, and no ARC-CE accepts one.
     pub fn with_project(mut self, project: impl Into<String>) -> Self {
         self.project = Some(project.into());
         self
@@ -741,14 +747,14 @@ impl JobDescription {
 
 /// # Checking
 impl JobDescription {
-    /// Checks everything that can be checked without looking at any file. Submitting a job does this first.
+    /// Checks the description without accessing any file. Submitting a job does this first.
     ///
     /// # Errors
     ///
     /// - [`Error::InputFile`](crate::Error::InputFile) for an input without a usable path, URL or name, and for inputs that
     ///   overwrite each other or are overwritten by the job's standard output or error.
     /// - [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription) for everything else:
-    ///   - control characters, most of which XML does not have, and descriptions travel as XML;
+    ///   - control characters that XML cannot represent, because the crate sends descriptions as XML;
     ///   - names that lead out of the session directory;
     ///   - numbers, sizes and times that are zero, out of range or contradict each other;
     ///   - values that an ARC-CE cannot express, loses or changes, even if another language can express them.

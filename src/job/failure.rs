@@ -1,15 +1,15 @@
-//! Why a job failed, in plain words.
+//! Explains why a job failed.
 
 use std::time::Duration;
 
 use super::{ArcState, JobInfo};
 
 impl JobInfo {
-    /// Why the job failed, in one sentence. `None` if it has not failed.
+    /// Returns why the job failed, as text for users. `None` if the job has not failed.
     ///
-    /// A-REX reports a failure as text, such as `LRMS error: (137) Job finished with wrong exit code`. This interprets the
-    /// texts of A-REX 6 and 7 for a job that exceeded its wall time, could not be started, returned an exit code other
-    /// than 0 or was cancelled, and otherwise returns A-REX's own words.
+    /// A-REX reports a failure as text, such as `LRMS error: (137) Job finished with wrong exit code`. This method
+    /// interprets the texts of A-REX 6 and 7 for a job that exceeded its wall time, could not be started, returned an
+    /// exit code other than 0, or was cancelled. For other failures it returns A-REX's text.
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
@@ -29,10 +29,10 @@ impl JobInfo {
         }
         let words = self.errors.join("; ");
         let has = |text: &str| words.contains(text);
-        // A-REX publishes the limit multiplied by the slots.
+        // A-REX publishes the limit multiplied by the number of slots.
         let limit = self.requested_wall_time.map(|limit| limit / self.requested_slots.unwrap_or(1).max(1));
         let exceeded = match (self.elapsed(), limit) {
-            // Batch systems look at the limit only now and then, but never kill a job before it.
+            // Batch systems check the limit at intervals, so they kill a job after the limit and never before.
             (Some(elapsed), Some(limit)) => elapsed >= limit && !limit.is_zero(),
             _ => false,
         };
@@ -58,7 +58,7 @@ impl JobInfo {
         })
     }
 
-    /// The wall time between start and end, or the wall time that the CE accounted.
+    /// Returns the longer of the time between start and end and the wall time that the CE publishes.
     fn elapsed(&self) -> Option<Duration> {
         let between = self.start_time.zip(self.end_time).and_then(|(start, end)| end.duration_since(start).ok());
         between.max(self.used_wall_time)

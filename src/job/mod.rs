@@ -15,14 +15,14 @@ pub use self::status::{ARC_STATUS_MAPPING, ArcState, Freshness, JobState, JobSta
 use crate::util::byte_size::ByteSize;
 use crate::util::serde_forms;
 
-/// The id of a job: the URL that the CE gave it, such as `https://ce.example.org:443/arex/rest/1.0/jobs/0a1b2c`.
+/// The id of a job, a URL that the CE assigns, such as `https://ce.example.org:443/arex/rest/1.0/jobs/0a1b2c`.
 ///
-/// Any string converts to a `JobId`; the id is checked when it is used. An id that belongs to another CE, or that the CE
-/// does not know, is [`Error::JobNotFound`](crate::Error::JobNotFound). Host and port must be those of `ARC_SERVER`:
-/// another name of the same machine is another CE.
+/// Any string converts to a `JobId`. Methods that take the id check it, and return
+/// [`Error::JobNotFound`](crate::Error::JobNotFound) if it belongs to another CE or the CE does not know it. The host
+/// and port in the id must be those of `ARC_SERVER`: another host name of the same machine counts as another CE.
 ///
-/// The two forms of an ARC-CE's ids (`.../arex/rest/1.0/jobs/ID` and `.../arex/ID`) and the bare `ID` name the same job.
-/// They are different `JobId` values.
+/// The REST form of an id (`.../arex/rest/1.0/jobs/ID`), the EMI-ES form (`.../arex/ID`) and the bare `ID` name the
+/// same job, but are different `JobId` values.
 ///
 /// ```
 /// use jasmin_arc::JobId;
@@ -36,7 +36,7 @@ use crate::util::serde_forms;
 pub struct JobId(String);
 
 impl JobId {
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -46,7 +46,7 @@ impl JobId {
         self.0
     }
 
-    /// The last component of the id, which is the job's name in the CE's own files, for example its session directory.
+    /// Returns the last component of the id. The CE names the job's own files by it, for example the session directory.
     pub fn local_id(&self) -> &str {
         let path = self.0.trim_end_matches('/');
         path.rsplit('/').next().unwrap_or(path)
@@ -99,11 +99,11 @@ impl FromStr for JobId {
 
 /// The details of a job that an ARC-CE publishes (GLUE2's `ComputingActivity`).
 ///
-/// A field that the CE does not publish is `None` or empty. An ARC-CE refreshes most fields about once a minute. Over the
+/// A field that the CE does not publish is `None` or empty. An ARC-CE updates most fields about once a minute. Over the
 /// REST interface the state is current, and so are the exit code and the errors of a job that has ended.
 ///
-/// With serde this is an object in which only `id` and `state` are mandatory. Points in time are whole seconds since 1970,
-/// durations whole seconds, sizes bytes.
+/// The serde form is an object in which only `id` and `state` are required. Points in time are whole seconds since
+/// 1970, durations are whole seconds, and sizes are bytes.
 ///
 /// ```no_run
 /// # fn main() -> jasmin_arc::Result<()> {
@@ -118,14 +118,14 @@ impl FromStr for JobId {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JobInfo {
-    /// The id by which the job was looked up.
+    /// The id that the caller passed.
     pub id: JobId,
     /// ARC's general state.
     pub state: ArcState,
-    /// The state in the terms of the interface, such as `FINISHING`.
+    /// The state in the terms of the protocol, such as `FINISHING`.
     #[serde(default)]
     pub native_state: String,
-    /// The name in the job description. `None` over ARC's client classes (`INTERFACE` other than arcrest).
+    /// The name in the job description. Always `None` over protocols other than REST.
     #[serde(default)]
     pub name: Option<String>,
     /// The distinguished name of the job's owner.
@@ -140,10 +140,10 @@ pub struct JobInfo {
     /// The queue of the batch system.
     #[serde(default)]
     pub queue: Option<String>,
-    /// The exit code of the executable, once it has ended.
+    /// The exit code of the executable, after it has ended.
     #[serde(default)]
     pub exit_code: Option<i32>,
-    /// Why the job failed, in A-REX's words. [`failure_reason`](Self::failure_reason) interprets them.
+    /// Why the job failed, as A-REX reports it. [`failure_reason`](Self::failure_reason) interprets these texts.
     #[serde(default)]
     pub errors: Vec<String>,
     /// Other messages of the CE.
@@ -152,13 +152,13 @@ pub struct JobInfo {
     /// The hosts that the job ran on.
     #[serde(default)]
     pub execution_nodes: Vec<String>,
-    /// The file in the session directory that standard input is read from.
+    /// The file in the session directory that the job reads as its standard input.
     #[serde(default)]
     pub stdin: Option<String>,
-    /// The file in the session directory that standard output goes to.
+    /// The file in the session directory that receives the standard output.
     #[serde(default)]
     pub stdout: Option<String>,
-    /// The file in the session directory that standard error goes to.
+    /// The file in the session directory that receives the standard error.
     #[serde(default)]
     pub stderr: Option<String>,
     /// The position in the queue, counted from 1.
@@ -179,7 +179,7 @@ pub struct JobInfo {
     /// The CPU time used.
     #[serde(default, with = "serde_forms::seconds")]
     pub used_cpu_time: Option<Duration>,
-    /// The memory used. GLUE2 counts whole MiB.
+    /// The memory used, in whole MiB, the unit of GLUE2.
     #[serde(default)]
     pub used_memory: Option<ByteSize>,
     /// When the CE accepted the job.
@@ -200,7 +200,7 @@ pub struct JobInfo {
 }
 
 impl JobInfo {
-    /// The details of a job about which nothing is known but its id.
+    /// Creates the details of a job of which only the id is known.
     pub(crate) fn new(id: JobId) -> JobInfo {
         JobInfo {
             id,
@@ -233,7 +233,7 @@ impl JobInfo {
         }
     }
 
-    /// The status that [`ArcState::status`] gives for the state.
+    /// Returns [`ArcState::status`] of the state.
     pub fn status(&self) -> JobStatus {
         self.state.status()
     }
@@ -244,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn details_survive_serde_with_plain_numbers() {
+    fn details_are_serialised_with_seconds_and_bytes() {
         let info = JobInfo {
             name: Some("é".into()),
             used_memory: Some(ByteSize::mib(2)),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_convert_without_surprises() {
+    fn ids_convert_from_and_to_text() {
         let id = JobId::from(String::from("https://ce/arex/a"));
         assert_eq!(id.local_id(), "a");
         let set: std::collections::HashSet<JobId> = [id.clone()].into();

@@ -1,4 +1,4 @@
-//! [`JobStatus`], [`ArcState`] and [`JobState`]: where a job stands, in this crate's terms and in ARC's.
+//! [`JobStatus`], [`ArcState`] and [`JobState`]: the progress of a job, in this crate's terms and in ARC's.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The simplified status of a job.
 ///
-/// As text and in JSON: `not submitted`, `not started`, `in progress`, `completed`, `failed`.
+/// The form in text and in JSON is `not submitted`, `not started`, `in progress`, `completed` or `failed`.
 ///
 /// ```
 /// use jasmin_arc::JobStatus;
@@ -18,19 +18,20 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum JobStatus {
-    /// The CE has the job and has not handed it to its batch system yet.
+    /// The CE has accepted the job but has not passed it to its batch system yet.
     #[serde(rename = "not submitted")]
     NotSubmitted,
-    /// The job waits in the queue of the batch system.
+    /// The job is waiting in the queue of the batch system.
     #[serde(rename = "not started")]
     NotStarted,
-    /// The job runs, is held, its outputs are being collected, or its state is unknown.
+    /// The job is running or held, the CE is collecting its outputs, or its state is unknown.
     #[serde(rename = "in progress")]
     InProgress,
-    /// The job has ended and its executable returned 0. Its outputs can be fetched.
+    /// The executable ended with exit code 0. The outputs can be saved.
     #[serde(rename = "completed")]
     Completed,
-    /// The job failed, was cancelled or was deleted. The outputs that it left can be fetched.
+    /// The job failed, was cancelled or was deleted. The outputs that it wrote before can be saved, unless it was
+    /// deleted.
     #[serde(rename = "failed")]
     Failed,
 }
@@ -44,7 +45,7 @@ impl JobStatus {
         JobStatus::Failed,
     ];
 
-    /// The status as text, such as `not submitted`.
+    /// Returns the status as text, such as `not submitted`.
     pub const fn as_str(self) -> &'static str {
         match self {
             JobStatus::NotSubmitted => "not submitted",
@@ -57,8 +58,8 @@ impl JobStatus {
 
     /// Whether the job has ended: `Completed` or `Failed`.
     ///
-    /// A status from [`ArcInterface`](crate::ArcInterface) is final only if ARC says so: a job in a state that ARC does
-    /// not know is `InProgress` (see [`ArcState::status`]).
+    /// A status from [`ArcInterface`](crate::ArcInterface) is final only if ARC's state is final. A job in an unknown
+    /// state is `InProgress` (see [`ArcState::status`]).
     pub const fn is_final(self) -> bool {
         matches!(self, JobStatus::Completed | JobStatus::Failed)
     }
@@ -70,9 +71,9 @@ impl fmt::Display for JobStatus {
     }
 }
 
-/// The error of parsing a text that names no [`JobStatus`].
+/// The error of parsing a [`JobStatus`] from text that is not the name of one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{given:?} is not a job status")]
+#[error("{given:?} is not a job status; use one of not submitted, not started, in progress, completed, failed")]
 pub struct ParseJobStatusError {
     given: String,
 }
@@ -88,8 +89,8 @@ impl FromStr for JobStatus {
 
 /// ARC's general state of a job: the thirteen states of its client library (`Arc::JobState`).
 ///
-/// As text and in JSON each state has the name of its variant. Any other text becomes [`ArcState::Other`], so that a newer
-/// ARC does not break a caller.
+/// The form in text and in JSON is the name of the variant. Any other text becomes [`ArcState::Other`], so that a state
+/// of a newer ARC is not an error.
 ///
 /// ```
 /// use jasmin_arc::{ArcState, JobStatus};
@@ -102,23 +103,23 @@ impl FromStr for JobStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ArcState {
-    /// The CE could not tell the state.
+    /// The CE could not determine the state.
     Undefined,
     /// The CE accepted the job.
     Accepted,
-    /// The CE prepares the job, for example fetches its input files.
+    /// The CE is preparing the job, for example fetching its input files.
     Preparing,
-    /// The CE hands the job to its batch system.
+    /// The CE is passing the job to its batch system.
     Submitting,
     /// The job is held.
     Hold,
-    /// The job waits in the queue of the batch system.
+    /// The job is waiting in the queue of the batch system.
     Queuing,
-    /// The job runs.
+    /// The job is running.
     Running,
-    /// The job has run and the CE handles its outputs.
+    /// The executable has ended and the CE is processing the outputs.
     Finishing,
-    /// The job has ended well.
+    /// The job has ended successfully.
     Finished,
     /// The job was cancelled.
     Killed,
@@ -126,7 +127,7 @@ pub enum ArcState {
     Failed,
     /// The CE removed the job and its files.
     Deleted,
-    /// A state that ARC's client library has no name for.
+    /// A state that is not one of the other twelve.
     #[serde(other)]
     Other,
 }
@@ -137,7 +138,7 @@ pub enum ArcState {
 pub struct JobState {
     /// ARC's general state.
     pub state: ArcState,
-    /// The state in the terms of the interface, such as `FINISHING`.
+    /// The state in the terms of the protocol, such as `FINISHING`.
     #[serde(default)]
     pub native_state: String,
     /// How current the state is.
@@ -146,7 +147,7 @@ pub struct JobState {
 }
 
 impl JobState {
-    /// The status that [`ArcState::status`] gives for the state.
+    /// Returns [`ArcState::status`] of the state.
     pub fn status(&self) -> JobStatus {
         self.state.status()
     }
@@ -157,19 +158,20 @@ impl JobState {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Freshness {
-    /// A-REX's own record at the time of the request.
+    /// The state comes from A-REX's own record at the time of the request.
     Current,
-    /// What the CE's information system published last. An ARC-CE updates it about once a minute.
+    /// The state comes from the CE's information system, which an ARC-CE updates about once a minute.
     ///
-    /// Over the REST interface these are jobs inside the batch system, where only the information system tells queued from
-    /// running. Over other interfaces these are all jobs.
+    /// Over the REST interface this is the case for jobs in the batch system, because only the information system
+    /// distinguishes queued from running jobs. Over other protocols it is the case for all jobs.
     #[default]
     Published,
 }
 
 /// The table of the Python library: the [`JobStatus`] of each [`ArcState`], in the order of the states.
 ///
-/// `JobStatus::from` uses it. The interface reports [`ArcState::status`], which differs for `Undefined` and `Other`.
+/// `JobStatus::from` uses this table. [`ArcInterface`](crate::ArcInterface) uses [`ArcState::status`], which differs
+/// for `Undefined` and `Other`.
 ///
 /// | ARC's state | status        |
 /// |-------------|---------------|
@@ -210,7 +212,8 @@ pub const ARC_STATUS_MAPPING: &[(ArcState, JobStatus)] = &[
     (ArcState::Other, JobStatus::Failed),
 ];
 
-// `From<ArcState>` indexes the table by state, so a table in another order or too short must not compile.
+// `From<ArcState>` indexes the table by state. This check makes a table in another order, or one that is too short, a
+// compile error.
 const _: () = {
     let mut row = 0;
     while row <= ArcState::Other as usize {
@@ -226,7 +229,7 @@ impl From<ArcState> for JobStatus {
 }
 
 impl ArcState {
-    /// ARC's name of the state.
+    /// Returns ARC's name of the state.
     pub const fn as_str(self) -> &'static str {
         match self {
             ArcState::Undefined => "Undefined",
@@ -245,16 +248,16 @@ impl ArcState {
         }
     }
 
-    /// Whether the job stays in this state: `Finished`, `Killed`, `Failed` or `Deleted`.
+    /// Whether the state can no longer change: `Finished`, `Killed`, `Failed` or `Deleted`.
     pub const fn is_final(self) -> bool {
         matches!(self, ArcState::Finished | ArcState::Killed | ArcState::Failed | ArcState::Deleted)
     }
 
-    /// The status that the interface reports for a job in this state.
+    /// Returns the status that [`ArcInterface`](crate::ArcInterface) reports for a job in this state.
     ///
-    /// It is the one in [`ARC_STATUS_MAPPING`], except that [`Undefined`](Self::Undefined) and [`Other`](Self::Other) give
-    /// [`JobStatus::InProgress`]. The Python library calls them failed, but nobody knows that: `Failed` is final, and a
-    /// program that polls would give up on a job that may still run.
+    /// The status is the one in [`ARC_STATUS_MAPPING`], except that [`Undefined`](Self::Undefined) and
+    /// [`Other`](Self::Other) map to [`JobStatus::InProgress`]. The Python library maps them to failed. That is a final
+    /// status, so a polling program would stop watching a job that may still run.
     ///
     /// ```
     /// use jasmin_arc::{ArcState, JobStatus};
@@ -296,7 +299,7 @@ impl FromStr for ArcState {
 mod tests {
     use super::*;
 
-    /// The Python library's table, with ARC's own notion of a final state.
+    /// The Python library's table, and whether ARC treats the state as final.
     const TABLE: [(&str, ArcState, JobStatus, bool); 13] = [
         ("Undefined", ArcState::Undefined, JobStatus::Failed, false),
         ("Accepted", ArcState::Accepted, JobStatus::NotSubmitted, false),
@@ -348,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_have_their_names() {
+    fn statuses_convert_from_and_to_their_names() {
         let table = [
             ("not submitted", JobStatus::NotSubmitted, false),
             ("not started", JobStatus::NotStarted, false),
