@@ -78,8 +78,8 @@ impl Failure {
             log if log.contains(message) => message.to_owned(),
             log => format!("{message}: {log}"),
         };
-        // The texts come from PayloadTCPSocket::connect_socket in ARC's mcc/tcp. It leaves out the reason if the
-        // connection failed while it was waited for, which in practice means that it was refused.
+        // The texts come from PayloadTCPSocket::connect_socket in ARC's mcc/tcp. That function omits the reason if the
+        // connection fails while ARC waits for it, which in practice means that the host refused it.
         let failure = if contains("Failed to resolve") && !contains("Temporary failure in name resolution") {
             ConnectionFailure::HostNotFound
         } else if contains("Timeout connecting to") || contains("timed out") {
@@ -213,8 +213,8 @@ const VERIFICATION_ERRORS: [&str; 13] = [
     "certificate rejected",
 ];
 
-/// Whether TLS failed because of a certificate: the CE's, which OpenSSL or ARC's mcc/tls refuses, or the user's, which the
-/// CE refuses with an alert.
+/// Whether TLS failed because of a certificate. OpenSSL or ARC's mcc/tls refuses the CE's certificate. The CE refuses
+/// the user's certificate with an alert.
 fn is_untrusted(text: &str) -> bool {
     text.contains("certificate verify failed")
         || text.contains("cert verification failed")
@@ -224,7 +224,7 @@ fn is_untrusted(text: &str) -> bool {
         || VERIFICATION_ERRORS.iter().any(|error| text.contains(error))
 }
 
-/// Says whose certificate is not trusted, and why.
+/// Describes whose certificate is not trusted, and why.
 fn trust_message(text: &str) -> String {
     if text.contains("alert") {
         return format!("the CE does not accept the certificate of this client: {}", shorten(innermost(text)));
@@ -234,7 +234,7 @@ fn trust_message(text: &str) -> String {
     format!("the certificate of the CE cannot be verified: {cause}")
 }
 
-/// The reason in a status of ARC such as `Failed to establish connection: TCP: GENERIC_ERROR (reason)`.
+/// Returns the reason in a status of ARC such as `Failed to establish connection: TCP: GENERIC_ERROR (reason)`.
 fn innermost(text: &str) -> &str {
     text.split_once(": GENERIC_ERROR (").and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(text)
 }
