@@ -68,6 +68,9 @@ pub enum Error {
         path: Option<PathBuf>,
         /// What is wrong, and in which part of the description.
         message: String,
+        /// The error of the file system, if the file cannot be read.
+        #[source]
+        source: Option<io::Error>,
     },
 
     /// The CE did not accept the job.
@@ -174,8 +177,7 @@ pub enum Error {
         message: String,
     },
 
-    /// The CE refused the request, for example because it does not know the user, has no such interface, or is
-    /// overloaded.
+    /// The CE responded and refuses the request, for example because it does not know the user or is overloaded.
     #[error("{endpoint} refused the request with HTTP status {code}: {message}")]
     #[non_exhaustive]
     Refused {
@@ -375,6 +377,9 @@ impl Error {
             }
             Error::Refused { code: 404, .. } | Error::NoTargetsAvailable { .. } => {
                 "check the path in ARC_SERVER, which is /arex on most CEs"
+            }
+            Error::JobNotFound { message, .. } if message.contains("is not the id of a job on") => {
+                "set ARC_SERVER to the CE in the id"
             }
             Error::JobSubmission { job_id: Some(_), .. } => "look up the job by its id before you submit it again",
             Error::OutputFile { source: Some(source), .. } | Error::ProxyGeneration { source: Some(source), .. } => {

@@ -29,7 +29,7 @@ impl ConnectionConfig {
 
         let (period, threshold) = (self.proxy_validity_period(), self.proxy_renewal_threshold());
         if period.is_zero() {
-            return Err(("PROXY_VALIDITY_PERIOD", "must be at least 1 second".to_owned()));
+            return Err(("PROXY_VALIDITY_PERIOD", "it is 0, but must be at least 1 second".to_owned()));
         }
         if threshold >= period {
             // If one of the two values is a default, the error names the key that was set.

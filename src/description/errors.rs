@@ -7,7 +7,7 @@ use crate::error::Error;
 
 /// A description that is invalid, whatever it was read from.
 pub(crate) fn invalid(message: impl Into<String>) -> Error {
-    Error::InvalidJobDescription { path: None, message: message.into() }
+    Error::InvalidJobDescription { path: None, message: message.into(), source: None }
 }
 
 /// An input file that a description cannot have. `path` names it: a local path, a URL or a session name.

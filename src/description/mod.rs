@@ -606,7 +606,7 @@ impl JobDescription {
     ///
     /// An exclusive job with several [slots](Self::with_slots) must also set
     /// [`with_slots_per_host`](Self::with_slots_per_host): A-REX ignores the request otherwise (`ADLParser::Parse`), so
-    /// this library refuses to submit the job.
+    /// the crate refuses to submit the job.
     pub fn with_exclusive(mut self, exclusive: bool) -> Self {
         self.exclusive = Some(exclusive);
         self

@@ -21,7 +21,8 @@ impl ArcInterface {
     /// While the job runs, the outputs are all files in its session directory at that moment. A failed job has the
     /// outputs that it wrote before it failed. If there is no `OUTPUT_FILE` among them, the crate logs a warning.
     ///
-    /// Costs one request for each directory and one for each file, several at a time.
+    /// The directory is created where [`std::env::temp_dir`] says, with access for the user only. Costs one request for each
+    /// directory of the job and one for each file, several at a time.
     ///
     /// # Errors
     ///

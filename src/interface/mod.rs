@@ -33,7 +33,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client for one ARC-CE.
 ///
-/// The type is cheap to clone, and any number of threads can use it. Every method blocks for a bounded time.
+/// The type is cheap to clone, and any number of threads can use it. Every method blocks. Every wait for a silent CE
+/// is bounded: see [`timeout`](ArcInterfaceBuilder::timeout).
 ///
 /// Each operation first checks the proxy certificate at `PROXY_FILE`, and creates or renews it if necessary. The first
 /// operation also selects the protocol, which costs one request.
@@ -125,7 +126,8 @@ impl ArcInterfaceBuilder {
 
     /// Writes the log to `writer`, one line for each message: `[2027-01-15T08:00:00.000Z] [target] [LEVEL] text`.
     ///
-    /// At the level DEBUG, ARC logs whole requests and responses, and such a message takes several lines.
+    /// At the level DEBUG, ARC logs the headers of requests and responses, which take more lines. Over EMI-ES it logs whole
+    /// ones.
     ///
     /// By default the log goes to the [`log`](https://docs.rs/log) facade. The target is `jasmin_arc` for messages of
     /// this crate, and `arc::` with the name of ARC's component, such as `arc::MCC.TLS`, for messages of ARC.
@@ -279,7 +281,7 @@ impl ArcInterface {
         };
         let certs_dir = self.0.config.certs_dir();
         if !certs_dir.is_dir() {
-            return Err(invalid("CERTS_DIR", format!("the directory {} does not exist", certs_dir.display())));
+            return Err(invalid("CERTS_DIR", format!("{} is not a directory", certs_dir.display())));
         }
         Ok(SessionSettings {
             proxy: text(self.0.proxy.path(), "PROXY_FILE")?,

@@ -16,7 +16,7 @@ impl ArcInterface {
     /// nodes, because an ARC-CE publishes only that of the smallest node. It also ignores exclusive execution, which an
     /// ARC-CE does not publish.
     ///
-    /// Costs one request of about 17 kB plus 1 to 2 kB for each queue. What the CE publishes is up to a minute old. You
+    /// Costs one request of about 18 kB plus 2.5 kB for each queue after the first. What the CE publishes is up to a minute old. You
     /// can still submit a job that does not fit: A-REX itself checks only the queue. Such a job fails in the batch
     /// system, or waits there for ever. A runtime environment that the CE gives to every job without publishing it
     /// counts as missing, so do not request it.

@@ -32,13 +32,14 @@ impl ArcInterface {
     /// runs about once a minute, distinguishes queued jobs from running ones. Until it has run, a job in the batch
     /// system is [`JobStatus::InProgress`].
     ///
-    /// Costs one request for each 1000 jobs. Each job that has not ended costs one more small request. If there are
-    /// many of them, one request for all of them replaces these when that is faster.
+    /// Costs one request for each 1000 jobs. Jobs that have not ended cost one or two small requests each, or one for all of
+    /// them where that is cheaper. The repository's `docs/costs.md` has the details.
     ///
     /// # Errors
     ///
     /// For one job: [`Error::JobNotFound`](crate::Error::JobNotFound). For the call:
-    /// [`Error::ProxyGeneration`](crate::Error::ProxyGeneration); [`Error::Connection`](crate::Error::Connection),
+    /// [`Error::ProxyGeneration`](crate::Error::ProxyGeneration); [`Error::InvalidConfig`](crate::Error::InvalidConfig) if
+    /// `CERTS_DIR` is not a directory; [`Error::Connection`](crate::Error::Connection),
     /// [`Error::Untrusted`](crate::Error::Untrusted) or [`Error::Refused`](crate::Error::Refused) if the CE does not
     /// respond or refuses.
     ///
@@ -116,8 +117,8 @@ impl ArcInterface {
 
     /// Returns the details of many jobs, in the order of `ids`.
     ///
-    /// Costs the same requests as [`job_statuses`](Self::job_statuses), with larger responses of about 2 kB for each
-    /// job.
+    /// Costs the same requests as [`job_statuses`](Self::job_statuses) with larger responses of some 2 kB for each job, and
+    /// one or two more for a job that ended within the last minute.
     ///
     /// # Errors
     ///

@@ -40,7 +40,7 @@ pub enum LogLevel {
     Info,
     /// The details of each step, such as why a proxy certificate is renewed.
     Verbose,
-    /// Everything, including whole requests and responses.
+    /// Everything, including the headers of requests and responses, and over EMI-ES whole ones.
     Debug,
 }
 

@@ -307,7 +307,7 @@ impl Proxy {
         }
         if has_encrypted_key(path).map_err(|e| cannot_be_read(&what, e))? {
             return Err(Failure::new(format!(
-                "{what}: the key is encrypted, and this library never asks for a password; set CLIENT_KEY to a key \
+                "{what}: the key is encrypted, and this crate never prompts for a passphrase; set CLIENT_KEY to a key \
                  without one"
             )));
         }

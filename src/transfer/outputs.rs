@@ -44,7 +44,7 @@ pub(crate) fn save_in_new_directory(backend: &dyn Backend, id: &JobId, files: Ve
     let private = fs::Permissions::from_mode(0o700);
     let directory: TempDir =
         tempfile::Builder::new().prefix("jasmin_arc-").permissions(private).tempdir().map_err(|error| {
-            failed(id, &std::env::temp_dir(), "cannot create a directory in it".into(), Some(error))
+            failed(id, &std::env::temp_dir(), "no directory can be created in it".into(), Some(error))
         })?;
     let plan = Plan::new(id, files, directory.path().to_owned())?;
     save(backend, std::iter::once(&plan)).into_iter().collect::<Result<()>>()?;
@@ -78,7 +78,7 @@ impl<'a> Plan<'a> {
         let targets = files.iter().map(target).collect::<Result<_>>()?;
         let partial = fs::create_dir_all(&directory)
             .and_then(|()| tempfile::Builder::new().prefix(".partial-").tempdir_in(&directory))
-            .map_err(|error| failed(id, &directory, "cannot create a directory in it".into(), Some(error)))?;
+            .map_err(|error| failed(id, &directory, "the directory cannot be created".into(), Some(error)))?;
         Ok(Plan { id, files, targets, directory, partial })
     }
 }

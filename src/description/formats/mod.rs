@@ -260,16 +260,21 @@ impl JobDescription {
             let mut text = String::new();
             // Opening a FIFO would wait for a writer.
             if !std::fs::metadata(path)?.is_file() {
-                return Err(std::io::Error::other("it is not a regular file"));
+                return Ok(Err("it is not a regular file"));
             }
             File::open(path)?.take(MAX_FILE_LENGTH + 1).read_to_string(&mut text)?;
-            if text.len() as u64 > MAX_FILE_LENGTH {
-                return Err(std::io::Error::other("it is longer than 16 MiB"));
-            }
-            std::io::Result::Ok(text)
+            std::io::Result::Ok(if text.len() as u64 > MAX_FILE_LENGTH {
+                Err("it is longer than 16 MiB")
+            } else {
+                Ok(text)
+            })
         };
-        let read = || Self::parse_all(&read().map_err(|error| invalid(error.to_string()))?);
-        read().map_err(|error| in_file(error, path))
+        let text = read().map_err(|error| Error::InvalidJobDescription {
+            path: Some(path.into()),
+            message: "the file cannot be read".into(),
+            source: Some(error),
+        })?;
+        text.map_err(invalid).and_then(|text| Self::parse_all(&text)).map_err(|error| in_file(error, path))
     }
 
     /// Refuses what ADL cannot express, and what an ARC-CE does not read in it.
@@ -308,8 +313,8 @@ impl JobDescription {
 /// The error about a description, with the file that the description is in.
 fn in_file(error: Error, path: &Path) -> Error {
     match error {
-        Error::InvalidJobDescription { message, .. } => {
-            Error::InvalidJobDescription { path: Some(path.into()), message }
+        Error::InvalidJobDescription { message, source, .. } => {
+            Error::InvalidJobDescription { path: Some(path.into()), message, source }
         }
         other => other,
     }

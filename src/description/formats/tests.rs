@@ -437,7 +437,8 @@ fn errors_name_the_file() {
         if let Some(content) = content {
             std::fs::write(&path, content).unwrap();
         }
-        let error = JobDescription::from_file(&path).unwrap_err().to_string();
+        let error = JobDescription::from_file(&path).unwrap_err();
+        let error = format!("{:#}", anyhow::Error::from(error));
         assert!(error.contains(&path.display().to_string()) && error.contains(why), "{error}");
     }
     // Opening a FIFO would wait for a writer.
