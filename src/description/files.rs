@@ -1,4 +1,4 @@
-//! [`InputFile`] and [`OutputFile`]: the files of a job, where they come from and where they go.
+//! [`InputFile`] and [`OutputFile`]: the files of a job.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -39,30 +39,31 @@ pub struct InputFile {
 }
 
 impl InputFile {
-    /// A local file, which is uploaded under its base name.
+    /// Creates an input from a local file, which the crate uploads under its base name.
     ///
-    /// Submitting the job looks at the file: it must be a readable regular file, or a link to one. If its owner, its
-    /// group or others may execute it, the job may execute it too.
+    /// When the job is submitted, the path must be a readable regular file, or a link to one. If its owner, its group
+    /// or others may execute the file, the job may execute it too.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         InputFile::from_source(InputSource::File(path.into()))
     }
 
-    /// A local directory, which is uploaded under its base name with all files in it.
+    /// Creates an input from a local directory, which the crate uploads under its base name with all files in it.
     ///
-    /// Submitting the job reads the directory and follows links. Directories without files are not created on the CE.
+    /// Submitting the job reads the directory and follows links. The CE does not get directories without files.
     pub fn directory(path: impl Into<PathBuf>) -> Self {
         InputFile::from_source(InputSource::Directory(path.into()))
     }
 
-    /// A file called `name` in the session directory with `bytes` as its content.
+    /// Creates an input called `name` in the session directory with `bytes` as its content.
     pub fn bytes(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Self {
         InputFile::from_source(InputSource::Bytes(bytes.as_ref().into())).with_name(name)
     }
 
-    /// A file that the CE fetches before the job starts, under the last component of the URL's path.
+    /// Creates an input that the CE fetches from a URL before the job starts, under the last component of the URL's
+    /// path.
     ///
-    /// Every CE supports `https` and `http`, and most support `gsiftp`, `root`, `srm`, `s3` and `rucio`. Options for ARC
-    /// stand between host and path: `https://example.org;cache=no/a`. The CE uses your credentials, by a
+    /// Every CE supports `https` and `http`, and most support `gsiftp`, `root`, `srm`, `s3` and `rucio`. Write options
+    /// for ARC between host and path: `https://example.org;cache=no/a`. The CE uses your credentials through a
     /// [delegation](crate::Delegation).
     ///
     /// An HTTP URL with a `%` or a `#` is [invalid](crate::JobDescription::validate): the CE (ARC 6) encodes such URLs
@@ -86,20 +87,20 @@ impl InputFile {
         if self.name() == Some(name) { self } else { self.with_name(name) }
     }
 
-    /// Sets whether the job may execute the file. Local files that are executable here stay executable with `false`.
+    /// Sets whether the job may execute the file. A local file that is executable stays executable even with `false`.
     pub fn with_executable(mut self, executable: bool) -> Self {
         self.executable = executable;
         self
     }
 
-    /// The source, with paths as they were given.
+    /// The source, with the path as the caller gave it.
     pub fn source(&self) -> &InputSource {
         &self.source
     }
 
     /// The name in the session directory: the one set by [`with_name`](Self::with_name), or that of the source.
     ///
-    /// `None` if no name was set and the source has no base name in UTF-8. Such an input is
+    /// `None` if no name is set and the source has no base name in UTF-8. Such an input is
     /// [invalid](crate::JobDescription::validate).
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref().or_else(|| self.source.base_name())
@@ -119,7 +120,7 @@ impl InputFile {
         }
     }
 
-    /// An error about this input.
+    /// Creates an error about this input.
     pub(super) fn error(&self, message: impl Into<String>) -> Error {
         input_error(&self.label(), message)
     }
@@ -140,18 +141,18 @@ impl InputFile {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum InputSource {
-    /// A local file, which is uploaded.
+    /// A local file, which the crate uploads.
     File(PathBuf),
-    /// A local directory. All files in it are uploaded.
+    /// A local directory. The crate uploads all files in it.
     Directory(PathBuf),
-    /// The content of the file, which is uploaded.
+    /// The content of the file, which the crate uploads.
     Bytes(Arc<[u8]>),
     /// A URL from which the CE fetches the file.
     Url(String),
 }
 
 impl InputSource {
-    /// The local path that is read when the job is submitted, if the source is on this computer.
+    /// Returns the local path that submitting the job reads, if the source is on this computer.
     pub fn path(&self) -> Option<&Path> {
         match self {
             InputSource::File(path) | InputSource::Directory(path) => Some(path),
@@ -173,7 +174,7 @@ impl InputSource {
     }
 }
 
-/// Shows the number of bytes instead of the bytes, and no password.
+/// Shows the number of bytes instead of the bytes, and hides passwords.
 impl fmt::Debug for InputSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -185,7 +186,7 @@ impl fmt::Debug for InputSource {
     }
 }
 
-/// An output of a job: files that the CE keeps for download, or uploads, when the job has ended.
+/// An output of a job, which the CE keeps for download or uploads when the job has ended.
 ///
 /// ```
 /// use jasmin_arc::{JobDescription, OutputFile};
@@ -208,40 +209,41 @@ pub struct OutputFile {
 }
 
 impl OutputFile {
-    /// The file or directory `name` in the session directory, a relative path, which is kept for download.
+    /// Creates an output that the CE keeps for download: the file or directory `name`, relative to the session
+    /// directory.
     ///
-    /// There are no patterns. A trailing slash means that `name` is a directory; only
-    /// [uploads](Self::with_url) need it. If the job does not create the file, it is missing from the outputs: that is no
-    /// error.
+    /// Patterns are not supported. A trailing slash marks `name` as a directory, which only [uploads](Self::with_url)
+    /// require. If the job does not create the file, the outputs do not contain it. That is not an error.
     pub fn file(name: impl Into<String>) -> Self {
         OutputFile { name: name.into(), url: None }
     }
 
-    /// The files that the list file `name` names, which the job writes.
+    /// Creates an output for the files that the job names in the list file `name`.
     ///
-    /// Each line of the list has the name of a file in the session directory, and after a blank a URL if the CE is to
-    /// upload that file. A backslash precedes each blank and each backslash in a name.
+    /// Each line of the list contains the name of a file in the session directory. To make the CE upload that file, add
+    /// a blank and a URL. Write a backslash before each blank and each backslash in a name.
     ///
-    /// If the list has a URL for any file, the CE does not keep the files without one. For the same reason a job with a
-    /// list can have no [uploads](Self::with_url) besides. A job that does not write the list fails. A job with a list
-    /// always needs a [delegation](crate::Delegation): A-REX refuses it without one.
+    /// If any file in the list has a URL, the CE does not keep the files without one. For the same reason, a job with a
+    /// list cannot have other [uploads](Self::with_url). A job that does not write the list fails. A job with a list
+    /// always needs a [delegation](crate::Delegation), because A-REX refuses it without one.
     pub fn list(name: impl Into<String>) -> Self {
         OutputFile::file(format!("@{}", name.into()))
     }
 
-    /// All files in the session directory, which are kept for download.
+    /// Creates an output for all files in the session directory, which the CE keeps for download.
     pub fn everything() -> Self {
         OutputFile::file("/")
     }
 
-    /// Has the CE upload the output to `url` when the job has ended well.
+    /// Makes the CE upload the output to `url` when the job has ended successfully.
     ///
-    /// The URL of a directory is that of a directory. The CE uses your credentials, by a [delegation](crate::Delegation).
+    /// If the output is a directory, `url` must be a directory too. The CE uses your credentials through a
+    /// [delegation](crate::Delegation).
     ///
-    /// The CE does not keep an uploaded file, unless the same file is an output without a URL as well. It keeps uploaded
-    /// directories, and all of them if the job fails. A job that does not create the file fails.
+    /// The CE does not keep an uploaded file, unless the same file is also an output without a URL. It keeps uploaded
+    /// directories. If the job fails, the CE keeps all outputs. A job that does not create the file fails.
     ///
-    /// Only outputs by [`file`](Self::file) can be uploaded.
+    /// Only outputs from [`file`](Self::file) can have a URL.
     pub fn with_url(mut self, url: impl Into<String>) -> Self {
         self.url = Some(url.into());
         self
@@ -253,7 +255,7 @@ impl OutputFile {
         &self.name
     }
 
-    /// The URL to which the CE uploads the output. `None` if it is kept for download.
+    /// The URL to which the CE uploads the output. `None` if the CE keeps it for download.
     pub fn url(&self) -> Option<&str> {
         self.url.as_deref()
     }
@@ -264,7 +266,7 @@ impl OutputFile {
     }
 }
 
-/// Shows no password.
+/// Hides passwords.
 impl fmt::Debug for OutputFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let url = self.url.as_deref().map(without_password);

@@ -1,4 +1,4 @@
-//! Values that a description requests, where a number or a text is not enough.
+//! Types of the fields of a description: runtime environments, notifications and delegation.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::util::names::{self, Named};
 
 /// A runtime environment (RTE) that is installed on the CE, with options for this job.
 ///
-/// Its text form is the name, and the version after a dash:
+/// The text form is the name, followed by a dash and the version:
 ///
 /// ```
 /// use jasmin_arc::RuntimeEnvironment;
@@ -35,7 +35,7 @@ pub struct RuntimeEnvironment {
 }
 
 impl RuntimeEnvironment {
-    /// The runtime environment `name`, which may end in a version.
+    /// Creates a runtime environment from its name, which may end with a version.
     ///
     /// The version begins after the first dash that a digit follows, as in ARC (`Arc::Software`): `A-B-1-2` is version
     /// `1-2` of `A-B`, and `ENV/PROXY` has no version.
@@ -95,7 +95,7 @@ impl fmt::Display for RuntimeEnvironment {
     }
 }
 
-/// An e-mail address, and the states at which the CE writes to it.
+/// An e-mail address, and the states of the job at which the CE sends a message to it.
 ///
 /// ```
 /// use jasmin_arc::{JobDescription, Notification, NotificationState};
@@ -115,10 +115,10 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// Messages to `email` when the job reaches one of `states`.
+    /// Requests a message to `email` when the job reaches one of `states`.
     ///
-    /// A description is [valid](crate::JobDescription::validate) only if each of its notifications has at least one
-    /// state, and no state twice.
+    /// A description is [valid](crate::JobDescription::validate) only if each notification has at least one state and
+    /// contains no state twice.
     pub fn new(email: impl Into<String>, states: impl IntoIterator<Item = NotificationState>) -> Self {
         Notification { email: email.into(), states: states.into_iter().collect() }
     }
@@ -128,7 +128,7 @@ impl Notification {
         &self.email
     }
 
-    /// The states at which it does.
+    /// The states at which the CE sends a message.
     pub fn states(&self) -> &[NotificationState] {
         &self.states
     }
@@ -167,12 +167,12 @@ pub enum NotificationState {
     Canceling,
     /// `DELETED`: the job has been removed from the CE.
     ///
-    /// It cannot be submitted, for the same reason as [`Canceling`](Self::Canceling).
+    /// Submitting a job with this state is an error, for the same reason as with [`Canceling`](Self::Canceling).
     Deleted,
 }
 
 impl NotificationState {
-    /// A-REX's name of the state.
+    /// Returns A-REX's name of the state.
     pub const fn as_str(self) -> &'static str {
         match self {
             NotificationState::Preparing => "PREPARING",
@@ -215,7 +215,7 @@ impl FromStr for NotificationState {
     }
 }
 
-/// The error of [`NotificationState`]'s `FromStr`: there is no state with that name.
+/// The error of parsing a [`NotificationState`] from text that is not the name of one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a notification state: use one of {names}", names = NotificationState::all_names())]
 pub struct ParseNotificationStateError(String);
@@ -232,14 +232,14 @@ impl<'de> Deserialize<'de> for NotificationState {
     }
 }
 
-/// Whether a job gets a delegation: a proxy certificate on the CE, with which the CE acts for you.
+/// Whether a job gets a delegation, a proxy certificate on the CE that lets the CE act for you.
 ///
-/// The CE needs one to fetch input files from, and upload output files to, servers that ask for credentials. Making one
-/// takes the CE about half a second. It is made once and shared by all jobs until shortly before it expires.
+/// The CE needs a delegation to fetch input files from servers that require credentials, and to upload output files to
+/// them. Creating one takes the CE about half a second. All jobs share one delegation until shortly before it expires.
 ///
-/// It can be set for an interface, by the configuration key `DELEGATION`
-/// ([`ConnectionConfig::with_delegation`](crate::ConnectionConfig::with_delegation)), and for a job
-/// ([`JobDescription::with_delegation`](crate::JobDescription::with_delegation)):
+/// Set it for an interface with the configuration key `DELEGATION`
+/// ([`ConnectionConfig::with_delegation`](crate::ConnectionConfig::with_delegation)), and for a job with
+/// [`JobDescription::with_delegation`](crate::JobDescription::with_delegation):
 ///
 /// | `DELEGATION` | job with `Auto`                      | job with `Always` | job with `Never` |
 /// |--------------|--------------------------------------|-------------------|------------------|
@@ -249,8 +249,7 @@ impl<'de> Deserialize<'de> for NotificationState {
 ///
 /// The CE stages files by URL if the job has an input with a URL, an output with a URL, or a list of outputs.
 ///
-/// Only the REST interface makes use of this. Over the other interfaces ARC's client library makes a delegation for
-/// each job.
+/// Only the REST interface uses this setting. Over EMI-ES, ARC's client library creates a delegation for each job.
 ///
 /// # Serde form
 ///
@@ -258,7 +257,7 @@ impl<'de> Deserialize<'de> for NotificationState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Delegation {
-    /// `auto`: the jobs that need one.
+    /// `auto`: the jobs that need a delegation.
     #[default]
     Auto,
     /// `always`: every job, or this job.
@@ -268,7 +267,7 @@ pub enum Delegation {
 }
 
 impl Delegation {
-    /// The name in the configuration file.
+    /// Returns the name in the configuration file.
     pub const fn as_str(self) -> &'static str {
         match self {
             Delegation::Auto => "auto",
@@ -277,7 +276,7 @@ impl Delegation {
         }
     }
 
-    /// Whether this is the default; serde leaves it out then.
+    /// Whether this is the default, which serde omits.
     pub(super) fn is_auto(&self) -> bool {
         *self == Delegation::Auto
     }
@@ -306,7 +305,7 @@ impl FromStr for Delegation {
     }
 }
 
-/// The error of [`Delegation`]'s `FromStr`: the text is none of `auto`, `always` and `never`.
+/// The error of parsing a [`Delegation`] from text other than `auto`, `always` and `never`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a delegation setting: use one of {names}", names = Delegation::all_names())]
 pub struct ParseDelegationError(String);
@@ -327,7 +326,7 @@ impl<'de> Deserialize<'de> for Delegation {
 mod tests {
     use super::*;
     #[test]
-    fn versions_begin_where_arc_begins_them() {
+    fn versions_begin_where_arc_expects_them() {
         for (text, name, version) in [
             ("A", "A", None),
             ("A-", "A-", None),

@@ -1,4 +1,4 @@
-//! Input files as they are on disk when a job is submitted.
+//! Reads the input files of a description from disk when a job is submitted.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -14,20 +14,20 @@ use super::session_names::{check_session_name, is_below};
 use super::{InputFile, InputSource, JobDescription};
 use crate::error::{Error, Result};
 
-/// One input of a job, as the CE gets it: a directory has been replaced by its files.
+/// One input file of a job. The files of a directory have replaced the directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ResolvedInput {
     /// The name in the session directory.
     pub(crate) name: String,
     pub(crate) source: ResolvedSource,
-    /// Whether the job may execute it.
+    /// Whether the job may execute the file.
     pub(crate) executable: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ResolvedSource {
     Upload(Upload),
-    /// The CE fetches it.
+    /// A URL from which the CE fetches the file.
     Url(String),
 }
 
@@ -37,7 +37,7 @@ pub(crate) struct Upload {
     /// The name in the session directory.
     pub(crate) name: String,
     pub(crate) content: Content,
-    /// In bytes, when it was looked at.
+    /// The size in bytes when the description was resolved.
     pub(crate) size: u64,
 }
 
@@ -67,7 +67,7 @@ impl Upload {
         }
     }
 
-    /// Opens the content at its beginning.
+    /// Opens the content for reading from its beginning.
     pub(crate) fn open(&self) -> io::Result<File> {
         match &self.content {
             Content::File(path) => File::open(path),
@@ -82,7 +82,7 @@ impl Upload {
 }
 
 impl JobDescription {
-    /// Validates the description and looks at its input files: each must be a readable regular file.
+    /// Validates the description and checks that each local input file is a readable regular file.
     pub(crate) fn resolve_inputs(&self) -> Result<Vec<ResolvedInput>> {
         self.validate()?;
         let mut resolved = Vec::with_capacity(self.inputs.len());
@@ -93,14 +93,14 @@ impl JobDescription {
         Ok(resolved)
     }
 
-    /// Repeats the checks for which the files of directories have to be known.
+    /// Repeats the checks that depend on the files in directories.
     fn check_resolved(&self, inputs: &[ResolvedInput]) -> Result<()> {
         let streams = [self.stdout(), self.stderr()];
         let mut names: HashSet<&str> = streams.into_iter().flatten().collect();
         for input in inputs {
             if !names.insert(&input.name) {
                 let message = format!(
-                    "its name in the session directory, {:?}, is that of another input file or of the job's own output",
+                    "its name in the session directory, {:?}, is also the name of another input file or of the job's own output",
                     input.name
                 );
                 return Err(input_error(&input.label(), message));
@@ -132,7 +132,7 @@ impl JobDescription {
 }
 
 impl InputFile {
-    /// Looks at the input: a directory gives an item for each file in it.
+    /// Resolves the input. A directory becomes one item for each file in it.
     pub(crate) fn resolve(&self) -> Result<Vec<ResolvedInput>> {
         let name = self.checked_name()?.to_owned();
         let source = match self.source() {
@@ -184,13 +184,16 @@ impl InputFile {
     }
 }
 
-/// An error while the directory `path` is read.
+/// Converts an error that occurred while reading the directory `path`.
 fn walk_error(path: &Path, error: walkdir::Error) -> Error {
     let path = error.path().unwrap_or(path).to_owned();
     match error.loop_ancestor().map(Path::to_owned) {
         Some(ancestor) => input_error(
             &path,
-            format!("is a link to {}, which it is in: the directories are a loop", ancestor.display()),
+            format!(
+                "is a link to {}, a directory that contains it: remove the link, because it makes the directories a loop",
+                ancestor.display()
+            ),
         ),
         None => match error.into_io_error() {
             Some(error) => input_io_error(&path, error),
@@ -199,7 +202,7 @@ fn walk_error(path: &Path, error: walkdir::Error) -> Error {
     }
 }
 
-/// The absolute form of the path of an input file.
+/// Returns the absolute form of the path of an input file.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     path::absolute(path).map_err(|error| input_io_error(path, error))
 }

@@ -1,4 +1,4 @@
-//! Names of files in the session directory: what they may be, and how they relate.
+//! Checks and compares the names of files in the session directory.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -8,7 +8,7 @@ use crate::error::Result;
 
 /// Checks that a name is a relative path that stays in the session directory, and that A-REX can handle.
 ///
-/// `part` names the file in the message: `the name of output file 1, "a",`.
+/// `part` is the subject of the error message, such as `the name of output file 1, "a",`.
 pub(crate) fn check_session_name(part: impl fmt::Display, name: &str) -> Result<()> {
     check_characters(&part, name)?;
     let fault = if name.is_empty() {
@@ -21,10 +21,10 @@ pub(crate) fn check_session_name(part: impl fmt::Display, name: &str) -> Result<
         // A-REX keeps these names in files with one name per line.
         "has a newline"
     } else if name.starts_with('@') {
-        // A-REX takes it for the name of a list of files.
+        // A-REX treats such a name as that of a list of files.
         "begins with an @"
     } else if name.split('/').any(str::is_empty) {
-        // Inputs with the same name are found by comparing names.
+        // Two forms of the same name would hide that two inputs overwrite each other.
         "has an empty component"
     } else if name.len() > 4096 {
         "is longer than 4096 bytes"
@@ -38,23 +38,23 @@ pub(crate) fn check_session_name(part: impl fmt::Display, name: &str) -> Result<
     Err(invalid(format!("{part} {fault}")))
 }
 
-/// Checks that XML 1.0, the form in which descriptions travel, has every character of a text.
+/// Checks that XML 1.0 can represent every character of a text, because the crate sends descriptions as XML.
 pub(crate) fn check_characters(part: impl fmt::Display, text: &str) -> Result<()> {
     match text.chars().find(|&c| !is_xml(c)) {
         Some(c) => {
             let code = u32::from(c);
-            Err(invalid(format!("{part} has the character U+{code:04X}, which no job description can carry")))
+            Err(invalid(format!("{part} contains the character U+{code:04X}, which a job description cannot contain")))
         }
         None => Ok(()),
     }
 }
 
-/// Whether XML 1.0 has the character, at least as a character reference.
+/// Whether XML 1.0 can represent the character, at least as a character reference.
 fn is_xml(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..)
 }
 
-/// The name of an output without the trailing slash of a directory.
+/// Returns the name of an output without the trailing slash of a directory.
 pub(crate) fn without_slash(name: &str) -> &str {
     match name.trim_end_matches('/') {
         "" if !name.is_empty() => "/",

@@ -1,27 +1,29 @@
-//! Arguments in a form that survives the shell scripts of A-REX.
+//! Escapes arguments so that the shell scripts of A-REX do not change them.
 //!
-//! A-REX writes a shell script for each job (`parse_grami_file` in lrms_common.sh, `cd_and_run` in submit_common.sh; ARC
-//! 6 and 7), with the arguments between double quotes. There the shell expands `$` and backquotes. Every line but the
-//! first loses its first word, and trailing newlines are lost. The `echo` of different shells treats backslashes
-//! differently, and the script for SLURMPY escapes nothing. The values of environment variables stand between single
-//! quotes in that script: so each of these characters is put into a variable, and the argument has `${NAME}` instead.
+//! A-REX writes a shell script for each job (`parse_grami_file` in lrms_common.sh, `cd_and_run` in submit_common.sh;
+//! ARC 6 and 7), with the arguments between double quotes. There the shell expands `$` and backquotes. Every line but
+//! the first loses its first word, and trailing newlines are lost. The `echo` of different shells treats backslashes
+//! differently, and the script for SLURMPY escapes nothing. In that script, the values of environment variables are in
+//! single quotes. The crate therefore puts each of these characters into a variable, and writes `${NAME}` in the
+//! argument.
 
 use crate::ffi::Variable;
 
-/// What the names of these variables begin with.
+/// The prefix of the names of these variables.
 pub(super) const PREFIX: &str = "JASMIN_ARC_";
 
-/// Characters that do not survive: what replaces each in an argument, and the variable that it needs.
+/// The characters that the scripts change, the replacement of each in an argument, and the variable that it needs.
 const REPLACED: [(char, &str, Option<&str>); 5] = [
     ('$', "${JASMIN_ARC_DOLLAR}", Some("JASMIN_ARC_DOLLAR")),
     ('`', "${JASMIN_ARC_BACKQUOTE}", Some("JASMIN_ARC_BACKQUOTE")),
     ('"', "${JASMIN_ARC_QUOTE}", Some("JASMIN_ARC_QUOTE")),
     ('\\', "${JASMIN_ARC_BACKSLASH}", Some("JASMIN_ARC_BACKSLASH")),
-    // A-REX trims the values of variables. But every shell starts with an IFS of a blank, a tab and a newline.
+    // A variable cannot contain only a newline, because A-REX trims values. Every shell starts with an IFS of a blank,
+    // a tab and a newline, so the last character of IFS replaces it.
     ('\n', "${IFS#??}", None),
 ];
 
-/// The arguments to send, and the variables that they need.
+/// Returns the arguments to send, and the variables that they need.
 pub(crate) fn escape(arguments: &[String]) -> (Vec<String>, Vec<Variable>) {
     let escape = |argument: &String| {
         let mut escaped = String::with_capacity(argument.len());

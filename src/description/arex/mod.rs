@@ -1,11 +1,11 @@
-//! What is special about A-REX, the service behind every ARC-CE: values that it or its scripts would change, and the
-//! form in which it gets arguments and outputs.
+//! The rules of A-REX, the server software of every ARC-CE: values that it or its scripts would change, and the form of
+//! arguments and outputs.
 //!
-//! Two checks, because a description in any language is for A-REX in the end:
-//! - [`check_values`] refuses values that A-REX changes, loses or does not take. It applies to every description that is
-//!   read, written or submitted.
-//! - [`check_submission`] refuses what A-REX changes although the language is right: other languages, and a CE
-//!   of another kind, can have it. It applies when a job is submitted.
+//! There are two checks:
+//! - [`check_values`] refuses values that A-REX changes, loses or rejects. It applies to every description that the
+//!   crate reads, writes or submits, since every description is for A-REX in the end.
+//! - [`check_submission`] refuses values that are valid in the languages but that A-REX misreads. It applies only when
+//!   a job is submitted.
 
 mod arguments;
 
@@ -20,7 +20,7 @@ use super::{InputFile, InputSource, JobDescription, OutputFile};
 use crate::error::Result;
 
 /// Variables that the job script sets itself (`add_user_env`, `cd_and_run` in submit_common.sh;
-/// `JobDescriptionHandler::write_grami`), or that a shell sets: the job would see another value.
+/// `JobDescriptionHandler::write_grami`), or that a shell sets. The job would not see the requested value.
 const RESERVED_VARIABLES: [&str; 32] = [
     "ACCOUNTING_STARTTIME",
     "BASHOPTS",
@@ -56,17 +56,17 @@ const RESERVED_VARIABLES: [&str; 32] = [
     "shebang",
 ];
 
-/// The beginnings of names of more such variables, and of those that arguments need.
+/// Prefixes of the names of further such variables, and of the variables that [`escape`] uses for arguments.
 const RESERVED_PREFIXES: [&str; 2] = [arguments::PREFIX, "RUNTIME_"];
 
-/// The ASCII characters besides letters and digits that may be in the name of a standard stream: A-REX writes the name
-/// into a shell script without quotes (`setup_runtime_env` in submit_common.sh).
+/// The ASCII characters, apart from letters and digits, that the name of a standard stream may contain. A-REX writes
+/// the name into a shell script without quotes (`setup_runtime_env` in submit_common.sh).
 const STREAM_NAME_CHARACTERS: &str = "_./-+,:@%=^#";
 
 /// A-REX sends messages to at most three addresses (`JobLocalDescription`).
 const MAX_NOTIFICATIONS: usize = 3;
 
-/// Refuses values that A-REX or its scripts change, lose or do not take.
+/// Refuses values that A-REX or its scripts change, lose or reject.
 pub(super) fn check_values(job: &JobDescription) -> Result<()> {
     check_executable(job)?;
     check_arguments(job)?;
@@ -82,16 +82,16 @@ pub(super) fn check_values(job: &JobDescription) -> Result<()> {
     }
     if job.notifications().len() > MAX_NOTIFICATIONS {
         return Err(invalid(format!(
-            "{} notifications: an ARC-CE sends messages to {MAX_NOTIFICATIONS} addresses at most",
+            "the job has {} notifications, but an ARC-CE sends messages to at most {MAX_NOTIFICATIONS} addresses",
             job.notifications().len()
         )));
     }
     Ok(())
 }
 
-/// Refuses what A-REX changes or misunderstands in a description that it has been sent.
+/// Refuses values that A-REX changes or misreads in a submitted description.
 pub(super) fn check_submission(job: &JobDescription) -> Result<()> {
-    // A-REX takes newlines out of the descriptions that it keeps (job_description_read_file).
+    // A-REX removes newlines from the descriptions that it keeps (job_description_read_file).
     let texts = [("name", Some(job.name())), ("description", job.description())];
     let annotations = job.annotations().iter().map(|annotation| ("annotation", Some(annotation.as_str())));
     for (part, text) in texts.into_iter().chain(annotations) {
@@ -99,8 +99,8 @@ pub(super) fn check_submission(job: &JobDescription) -> Result<()> {
             return Err(invalid(format!("the {part} has a newline, which an ARC-CE loses: use one line")));
         }
     }
-    // A-REX takes the number of seconds for a character code. Three hours become "0", and it removes the job at once
-    // (JobLocalDescription::operator=, ARC 6 and 7).
+    // A-REX uses the number of seconds as a character code (JobLocalDescription::operator=, ARC 6 and 7). With three
+    // hours, for example, the result is "0", and A-REX removes the job at once.
     if job.life_time().is_some() {
         return Err(invalid("A-REX (ARC 6 and 7) misreads life_time: leave it out"));
     }
@@ -123,10 +123,10 @@ fn check_arguments(job: &JobDescription) -> Result<()> {
 
 fn check_executable(job: &JobDescription) -> Result<()> {
     let executable = job.executable();
-    // A-REX writes it into a shell script, in single quotes in one place and in double quotes in another.
+    // A-REX writes the executable into a shell script, in single quotes in one place and in double quotes in another.
     if let Some(c) = executable.chars().find(|c| "'\"`$\\\n".contains(*c)) {
         return Err(invalid(format!(
-            "the executable {executable:?} has the character {c:?}, which an ARC-CE cannot run"
+            "the executable {executable:?} contains the character {c:?}, which the scripts of an ARC-CE change: rename it"
         )));
     }
     if executable.trim() != executable {
@@ -146,14 +146,14 @@ fn check_runtime_environments(job: &JobDescription) -> Result<()> {
             || is_unusable(&rte.to_string())
             || rte.name().split('/').any(|part| part == "..")
         {
-            return Err(invalid(format!("{part} has no name that an ARC-CE could know")));
+            return Err(invalid(format!("{part} is not a valid name of a runtime environment on an ARC-CE")));
         }
         for option in rte.options() {
-            // The job script has it in double quotes, as a part of a format of printf (RTE_jobscript_call in
+            // The job script contains the option in double quotes, in a format string of printf (RTE_jobscript_call in
             // submit_common.sh).
             if let Some(c) = option.chars().find(|c| "\"$`\\%\n".contains(*c)) {
                 return Err(invalid(format!(
-                    "the option {option:?} of {part} has the character {c:?}, which an ARC-CE changes"
+                    "the option {option:?} of {part} contains the character {c:?}, which an ARC-CE changes"
                 )));
             }
         }
@@ -170,22 +170,22 @@ fn check_envs(job: &JobDescription) -> Result<()> {
         if RESERVED_VARIABLES.contains(&name) {
             return Err(invalid(format!("{part} is set by the CE itself: use another name")));
         }
-        // A-REX takes newlines out of the descriptions that it keeps (job_description_read_file).
+        // A-REX removes newlines from the descriptions that it keeps (job_description_read_file).
         if value.contains('\n') {
             return Err(invalid(format!("the value of {part} has a newline, which an ARC-CE loses")));
         }
-        // The job script has the value in single quotes, but the `echo` of /bin/sh writes it there (add_user_env in
-        // submit_common.sh), and that of dash, for one, replaces these sequences.
+        // The job script contains the value in single quotes. The `echo` of /bin/sh writes it there (add_user_env in
+        // submit_common.sh), and some versions, such as that of dash, replace these sequences.
         if let Some(c) = escape_of_echo(value) {
             return Err(invalid(format!(
-                "the value of {part} has a backslash before {c:?}, which some ARC-CEs take for another character"
+                "the value of {part} has a backslash before {c:?}, which some ARC-CEs replace by another character"
             )));
         }
     }
     Ok(())
 }
 
-/// The character of the first escape sequence in `value` that the `echo` of some shell replaces.
+/// Returns the character after the backslash of the first escape sequence that the `echo` of some shell replaces.
 fn escape_of_echo(value: &str) -> Option<char> {
     let mut pairs = iter::zip(value.chars(), value.chars().skip(1));
     pairs.find(|(c, next)| *c == '\\' && "\\abceEfnrtvxuU01234567".contains(*next)).map(|(_, next)| next)
@@ -198,7 +198,7 @@ fn check_streams(job: &JobDescription) -> Result<()> {
     for (part, name) in [("standard output", job.stdout()), ("standard error", job.stderr())] {
         let Some(name) = name else { continue };
         check_stream_name(format_args!("the {part} {name:?}"), name)?;
-        // A-REX creates directories only for the files that it is sent.
+        // A-REX creates directories only for uploaded files.
         if let Some((directory, _)) = name.rsplit_once('/')
             && !has_directory(job, directory)
         {
@@ -211,18 +211,18 @@ fn check_streams(job: &JobDescription) -> Result<()> {
     Ok(())
 }
 
-/// Checks that the name of a standard stream survives the scripts.
+/// Checks that the scripts do not change the name of a standard stream.
 fn check_stream_name(part: impl fmt::Display, name: &str) -> Result<()> {
     match name.chars().find(|c| c.is_ascii() && !c.is_ascii_alphanumeric() && !STREAM_NAME_CHARACTERS.contains(*c)) {
         Some(c) => Err(invalid(format!(
-            "{part} has the character {c:?}, which the shell scripts of an ARC-CE change: use letters, digits and \
+            "{part} contains the character {c:?}, which the shell scripts of an ARC-CE change: use letters, digits and \
              {STREAM_NAME_CHARACTERS}"
         ))),
         None => Ok(()),
     }
 }
 
-/// Whether the directory `name` exists, or may exist, because of an input.
+/// Whether an input creates, or may create, the directory `name`.
 fn has_directory(job: &JobDescription, name: &str) -> bool {
     let creates = |own: &str, input: &InputFile| {
         let is_directory = matches!(input.source(), InputSource::Directory(_));
@@ -231,8 +231,9 @@ fn has_directory(job: &JobDescription, name: &str) -> bool {
     job.inputs().iter().any(|input| input.name().is_some_and(|own| creates(own, input)))
 }
 
-/// Refuses uploads that cost other outputs. When A-REX cleans up the session directory (`DTRGenerator`), it does not know
-/// the files of a list, and keeps only the named files of a directory in which a file is named.
+/// Refuses uploads that would make A-REX delete other outputs. When A-REX cleans up the session directory
+/// (`DTRGenerator`), it ignores the files of a list. If an output is a file in a directory, A-REX deletes the other
+/// files of that directory.
 fn check_outputs(job: &JobDescription) -> Result<()> {
     let keeps_all = job.outputs().iter().any(|output| without_slash(output.name()) == "/");
     let has_list = job.outputs().iter().any(OutputFile::is_list) && !keeps_all;
@@ -256,17 +257,19 @@ fn check_outputs(job: &JobDescription) -> Result<()> {
     Ok(())
 }
 
-/// The names of the outputs that stay on the CE, without a trailing slash.
+/// Returns the names of the outputs that stay on the CE, without a trailing slash.
 fn kept_outputs(job: &JobDescription) -> HashSet<&str> {
     let kept = job.outputs().iter().filter(|output| output.url().is_none());
     kept.map(|output| without_slash(output.name())).collect()
 }
 
 impl JobDescription {
-    /// The outputs as A-REX is sent them, with their URLs: each once, and kept directories without a trailing slash.
+    /// Returns the outputs in the form that A-REX requires: each once, with its URL, and without a trailing slash if
+    /// the CE keeps it.
     ///
-    /// The standard output and error and the log directory are not among them, since A-REX keeps these in any case. Nor
-    /// are files in a directory that is kept: A-REX would keep nothing else of that directory (`Arc::DirDeleteExcl`).
+    /// The result excludes the standard output and error and the log directory, since A-REX keeps these in any case. It
+    /// also excludes files in a directory that is itself an output, because A-REX would then delete the rest of that
+    /// directory (`Arc::DirDeleteExcl`).
     pub(crate) fn distinct_outputs(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         let standard = [self.stdout(), self.stderr(), self.log_directory()];
         let mut seen: HashSet<(&str, Option<&str>)> = standard.into_iter().flatten().map(|name| (name, None)).collect();

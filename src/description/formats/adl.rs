@@ -1,6 +1,6 @@
 //! Reads ADL: the EMI Activity Description Language with NorduGrid's extensions, as `ADLParser.cpp` of ARC reads it.
 //!
-//! Of what ARC reads, an element that a description has no field for is an error, as is a value that ARC ignores.
+//! An element for which a description has no field is an error. So is a value that ARC ignores.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ pub(super) fn read(root: &Element) -> Result<JobDescription> {
     Ok(job)
 }
 
-/// The text of a child. An empty one is the same as none.
+/// Returns the text of a child, or `None` if it is empty.
 fn filled(part: &Part, name: &str) -> Option<String> {
     part.text_of(name).filter(|text| !text.is_empty())
 }
@@ -99,7 +99,7 @@ fn application(job: &mut JobDescription, part: &Part) -> Result<()> {
     job.priority = part.optional("Priority", Part::count)?;
     let life_time = |part: &Part| part.value(|text| period(text, 1), "a number of seconds or an ISO 8601 duration");
     job.life_time = part.optional("WipeTime", life_time)?.map(Duration::from_secs);
-    // Without a zone it is local time to some readers and UTC to others.
+    // Some readers treat a time without a zone as local time, others as UTC.
     let what = "a date and time since 1970 with a time zone, like 20270115080000Z";
     let start_time = |part: &Part| part.value(|text| parse_date_time(text, false), what);
     job.start_time = part.optional("StartTime", start_time)?;
@@ -136,7 +136,7 @@ fn resources(job: &mut JobDescription, part: &Part) -> Result<()> {
     job.wall_time = part.optional("WallTime", Part::integer)?.map(Duration::from_secs);
     if let Some(part) = part.get("SlotRequirement") {
         job.slots = Some(part.inside("NumberOfSlots").count()?);
-        // 0 says that there is no such limit. ARC writes it to be able to write ExclusiveExecution.
+        // 0 means that there is no such limit. ARC writes it because ExclusiveExecution requires SlotsPerHost.
         job.slots_per_host = part.optional("SlotsPerHost", Part::count)?.filter(|slots| *slots > 0);
         job.exclusive = part.optional("ExclusiveExecution", Part::boolean)?;
         if job.exclusive.is_some() && part.get("SlotsPerHost").is_none() {
@@ -188,7 +188,7 @@ fn source_file(source: &Part, name: &str) -> Result<InputFile> {
     }
 }
 
-/// The URL of a source or a target, with its options.
+/// Returns the URL of a source or a target, with its options.
 fn url<'a>(part: &Part<'a>, what: &str) -> Result<String> {
     let option = |option: &Part<'a>| (trim(option.inside("Name").text()), trim(option.inside("Value").text()));
     let options: Vec<_> = part.all("Option").iter().map(option).collect();

@@ -1,4 +1,4 @@
-//! A [`JobDescription`] in the terms of ARC's library, which writes it as ADL and xRSL and submits it.
+//! Converts a [`JobDescription`] for ARC's library, which writes it as ADL and xRSL and submits it.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::ffi::{Description, Input, Language, Notice, Output, Runtime, Variable};
 use crate::util::byte_size::ByteSize;
 
-/// Everything in a valid description, with these inputs. Sizes are rounded up to MiB, in which ARC counts.
+/// Converts a valid description with these inputs. Rounds sizes up to MiB, ARC's unit.
 pub(crate) fn description(job: &JobDescription, inputs: Vec<Input>) -> Description {
     // In the bridge -1 stands for an unset number. Validation has refused numbers above i32::MAX.
     let number = |number: Option<u64>| number.map_or(-1, |number| i32::try_from(number).unwrap_or(i32::MAX));
@@ -65,7 +65,7 @@ pub(crate) fn description(job: &JobDescription, inputs: Vec<Input>) -> Descripti
     }
 }
 
-/// The inputs to write in a language. Directories are read, as ARC knows only files. Files are not looked at.
+/// Returns the inputs to write in a language. Reads directories, since ARC knows only files, but does not access files.
 pub(super) fn inputs_in(job: &JobDescription, language: Language) -> Result<Vec<Input>> {
     let mut inputs = Vec::new();
     for input in job.inputs() {
@@ -75,11 +75,11 @@ pub(super) fn inputs_in(job: &JobDescription, language: Language) -> Result<Vec<
         match input.source() {
             InputSource::File(path) => inputs.push(entry(utf8(&absolute(path)?)?, String::new())),
             InputSource::Url(url) => inputs.push(entry(String::new(), url.clone())),
-            // ADL has the name only.
+            // ADL contains only the name.
             InputSource::Bytes(_) if language == Language::Adl => inputs.push(entry(format!("/{name}"), String::new())),
             InputSource::Bytes(_) => {
                 return Err(invalid(format!(
-                    "xRSL cannot express the input file {name:?}: it has only local paths and URLs"
+                    "xRSL cannot express the input file {name:?}, because its content is bytes: use a local file or a URL"
                 )));
             }
             InputSource::Directory(_) => inputs.extend(inputs_and_uploads(input.resolve()?)?.0),
@@ -88,7 +88,7 @@ pub(super) fn inputs_in(job: &JobDescription, language: Language) -> Result<Vec<
     Ok(inputs)
 }
 
-/// The inputs for ARC, and those of them that are uploaded.
+/// Returns the inputs for ARC, and the files to upload.
 pub(crate) fn inputs_and_uploads(resolved: Vec<ResolvedInput>) -> Result<(Vec<Input>, Vec<Upload>)> {
     let (mut inputs, mut uploads) = (Vec::new(), Vec::new());
     for ResolvedInput { name, source, executable } in resolved {

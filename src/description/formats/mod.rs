@@ -1,4 +1,5 @@
-//! [`JobDescription`] in the languages that describe jobs. ADL and xRSL are written by ARC; the rest is done here.
+//! Reads and writes [`JobDescription`] in JSDL, ADL and xRSL. ARC's library writes ADL and xRSL. This module does the
+//! rest.
 
 mod adl;
 pub(crate) mod arc;
@@ -19,17 +20,18 @@ use crate::error::{Error, Result};
 use crate::ffi::{self, Language};
 use crate::util::xml::Element;
 
-/// The length of the longest description file that is read, in bytes.
+/// The maximum length of a description file, in bytes.
 const MAX_FILE_LENGTH: u64 = 16 << 20;
 
 impl JobDescription {
     /// Writes the description in the EMI Activity Description Language with NorduGrid's extensions.
     ///
-    /// This is the language that A-REX is sent. The text has the session names of the input files, and not their local
-    /// paths or contents. Input directories are read from disk and written as their files. Sizes are rounded up to MiB.
+    /// The crate submits jobs in this language. The text contains the names of the input files in the session
+    /// directory, but not their local paths or contents. Input directories are read from disk and written as their
+    /// files. Sizes are rounded up to MiB.
     ///
-    /// The text of a submitted job can differ from this one: characters in arguments that the shells of a CE would change
-    /// are replaced by references to environment variables.
+    /// The text of a submitted job can differ from this one: the crate then replaces characters in arguments that the
+    /// shells of a CE would change by references to environment variables.
     ///
     /// # Errors
     ///
@@ -100,20 +102,20 @@ impl JobDescription {
 
     /// Reads a description in the EMI Activity Description Language with NorduGrid's extensions.
     ///
-    /// - An element means what it means to ARC. One that a [`JobDescription`] has no field for is an error; it is never
-    ///   ignored.
-    /// - Without an `Output` or `Error`, the standard output or error is discarded.
-    /// - An input file without a source is the local file with the same name. So is an executable, or a standard input,
-    ///   that is neither an absolute path nor among the input files. Relative paths are relative to the working
+    /// - An element has the meaning that ARC gives it. An element for which [`JobDescription`] has no field is an
+    ///   error.
+    /// - Without an `Output` or `Error`, the CE discards the standard output or error.
+    /// - An input file without a source is the local file with the same name. The same applies to an executable or a
+    ///   standard input that is neither an absolute path nor an input file. Relative paths are relative to the working
     ///   directory.
     /// - URLs get ARC's form: `https://example.org/a` becomes `https://example.org:443/a`, and options become part of
     ///   the URL.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidJobDescription`] if the text is not ADL, or has an element, an attribute or a value that is not
-    /// supported. The message names the element (`Application/PreExecutable`). Also the errors of
-    /// [`validate`](Self::validate), except for what only an ARC-CE refuses.
+    /// [`Error::InvalidJobDescription`] if the text is not ADL, or contains an unsupported element, attribute or value.
+    /// The message names the element (`Application/PreExecutable`). Also the errors of [`validate`](Self::validate),
+    /// except for what only an ARC-CE refuses.
     ///
     /// ```
     /// # use jasmin_arc::JobDescription;
@@ -132,11 +134,11 @@ impl JobDescription {
 
     /// Reads a description in NorduGrid's Extended Resource Specification Language.
     ///
-    /// - An attribute means what it means to ARC. One that a [`JobDescription`] has no field for is an error; it is never
-    ///   ignored.
+    /// - An attribute has the meaning that ARC gives it. An attribute for which [`JobDescription`] has no field is an
+    ///   error.
     /// - Times without a unit are in minutes. Sizes are in MB of 1024 * 1024 bytes. A start time without a time zone is
     ///   local time.
-    /// - Without `stdout` or `stderr`, the standard output or error is discarded.
+    /// - Without `stdout` or `stderr`, the CE discards the standard output or error.
     /// - An executable, or a standard input, that is neither an absolute path nor among the input files is the local file
     ///   with that name. Relative paths are relative to the working directory. Local paths are not percent-decoded.
     /// - URLs get ARC's form: `https://example.org/a` becomes `https://example.org:443/a`, and options become part of
@@ -158,7 +160,7 @@ impl JobDescription {
         one(read_xrsl(text)?)
     }
 
-    /// Reads a description in JSDL, ADL or xRSL, and recognises which of them it is.
+    /// Reads a description in JSDL, ADL or xRSL, and detects the language.
     ///
     /// # Errors
     ///
@@ -184,8 +186,8 @@ impl JobDescription {
     ///
     /// # Errors
     ///
-    /// Those of [`parse`](Self::parse), except that there may be several jobs. One description that is wrong fails the
-    /// whole text.
+    /// The errors of [`parse`](Self::parse), except that the text may describe several jobs. If one description is
+    /// invalid, the whole text is an error.
     ///
     /// ```
     /// # use jasmin_arc::JobDescription;
@@ -240,7 +242,7 @@ impl JobDescription {
     ///
     /// # Errors
     ///
-    /// Those of [`from_file`](Self::from_file), except that there may be several jobs: see
+    /// The errors of [`from_file`](Self::from_file), except that the file may describe several jobs: see
     /// [`parse_all`](Self::parse_all).
     ///
     /// ```
@@ -277,10 +279,11 @@ impl JobDescription {
         text.map_err(invalid).and_then(|text| Self::parse_all(&text)).map_err(|error| in_file(error, path))
     }
 
-    /// Refuses what ADL cannot express, and what an ARC-CE does not read in it.
+    /// Refuses values that ADL cannot express or that an ARC-CE ignores.
     pub(crate) fn check_for_ce(&self) -> Result<()> {
         self.check_project()?;
-        // A-REX reads ExclusiveExecution only along with SlotsPerHost (ADLParser::Parse), and 0 of them crash it.
+        // A-REX reads ExclusiveExecution only together with SlotsPerHost (ADLParser::Parse), and a SlotsPerHost of 0
+        // crashes it.
         if self.exclusive() == Some(true) && self.slots_per_host().is_none() && self.slots().is_some_and(|n| n > 1) {
             return Err(invalid(
                 "an exclusive job of several slots needs slots_per_host: an ARC-CE ignores `exclusive` without it",
@@ -310,7 +313,7 @@ impl JobDescription {
     }
 }
 
-/// The error about a description, with the file that the description is in.
+/// Adds the path of the description's file to an error.
 fn in_file(error: Error, path: &Path) -> Error {
     match error {
         Error::InvalidJobDescription { message, source, .. } => {
@@ -320,7 +323,7 @@ fn in_file(error: Error, path: &Path) -> Error {
     }
 }
 
-/// A description that ARC cannot write is invalid.
+/// Converts the error of writing a description with ARC. A description that ARC cannot write is invalid.
 fn from_ffi(error: ffi::Error) -> Error {
     match error {
         ffi::Error::Exiting => Error::Exiting,
@@ -331,7 +334,7 @@ fn from_ffi(error: ffi::Error) -> Error {
 fn one(mut jobs: Vec<JobDescription>) -> Result<JobDescription> {
     match jobs.pop() {
         Some(job) if jobs.is_empty() => Ok(job),
-        _ => Err(invalid(format!("it describes {} jobs, and not one", jobs.len() + 1))),
+        _ => Err(invalid(format!("it describes {} jobs instead of one", jobs.len() + 1))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What ARC's own readers make of ADL and xRSL. The tests compare it with what the readers here make of it.
+//! Reads ADL and xRSL with ARC's own parsers. The tests compare the results with those of this crate's parsers.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::ffi::{self, Description, Language, Output, ReadDescription, Runtime};
 use crate::util::byte_size::ByteSize;
 
-/// Reads a description with ARC. What a [`JobDescription`] has no field for is an error.
+/// Reads a description with ARC. A value for which [`JobDescription`] has no field is an error.
 pub(super) fn read(text: &str, language: Language) -> Result<JobDescription> {
     match ffi::read_descriptions(text, language).map_err(super::from_ffi)?.as_slice() {
         [ReadDescription { description, unsupported }] if unsupported.is_empty() => convert(description),
@@ -18,7 +18,7 @@ pub(super) fn read(text: &str, language: Language) -> Result<JobDescription> {
     }
 }
 
-/// Whether ARC takes local paths for percent-encoded, as ARC 7.2 does.
+/// Whether ARC percent-decodes local paths, as ARC 7.2 does.
 pub(super) fn decodes_paths() -> bool {
     let xrsl = r#"&(executable="/bin/true")(inputfiles=("a" "/%41"))"#;
     read(xrsl, Language::Xrsl).unwrap().inputs()[0] == InputFile::file("/A").with_name("a")

@@ -257,12 +257,12 @@ fn xrsl_of_arcs_tests_is_read_or_the_error_names_the_attribute() {
     assert_eq!(JobDescription::parse_all("+(&(executable=/bin/exe1))(&(executable=/bin/exe2))").unwrap().len(), 2);
 
     for (rest, why) in [
-        (r#"(inputfiles=("in1" "lfc://h/in1" "location=gsiftp://h/in1" "threads=5"))"#, "locations"),
+        (r#"(inputfiles=("in1" "lfc://h/in1" "location=gsiftp://h/in1" "threads=5"))"#, "use the URL of one file"),
         (r#"(inputfiles=("in1" "gsiftp://example.com/in1" "threads"))"#, "threads"),
-        (r#"(outputfiles=("o" "lfc://h/o" "checksum=md5" "location=gsiftp://h/o"))"#, "locations"),
+        (r#"(outputfiles=("o" "lfc://h/o" "checksum=md5" "location=gsiftp://h/o"))"#, "use the URL of one file"),
         (r#"(|(executables="in1")(executables="in2"))(inputfiles=("in1" "") ("in2" ""))"#, "alternatives"),
         (r#"(executables="non-existing")(inputfiles=("in1" ""))"#, "non-existing"),
-        ("(queue!=q1)", "queue may only be given by ="),
+        ("(queue!=q1)", "queue must have the operator ="),
         (r#"(inputfiles=("in" "gsiftp://h/in"))(ftpthreads=20)"#, "ftpthreads"),
         (r#"(notify="someoneAexample.com")"#, "notify"),
         (r#"(notify="xyz someone@example.com")"#, "notify"),
@@ -278,7 +278,7 @@ fn xrsl_of_arcs_tests_is_read_or_the_error_names_the_attribute() {
         ("(cluster=c)", "cluster"),
         ("(architecture=x86_64)", "architecture"),
         (r#"(middleware>="nordugrid-arc-0.3")"#, "middleware"),
-        (r#"(runtimeenvironment>="A-1")"#, "runtimeenvironment may only be given by ="),
+        (r#"(runtimeenvironment>="A-1")"#, "runtimeenvironment must have the operator ="),
         ("(maxcputime=1)", "maxcputime"),
         ("(nonsense=1)", "nonsense"),
         ("(walltime=1", ""),
@@ -364,7 +364,7 @@ fn adl_of_arcs_tests_is_read_or_the_error_names_the_element() {
             application("<adl:RemoteLogging><adl:ServiceType>SGAS</adl:ServiceType></adl:RemoteLogging>"),
             "Application/RemoteLogging",
         ),
-        (application("<adl:Executable><adl:Path>/b</adl:Path></adl:Executable>"), "Executable is there twice"),
+        (application("<adl:Executable><adl:Path>/b</adl:Path></adl:Executable>"), "Executable appears twice"),
         (
             application("<adl:WipeTime optional=\"true\">P1D</adl:WipeTime>"),
             "attribute optional of Application/WipeTime",
@@ -379,7 +379,7 @@ fn adl_of_arcs_tests_is_read_or_the_error_names_the_element() {
         (adl("<adl:Resources><adl:WallTime>soon</adl:WallTime></adl:Resources>"), "WallTime"),
         (
             staging(&format!("<adl:InputFile><adl:Name>a</adl:Name>{source}{source}</adl:InputFile>")),
-            "Source is there twice",
+            "Source appears twice",
         ),
         (
             staging(
@@ -392,7 +392,7 @@ fn adl_of_arcs_tests_is_read_or_the_error_names_the_element() {
         (target("<adl:Mandatory>true</adl:Mandatory>"), "Mandatory"),
         (
             target("<adl:Option><adl:Name>location</adl:Name><adl:Value>https://h/y</adl:Value></adl:Option>"),
-            "locations",
+            "use the URL of one file",
         ),
         (JobDescription::from_adl("<JobDefinition/>"), "JobDefinition is not the root"),
         (JobDescription::from_adl("<ActivityDescription><x/></ActivityDescription>"), "namespace"),
@@ -415,7 +415,7 @@ fn settings_that_a_language_lacks_are_refused() {
         (adl(job().with_delegation(Delegation::Always)), "ADL cannot express whether credentials"),
         (adl(job().with_notification(Notification::new("a@b", [NotificationState::Canceling]))), "CANCELING"),
         (adl(job().with_input_url("lfc://gsiftp://h/x@h/x")), "port"),
-        (adl(job().with_input_url("https://me:secret@h/x")), "has a password"),
+        (adl(job().with_input_url("https://me:secret@h/x")), "contains a password"),
         (xrsl(job().with_project("p")), "project"),
         (xrsl(job().with_delegation(Delegation::Never)), "xRSL cannot express whether credentials"),
         (xrsl(job().with_description("d")), "a description"),

@@ -1,4 +1,4 @@
-//! Durations and points in time, as the three languages write them.
+//! Reads and writes durations and points in time in the forms of the three languages.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ pub(super) fn number(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
-/// Reads an ISO 8601 duration, such as `P1DT2H`, in seconds. As for `Arc::Period`, a year has 365 days and a month 30.
+/// Reads an ISO 8601 duration, such as `P1DT2H`, in seconds. As in `Arc::Period`, a year has 365 days and a month 30.
 pub(super) fn iso_duration(text: &str) -> Option<u64> {
     let text = text.strip_prefix('P')?;
     let (days, hours) = text.split_once('T').unwrap_or((text, ""));
@@ -43,7 +43,8 @@ fn amounts(mut text: &str, units: &[(char, u64)]) -> Option<u64> {
 
 /// Reads a duration as `Arc::Period` does, in seconds: an ISO 8601 duration, or numbers with units (`1 hour 5 minutes`).
 ///
-/// The last number may lack its unit. Its unit then is the one below the unit before, or `base` seconds if it stands alone.
+/// The last number may have no unit. Its unit is then the next smaller one after the preceding unit, or `base` seconds
+/// if there is no other number.
 pub(super) fn period(text: &str, mut base: u64) -> Option<u64> {
     if text.starts_with('P') {
         return iso_duration(text);
@@ -74,7 +75,7 @@ pub(super) fn period(text: &str, mut base: u64) -> Option<u64> {
     total
 }
 
-/// A point in time as an `xsd:dateTime` in UTC: `2027-01-15T08:00:00Z`.
+/// Writes a point in time as an `xsd:dateTime` in UTC: `2027-01-15T08:00:00Z`.
 pub(super) fn date_time(time: SystemTime) -> String {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let since = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
@@ -84,7 +85,8 @@ pub(super) fn date_time(time: SystemTime) -> String {
 /// Reads a date and time: `YYYYMMDDhhmmss` or `YYYY-MM-DDThh:mm:ss`, with a blank or nothing instead of the `T`, and with
 /// `Z` or an offset from UTC after it. Fractions of a second are dropped.
 ///
-/// Without `Z` and offset, the time is local time if `is_local_allowed`. Times before 1970 are not read.
+/// A time without `Z` and offset is local time if `is_local_allowed`, and otherwise an error. Times before 1970 are an
+/// error.
 pub(super) fn parse_date_time(text: &str, is_local_allowed: bool) -> Option<SystemTime> {
     let is_zone = |(at, c): &(usize, char)| *c == 'Z' || *at > 10 && "+-".contains(*c);
     let (civil, zone) = text.split_at(text.char_indices().find(is_zone).map_or(text.len(), |(at, _)| at));

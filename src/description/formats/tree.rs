@@ -1,4 +1,4 @@
-//! Reads the XML of a job description language by a table of the elements that a description has a field for.
+//! Reads the XML of a job description language with a table of the supported elements.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,11 @@ use crate::description::invalid;
 use crate::error::{Error, Result};
 use crate::util::xml::Element;
 
-/// What a language's documents may contain. Everything else is an error.
+/// The elements and attributes that documents of a language may contain. Everything else is an error.
 pub(super) struct Language {
     pub(super) name: &'static str,
     pub(super) root: &'static str,
-    /// Prefixes as the table has them, and their namespaces. The first is for names without a prefix.
+    /// The prefixes in the table, and their namespaces. The first entry is for names without a prefix.
     pub(super) namespaces: &'static [(&'static str, &'static str)],
     /// Attributes that every element may have, by name or as `name=value`, with blanks between them.
     pub(super) attributes: &'static str,
@@ -21,12 +21,12 @@ pub(super) struct Language {
     pub(super) elements: &'static [(&'static str, &'static str, &'static str)],
 }
 
-/// An element, and where it is in its document.
+/// An element and its place in the document.
 #[derive(Clone, Debug)]
 pub(super) struct Part<'a> {
     language: &'static str,
     pub(super) element: &'a Element,
-    /// The names from below the root, such as `JobDescription/DataStaging[2]`.
+    /// The names of the elements below the root, such as `JobDescription/DataStaging[2]`.
     pub(super) path: String,
 }
 
@@ -91,7 +91,7 @@ impl Language {
             self.check_namespace(child, known.namespace, &path)?;
             if count > 1 && !known.is_repeated {
                 let path = below(of_parent, name, 1, 1);
-                return Err(invalid(format!("the {name_of_language} element {path} is there twice")));
+                return Err(invalid(format!("the {name_of_language} element {path} appears twice")));
             }
             self.check_element(child, &element.name, &path)?;
         }
@@ -156,7 +156,7 @@ impl<'a> Part<'a> {
         self.get(name).map(|part| part.text().to_owned())
     }
 
-    /// The texts of all children with a name.
+    /// Returns the texts of all children with a name.
     pub(super) fn texts(&self, name: &str) -> Vec<String> {
         self.all(name).iter().map(|part| part.text().to_owned()).collect()
     }
@@ -165,18 +165,18 @@ impl<'a> Part<'a> {
         self.element.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// An error about this element. `message` continues the sentence.
+    /// Creates an error about this element. `message` is the predicate of the sentence.
     pub(super) fn error(&self, message: impl AsRef<str>) -> Error {
         invalid(format!("the {} element {} {}", self.language, self.path, message.as_ref()))
     }
 
-    /// What `parse` makes of the text without surrounding white space. `what` names the values that it takes.
+    /// Parses the text without surrounding white space. `what` describes the allowed values in the error.
     pub(super) fn value<T>(&self, parse: impl Fn(&str) -> Option<T>, what: &str) -> Result<T> {
         let text = trim(self.text());
         parse(text).ok_or_else(|| self.error(format!("is {text:?}, which is not {what}")))
     }
 
-    /// What `read` makes of a child, if there is such a child.
+    /// Reads a child, if it exists.
     pub(super) fn optional<T>(&self, name: &str, read: impl Fn(&Part<'a>) -> Result<T>) -> Result<Option<T>> {
         self.get(name).as_ref().map(read).transpose()
     }
@@ -189,7 +189,7 @@ impl<'a> Part<'a> {
         self.value(|text| integer(text)?.try_into().ok(), "a whole number that is not negative and below 2^32")
     }
 
-    /// ARC takes any case.
+    /// Accepts upper and lower case, as ARC does.
     pub(super) fn boolean(&self) -> Result<bool> {
         self.value(boolean, "true or false")
     }
@@ -201,12 +201,12 @@ fn below(path: &str, name: &str, n: usize, count: usize) -> String {
     format!("{path}{slash}{name}{position}")
 }
 
-/// A text without XML's white space around it.
+/// Removes XML's white space around a text.
 pub(super) fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\r', '\n'])
 }
 
-/// An `xsd:nonNegativeInteger`.
+/// Reads an `xsd:nonNegativeInteger`.
 pub(super) fn integer(text: &str) -> Option<u64> {
     number(text.strip_prefix('+').unwrap_or(text))
 }

@@ -1,4 +1,4 @@
-//! What makes a description well-formed in any language. No file is looked at.
+//! The rules for a description in any language. They access no file.
 
 mod urls;
 
@@ -14,13 +14,13 @@ use super::{InputFile, InputSource, JobDescription};
 use crate::error::Result;
 use crate::util::byte_size::ByteSize;
 
-/// The largest number that ARC's descriptions can have (`int`).
+/// The largest number in ARC's descriptions, which use `int`.
 const MAX_NUMBER: u32 = i32::MAX.unsigned_abs();
 
-/// The last second of the year 9999: ARC writes years with four digits.
+/// The last second of the year 9999, since ARC writes years with four digits.
 const LAST_SECOND: Duration = Duration::from_secs(253_402_300_799);
 
-/// Checks what is wrong in any language.
+/// Checks the rules that apply in any language.
 pub(super) fn check(job: &JobDescription) -> Result<()> {
     check_texts(job)?;
     check_envs(job)?;
@@ -43,7 +43,7 @@ fn check_texts(job: &JobDescription) -> Result<()> {
         }
     }
     if let Some(queue) = job.queue().filter(|queue| queue.trim() != *queue) {
-        return Err(invalid(format!("the queue {queue:?} begins or ends with a blank: no queue does")));
+        return Err(invalid(format!("the queue {queue:?} begins or ends with a blank: remove it")));
     }
     for (n, annotation) in iter::zip(1.., job.annotations()) {
         check_characters(format_args!("annotation {n}"), annotation)?;
@@ -80,7 +80,7 @@ fn check_envs(job: &JobDescription) -> Result<()> {
             )));
         }
         if !names.insert(name) {
-            return Err(invalid(format!("{part} is set twice")));
+            return Err(invalid(format!("{part} is set twice: remove one of them")));
         }
         check_characters(format_args!("the value of {part}"), value)?;
     }
@@ -122,7 +122,7 @@ fn check_outputs(job: &JobDescription) -> Result<()> {
             return Err(invalid(format!("output file {n}, {name:?}, is a list of outputs, which cannot have a URL")));
         }
         if !urls.insert(url) {
-            return Err(invalid(format!("two outputs have the same URL {url:?}")));
+            return Err(invalid(format!("two outputs have the same URL {url:?}: remove one of them")));
         }
     }
     Ok(())
@@ -153,7 +153,7 @@ fn check_counts(job: &JobDescription) -> Result<()> {
 }
 
 fn too_large(part: &str, number: u32) -> crate::error::Error {
-    invalid(format!("{part} is {number}, more than ARC can count: the largest number is {MAX_NUMBER}"))
+    invalid(format!("{part} is {number}, but must be at most {MAX_NUMBER}"))
 }
 
 fn check_limits(job: &JobDescription) -> Result<()> {
@@ -172,14 +172,14 @@ fn check_limits(job: &JobDescription) -> Result<()> {
             return Err(invalid(format!("{part} is {seconds} s, but must be from 1 to {MAX_NUMBER} seconds")));
         }
     }
-    // ARC's scripts take the first second of 1970 for no start time.
+    // ARC's scripts treat the first second of 1970 as no start time.
     let is_possible = |time: SystemTime| {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
         since.is_ok_and(|since| !since.is_zero() && since <= LAST_SECOND)
     };
     match job.start_time() {
         Some(time) if !is_possible(time) => {
-            Err(invalid("start_time must be after 1970 began and before the year 10000"))
+            Err(invalid("start_time must be after 1970-01-01T00:00:00Z and before the year 10000"))
         }
         _ => Ok(()),
     }
@@ -192,7 +192,9 @@ fn check_notifications(job: &JobDescription) -> Result<()> {
         let part = format!("the notification of {email:?}");
         check_characters(&part, email)?;
         if !email.contains('@') || email.chars().any(|c| c.is_whitespace() || "'\"`$\\".contains(c)) {
-            return Err(invalid(format!("{part}: this is not an e-mail address")));
+            return Err(invalid(format!(
+                "{email:?} is not an e-mail address: notifications need one such as user@example.org"
+            )));
         }
         if notification.states().is_empty() {
             return Err(invalid(format!("{part} has no states: add at least one")));
@@ -214,14 +216,17 @@ fn check_inputs(job: &JobDescription) -> Result<()> {
     for input in job.inputs() {
         let name = input.checked_name()?;
         if streams.contains(&Some(name)) {
-            let message =
-                format!("its name in the session directory, {name:?}, is that of the job's standard output or error");
+            let message = format!(
+                "its name in the session directory, {name:?}, is also the name of the job's standard output or error"
+            );
             return Err(input.error(message));
         }
         if let Some(first) = named.insert(name, input) {
             let first = first.label();
             let first = first.display();
-            return Err(input.error(format!("its name in the session directory, {name:?}, is that of {first} too")));
+            return Err(
+                input.error(format!("its name in the session directory, {name:?}, is also the name of {first}"))
+            );
         }
     }
     for (name, input) in &named {
@@ -238,7 +243,7 @@ fn check_inputs(job: &JobDescription) -> Result<()> {
 }
 
 impl JobDescription {
-    /// Whether an input has, or may have, this name in the session directory, on its own or in a directory.
+    /// Whether an input has this name in the session directory, or is a directory that may contain it.
     pub(crate) fn has_input(&self, name: &str) -> bool {
         self.inputs().iter().any(|input| {
             let is_directory = matches!(input.source(), InputSource::Directory(_));
@@ -248,7 +253,7 @@ impl JobDescription {
 }
 
 impl InputFile {
-    /// The name in the session directory, if the input is well-formed.
+    /// Checks the input and returns its name in the session directory.
     pub(crate) fn checked_name(&self) -> Result<&str> {
         if let InputSource::Url(url) = self.source() {
             check_url("input", url).map_err(|reason| self.error(reason))?;

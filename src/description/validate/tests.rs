@@ -57,7 +57,7 @@ fn all_text_that_xml_carries_is_accepted() {
 fn characters_that_xml_lacks_are_refused_with_the_part() {
     for c in (0..=0x1f).map(char::from).filter(|c| !"\t\n\r".contains(*c)).chain(['\u{fffe}', '\u{ffff}']) {
         let text = format!("a{c}b");
-        let code = format!(" has the character U+{:04X},", u32::from(c));
+        let code = format!(" contains the character U+{:04X},", u32::from(c));
         for (part, job) in [
             ("the name".to_owned(), job().with_name(&text)),
             ("the executable".to_owned(), JobDescription::new(&text)),
@@ -147,7 +147,7 @@ fn impossible_and_contradictory_values_are_refused() {
     let far = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
     for (bad, why) in [
         (job().with_slots(0), "slots is 0, but must be at least 1"),
-        (job().with_slots(u32::MAX), "more than ARC can count"),
+        (job().with_slots(u32::MAX), "but must be at most 2147483647"),
         (job().with_slots_per_host(2), "slots_per_host requires slots"),
         (job().with_slots(2).with_slots_per_host(0), "slots_per_host is 0"),
         (job().with_threads_per_process(2), "threads_per_process requires slots"),
@@ -184,9 +184,9 @@ fn impossible_and_contradictory_values_are_refused() {
             }),
             "3 addresses",
         ),
-        (job().with_runtime_environment(RuntimeEnvironment::new("")), "no name"),
-        (job().with_runtime_environment(RuntimeEnvironment::new("a b")), "no name"),
-        (job().with_runtime_environment(RuntimeEnvironment::new("a/../b")), "no name"),
+        (job().with_runtime_environment(RuntimeEnvironment::new("")), "not a valid name"),
+        (job().with_runtime_environment(RuntimeEnvironment::new("a b")), "not a valid name"),
+        (job().with_runtime_environment(RuntimeEnvironment::new("a/../b")), "not a valid name"),
         (job().with_output_file_to("a", "b"), "protocol://host"),
         (job().with_output_file_to("a", "file:///b"), "CE's own host"),
         (job().with_output_file_to("/", "https://h/b"), "not relative"),

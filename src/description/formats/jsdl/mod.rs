@@ -19,22 +19,21 @@ impl JobDescription {
     /// Writes the description in JSDL 1.0 ([GFD.136](https://www.ogf.org/documents/GFD.136.pdf)) with its POSIX
     /// application.
     ///
-    /// The document is valid by the standard's schemas. What the standard has no element for is in the elements that ARC
-    /// 1 to 5 had for it (`http://www.nordugrid.org/ws/schemas/jsdl-arc`). No current ARC-CE reads JSDL: jobs are not
-    /// submitted in it.
+    /// The document is valid according to the standard's schemas. Where the standard has no element, the document
+    /// contains an element of ARC 1 to 5 (`http://www.nordugrid.org/ws/schemas/jsdl-arc`). No current ARC-CE reads
+    /// JSDL, so the crate does not submit jobs in it.
     ///
     /// [`from_jsdl`](Self::from_jsdl) reads the same description from the document, except that
     ///
     /// - local paths are absolute,
-    /// - an input file has no name of its own where that is the last name in its path or URL, and
-    /// - an executable that is neither an absolute path nor an input file is an input file.
+    /// - an input file has no explicit name if its name is the last component of its path or URL, and
+    /// - an executable that is neither an absolute path nor an input file becomes an input file.
     ///
-    /// Local files become absolute `file:` URIs, with every byte percent-encoded that needs it. They are not looked at.
-    /// The URI of a directory ends in a slash. Memory and disk space are in bytes, and times in seconds.
+    /// Local files become absolute, percent-encoded `file:` URIs. The method does not access the files. The URI of a
+    /// directory ends with a slash. Memory and disk space are in bytes, and times in seconds.
     ///
-    /// An XML parser reads every text as it is in the description. The standard gives arguments the type
-    /// `normalizedString`, however: a program that applies the schema reads a tab, a line feed or a carriage return in an
-    /// argument as a blank.
+    /// An XML parser reads every text unchanged. However, the standard gives arguments the type `normalizedString`, so
+    /// a program that applies the schema reads a tab, a line feed or a carriage return in an argument as a blank.
     ///
     /// # Errors
     ///
@@ -107,23 +106,23 @@ impl JobDescription {
     /// Reads a description in JSDL 1.0, with a POSIX application or one of the HPC profile (GFD.111), and with the
     /// extensions of ARC 1 to 5.
     ///
-    /// - An element that a [`JobDescription`] has no field for is an error; it is never ignored. The labels by which parts
-    ///   of a document refer to each other (`id` and `name`) are allowed, and have no effect.
-    /// - Texts are read literally. White space around numbers, URIs and other values is not part of them.
-    /// - Without an `Output` or `Error`, the standard output or error is discarded.
+    /// - An element for which [`JobDescription`] has no field is an error. The labels `id` and `name`, with which parts
+    ///   of a document refer to each other, are allowed and have no effect.
+    /// - Texts are read literally. White space around numbers, URIs and other values is removed.
+    /// - Without an `Output` or `Error`, the CE discards the standard output or error.
     /// - An amount of memory, disk space, time or slots is one whole number: `Exact`, an upper or a lower bound. A limit of
     ///   the POSIX application for the same resource must be equal to it. `TotalCPUCount` is the number of slots.
-    /// - A `DataStaging` with a `Source` is an input, and one with a `Target` is an output that is uploaded. With a
-    ///   `DeleteOnTermination` of `false` it is an output that is kept. All values of `CreationFlag` mean the same, because
-    ///   a new session directory is empty.
-    /// - A `file:` URI is a local file, or a local directory if it ends in a slash. A source without a URI is the file with
-    ///   that name in the working directory. So is an executable, or a standard input, that is neither an absolute path
-    ///   nor among the inputs.
+    /// - A `DataStaging` with a `Source` is an input, and one with a `Target` is an output that the CE uploads. With a
+    ///   `DeleteOnTermination` of `false` it is an output that the CE keeps. All values of `CreationFlag` have the same
+    ///   effect, because a new session directory is empty.
+    /// - A `file:` URI is a local file, or a local directory if it ends with a slash. A source without a URI is the
+    ///   file with that name in the working directory. The same applies to an executable or a standard input that is
+    ///   neither an absolute path nor an input.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription) if the text is not JSDL, or has an element, an
-    /// attribute or a value that is not supported. The message names the element
+    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription) if the text is not JSDL, or contains an
+    /// unsupported element, attribute or value. The message names the element
     /// (`JobDescription/Resources/OperatingSystem`) or the attribute. Also the errors of [`validate`](Self::validate),
     /// except for what only an ARC-CE refuses.
     ///

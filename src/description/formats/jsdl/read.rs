@@ -89,12 +89,12 @@ const LANGUAGE: Language = Language {
 /// A value, and the path of the element that it is in.
 type Found<T> = Option<(String, T)>;
 
-/// What `read` makes of a child, if there is such a child.
+/// Reads a child, if it exists.
 fn find<'a, T>(part: &Part<'a>, name: &str, read: impl Fn(&Part<'a>) -> Result<T>) -> Result<Found<T>> {
     part.optional(name, |part| Ok((part.path.clone(), read(part)?)))
 }
 
-/// The value that all elements have which are there.
+/// Returns the value that all existing elements have in common.
 fn agreed<T: PartialEq>(found: impl IntoIterator<Item = Found<T>>) -> Result<Option<T>> {
     let mut first: Found<T> = None;
     for (path, value) in found.into_iter().flatten() {
@@ -110,7 +110,7 @@ fn agreed<T: PartialEq>(found: impl IntoIterator<Item = Found<T>>) -> Result<Opt
     Ok(first.map(|(_, value)| value))
 }
 
-/// The one number of a `RangeValue_Type`.
+/// Reads the only number of a `RangeValue_Type`.
 fn range(part: &Part) -> Result<u64> {
     let double = |part: &Part| part.value(whole, "a whole number that is not negative and below 2^64");
     let mut found: Vec<Found<u64>> = Vec::new();
@@ -127,7 +127,7 @@ fn count_range(part: &Part) -> Result<u32> {
     u32::try_from(number).map_err(|_| part.error(format!("is {number}, which is not below 2^32")))
 }
 
-/// Refuses all comparisons but equality in ARC's attribute for comparisons.
+/// Refuses comparisons other than equality in ARC's attribute `require`.
 fn check_comparison(part: &Part) -> Result<()> {
     match part.attribute("require").map(|operator| trim(operator).to_ascii_lowercase()) {
         Some(operator) if !["=", "==", "eq"].contains(&operator.as_str()) => {
@@ -137,7 +137,7 @@ fn check_comparison(part: &Part) -> Result<()> {
     }
 }
 
-/// Reads a document that has been parsed.
+/// Reads a description from a parsed document.
 pub(in crate::description::formats) fn read(root: &Element) -> Result<JobDescription> {
     let root = LANGUAGE.check(root)?;
     let Some(document) = root.get("JobDescription") else {
@@ -162,7 +162,7 @@ fn identification(job: &mut JobDescription, part: &Part) {
     job.annotations = annotations.map(|annotation| annotation.text.clone()).collect();
 }
 
-/// What both of the standard's applications contain.
+/// Reads the elements that both of the standard's applications contain.
 #[derive(PartialEq)]
 struct Command {
     executable: String,
@@ -272,7 +272,7 @@ fn resources(job: &mut JobDescription, document: &Part) -> Result<()> {
         check_comparison(&software)?;
         let version = software.inside("Version");
         check_comparison(&version)?;
-        // Neither contains white space, and ARC trimmed them.
+        // Neither value contains white space, and ARC trimmed both.
         let (name, version) = (trim(&name).to_owned(), trim(version.text()).to_owned());
         job.runtime_environments.push(RuntimeEnvironment::from_parts(name, version, Vec::new()));
     }
@@ -335,7 +335,7 @@ fn staging(job: &mut JobDescription, document: &Part) -> Result<()> {
     Ok(())
 }
 
-/// The input file of a source.
+/// Reads the input file of a source.
 fn input(source: &Part, name: &str) -> Result<InputFile> {
     let Some((uri, has_options)) = url(source)? else { return Ok(InputFile::file(name)) };
     let Some(path) = file_path(&uri) else { return Ok(InputFile::url(uri)) };
@@ -352,7 +352,7 @@ fn input(source: &Part, name: &str) -> Result<InputFile> {
     Ok(InputFile::file(path))
 }
 
-/// The URI of a source or a target with ARC's options in it, and whether there are any.
+/// Returns the URI of a source or a target with ARC's options in it, and whether there are any.
 fn url(part: &Part) -> Result<Option<(String, bool)>> {
     let options = part.all("URIOption");
     let Some(uri) = part.get("URI") else {

@@ -7,7 +7,8 @@ use crate::Error;
 use crate::description::{InputFile, InputSource};
 use crate::util::uri::file_uri;
 
-/// The description as it is read again: the executable is an input file, and has no name other than its own.
+/// Returns the description in the form in which `from_jsdl` reads it: the executable is an input file without an
+/// explicit name.
 fn as_read(job: &JobDescription) -> JobDescription {
     let mut job = job.clone();
     for input in &mut job.inputs {
@@ -19,7 +20,7 @@ fn as_read(job: &JobDescription) -> JobDescription {
 }
 
 #[test]
-fn nasty_strings_survive() {
+fn special_characters_are_read_back() {
     let nasty = [
         "",
         " ",
@@ -72,7 +73,7 @@ proptest! {
     }
 }
 
-/// Text of characters that XML or a shell treats specially, seldom with one that XML lacks.
+/// Text of characters that XML or a shell treats specially, rarely with one that XML cannot represent.
 fn text() -> impl Strategy<Value = String> {
     let special: Vec<char> = "\t\n\r <>&'\"]]>\\;#%$x\u{85}\u{2028}é\u{1f30d}".chars().collect();
     let character = prop_oneof![20 => prop::sample::select(special), 1 => any::<char>()];

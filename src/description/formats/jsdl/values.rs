@@ -1,4 +1,4 @@
-//! Numbers, times and URIs in the forms that JSDL has for them.
+//! Reads and writes numbers, times and URIs in the forms of JSDL.
 
 use std::time::SystemTime;
 
@@ -30,7 +30,7 @@ pub(super) fn whole(text: &str) -> Option<u64> {
     (!is_negative).then_some(number)
 }
 
-/// Whether there is a minus, and the text after the sign.
+/// Returns whether the text begins with a minus, and the text after the sign.
 fn signed(text: &str) -> (bool, &str) {
     match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -67,7 +67,7 @@ pub(super) fn split_options(url: &str) -> (String, Vec<&str>) {
     }
 }
 
-/// A URL with options added. Returns `None` if it has no host.
+/// Adds options to a URL. Returns `None` if it has no host.
 pub(super) fn with_options<'a>(url: &'a str, options: &[&'a str]) -> Option<String> {
     if options.is_empty() {
         return Some(url.to_owned());
@@ -86,7 +86,7 @@ pub(super) fn is_uri(url: &str) -> bool {
         Some(_) => return false,
         None => host,
     };
-    // What looks like options is a part of the host by RFC 3986, and cannot be one of the port.
+    // RFC 3986 treats ARC's options as a part of the host. After a port they are invalid.
     let is_port = port.is_none_or(|port| url_parts.options.is_none() && is_number(port) && port.parse::<u16>().is_ok());
     let is_plain = |part: &str| !part.contains(['[', ']']);
     let (user, options) = (url_parts.user.unwrap_or_default(), url_parts.options.unwrap_or_default());
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn uris_are_told_from_other_urls() {
+    fn only_valid_uris_are_accepted() {
         for url in [
             "a://b",
             "a://",

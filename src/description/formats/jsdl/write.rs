@@ -50,7 +50,7 @@ pub(super) fn document(job: &JobDescription) -> Result<String> {
     Ok(root.to_document(&[("", JSDL), ("posix", POSIX), ("arc", ARC)]))
 }
 
-/// Refuses what neither the standard nor ARC's extensions can express.
+/// Refuses values that neither the standard nor ARC's extensions can express.
 fn check(job: &JobDescription) -> Result<()> {
     let mut unsupported = Vec::new();
     if job.processes_per_slot().is_some() {
@@ -159,7 +159,7 @@ fn staged_in(input: &InputFile) -> Result<Element> {
             vec![leaf(JSDL, "URI", file_uri(&path) + slash)]
         }
         InputSource::Url(url) => location(url)?,
-        InputSource::Bytes(_) => return Err(invalid("JSDL cannot express an input file that is bytes")),
+        InputSource::Bytes(_) => return Err(invalid("JSDL cannot express an input file whose content is bytes")),
     };
     elements.push(parent(JSDL, "Source", uri));
     if input.is_executable() {

@@ -1,8 +1,8 @@
 //! The grammar of xRSL: `&(attribute="value")(attribute=("list" "of values"))`, or `+(&...)(&...)` for several jobs.
 //!
-//! Not supported are user-delimited strings (`^x...x`), variables and concatenations (`$(...)`, `#`, with
-//! `rsl_substitution`), and alternatives (`|`), which are for a broker. The time that reading takes grows linearly with
-//! the length of the text.
+//! The reader does not support user-delimited strings (`^x...x`), variables and concatenations (`$(...)`, `#`, with
+//! `rsl_substitution`), and alternatives (`|`), which are for a broker. The time for reading grows linearly with the
+//! length of the text.
 
 mod read;
 
@@ -30,7 +30,7 @@ pub(super) struct Condition {
     values: Vec<Value>,
 }
 
-/// Splits a text into the conditions of each job. The error says what is wrong, and in which line.
+/// Splits a text into the conditions of each job. The error contains the line.
 pub(super) fn parse(text: &str) -> Result<Vec<Vec<Condition>>, String> {
     if text.len() > MAX_LENGTH {
         return Err("it is longer than 1 MiB".into());
@@ -151,7 +151,7 @@ impl Reader<'_> {
                     self.at += length;
                 }
             }
-            // Without a blank between them, some readers take two texts for one.
+            // Some readers join two texts that have no blank between them.
             let next = self.rest().chars().next();
             if next.is_some_and(|c| !c.is_whitespace() && c != ')' && c != '(') {
                 return Err(self.fault("two texts need a blank between them"));
@@ -172,9 +172,9 @@ impl Reader<'_> {
             text.push(quote);
             self.at += 1;
         }
-        // ARC removes comments before it looks at quotes.
+        // ARC removes comments before it parses quotes.
         if text.contains("(*") {
-            return Err(self.fault("a text contains (*, which ARC takes for the start of a comment"));
+            return Err(self.fault("a text contains (*, which ARC treats as the start of a comment"));
         }
         if text.contains('\0') {
             return Err(self.fault("a text contains the character U+0000"));
@@ -183,7 +183,7 @@ impl Reader<'_> {
     }
 }
 
-/// Writes conditions with every text between double quotes.
+/// Writes conditions with every text in double quotes.
 #[cfg(test)]
 pub(super) fn write(conditions: &[Condition]) -> String {
     fn values(all: &[Value]) -> String {

@@ -1,6 +1,6 @@
-//! The conditions of an xRSL request, as `XRSLParser.cpp` of ARC understands them.
+//! Reads the conditions of an xRSL request as `XRSLParser.cpp` of ARC does.
 //!
-//! Of what ARC reads, an attribute that a description has no field for is an error, as is a value that ARC ignores.
+//! An attribute for which a description has no field is an error. So is a value that ARC ignores.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::description::{
 use crate::error::{Error, Result};
 use crate::util::byte_size::ByteSize;
 
-/// The attributes that a description has a field for, with a `*` if they may be given more than once.
+/// The supported attributes. A `*` marks those that may appear more than once.
 const ATTRIBUTES: &str = "arguments cache count countpernode cputime disk environment* exclusiveexecution executable \
     executables ftpthreads gmlog inputfiles* jobname join lifetime memory notify* outputfiles* priority queue rerun \
     runtimeenvironment* starttime stderr stdin stdout walltime";
@@ -79,7 +79,7 @@ fn resources(job: &mut JobDescription, request: &Request) -> Result<()> {
     {
         return Err(condition.error("needs the attribute count"));
     }
-    // ARC takes any case here, but not in join.
+    // ARC ignores case here, but not in join.
     let yes_or_no = |text: &str| yes_or_no(&text.to_ascii_lowercase());
     job.exclusive = request.optional("exclusiveexecution", |condition| condition.value(yes_or_no, "yes or no"))?;
     job.rerun = request.optional("rerun", Condition::count)?;
@@ -96,7 +96,7 @@ fn resources(job: &mut JobDescription, request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// Several notifications of one address become one.
+/// Reads the notifications, and merges those of the same address.
 fn notifications(request: &Request) -> Result<Vec<Notification>> {
     let mut found: Vec<(&str, Vec<NotificationState>)> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
@@ -171,11 +171,11 @@ fn files(job: &mut JobDescription, request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// The conditions of a job.
+/// The conditions of one job.
 struct Request<'a>(&'a [Condition]);
 
 impl<'a> Request<'a> {
-    /// Refuses attributes that a description has no field for, other operators than `=`, and attributes given twice.
+    /// Refuses unsupported attributes, operators other than `=`, and attributes that appear twice.
     fn check(&self) -> Result<()> {
         let mut seen = HashSet::new();
         for condition in self.0 {
@@ -183,10 +183,10 @@ impl<'a> Request<'a> {
             let known = ATTRIBUTES.split_whitespace().find(|known| known.trim_end_matches('*') == name);
             let known = known.ok_or_else(|| condition.error("is not supported"))?;
             if operator != "=" {
-                return Err(condition.error(format!("may only be given by =, not {operator}")));
+                return Err(condition.error(format!("must have the operator = instead of {operator}")));
             }
             if !seen.insert(name) && !known.ends_with('*') {
-                return Err(condition.error("is there twice"));
+                return Err(condition.error("appears twice"));
             }
         }
         Ok(())
@@ -204,7 +204,7 @@ impl<'a> Request<'a> {
         self.get(name).map(read).transpose()
     }
 
-    /// The text of an attribute. It is empty if there is no such attribute.
+    /// Returns the text of an attribute, or an empty text if there is no such attribute.
     fn text(&self, name: &str) -> Result<&'a str> {
         Ok(self.optional(name, Condition::text)?.unwrap_or_default())
     }
@@ -224,7 +224,7 @@ impl<'a> Request<'a> {
 }
 
 impl Condition {
-    /// An error about this attribute. `message` continues the sentence.
+    /// Creates an error about this attribute. `message` is the predicate of the sentence.
     fn error(&self, message: impl AsRef<str>) -> Error {
         invalid(format!("the xRSL attribute {} {}", self.attribute, message.as_ref()))
     }
@@ -245,7 +245,7 @@ impl Condition {
         if let [text] = self.texts()?[..] { Ok(text) } else { Err(self.error("takes one text")) }
     }
 
-    /// What `parse` makes of the text. `what` names the values that it takes.
+    /// Parses the text. `what` describes the allowed values in the error.
     fn value<'a, T>(&'a self, parse: impl Fn(&'a str) -> Option<T>, what: &str) -> Result<T> {
         let text = self.text()?;
         parse(text).ok_or_else(|| self.error(format!("cannot be {text:?}: it takes {what}")))
@@ -301,7 +301,7 @@ impl File<'_> {
         if self.options.is_empty() { Ok(()) } else { Err(self.error("it has options, but its place is not a URL")) }
     }
 
-    /// The URL with its options, and with those of the whole job, which replace its own.
+    /// Returns the URL with its options. Options of the whole job replace those of the file.
     fn url<'a>(&'a self, what: &str, of_job: impl Iterator<Item = (&'a str, &'a str)>) -> Result<String> {
         let mut options = Vec::new();
         for option in &self.options {
@@ -321,7 +321,7 @@ impl File<'_> {
             // A path in xRSL is not percent-encoded. ARC 7.2 alone decodes it.
             self.place.strip_prefix("file://").filter(|path| path.starts_with('/'))
         } else {
-            // ARC takes the others for a comment, for a list of URLs, and for URLs without a host.
+            // ARC treats the other forms as a comment, a list of URLs, and URLs without a host.
             Some(self.place).filter(|place| !place.starts_with(['#', '@']) && !has_scheme(place))
         };
         let path = path.ok_or_else(|| self.error(format!("{:?} is neither a local path nor a URL", self.place)))?;
@@ -329,7 +329,7 @@ impl File<'_> {
     }
 }
 
-/// Whether ARC takes what is before the first colon for the scheme of a URL.
+/// Whether ARC treats the text before the first colon as the scheme of a URL.
 fn has_scheme(place: &str) -> bool {
     let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     place.split_once(':').is_some_and(|(scheme, _)| scheme.chars().all(is_scheme))
