@@ -106,7 +106,7 @@ proptest! {
             Ok(jsdl) => validate_both(&jsdl),
             Err(error) => {
                 let error = error.to_string();
-                prop_assert!(error.contains(&format!("{url:?}")) || error.contains("has a password"), "{error}");
+                prop_assert!(error.contains(&format!("{url:?}")) || error.contains("contains a password"), "{error}");
             }
         }
     }

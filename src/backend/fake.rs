@@ -53,12 +53,12 @@ impl FakeBackend {
         }
     }
 
-    fn each<T>(&self, ids: &[JobId], answer: impl Fn(&mut FakeJob) -> T) -> Result<Vec<Result<T>>> {
+    fn each<T>(&self, ids: &[JobId], operation: impl Fn(&mut FakeJob) -> T) -> Result<Vec<Result<T>>> {
         self.begin_call()?;
         let mut jobs = self.jobs();
         let one = |id: &JobId| {
             let not_found = || Error::JobNotFound { job_id: id.clone(), message: "the CE does not know it".into() };
-            jobs.get_mut(id.as_str()).map(&answer).ok_or_else(not_found)
+            jobs.get_mut(id.as_str()).map(&operation).ok_or_else(not_found)
         };
         Ok(ids.iter().map(one).collect())
     }

@@ -21,11 +21,10 @@ pub(crate) mod rest;
 /// Called with jobs as soon as the CE has accepted them, before their input files are uploaded.
 pub(crate) type Accepted<'a> = &'a dyn Fn(&[JobPlace]);
 
-/// One CE, reached by one protocol.
+/// A connection to one CE over one protocol.
 ///
 /// Every call takes any number of jobs and returns one result for each, in the order of the jobs. An error of the call
-/// itself means that nothing was done for any of them. Every call is bounded in time. Its cost depends on the jobs in the
-/// call, never on the jobs that the CE holds.
+/// itself replaces all results. Every call ends in bounded time.
 pub(crate) trait Backend: Send + Sync + Debug {
     /// Submits jobs and uploads their input files. Cancels a job whose upload fails; the error has its id if the job may
     /// still exist.
@@ -37,7 +36,7 @@ pub(crate) trait Backend: Send + Sync + Debug {
     /// Looks up the details of jobs.
     fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>>;
 
-    /// Cancels jobs. Leaves a job that has ended as it is.
+    /// Cancels jobs. Does not change a job that has ended.
     fn cancel(&self, ids: &[JobId]) -> Result<Vec<Result<()>>>;
 
     /// Removes jobs that have ended, with their files, from the CE.
@@ -46,7 +45,7 @@ pub(crate) trait Backend: Send + Sync + Debug {
     /// Lists the files in the session directories of jobs.
     fn files(&self, ids: &[JobId]) -> Result<Vec<Result<Vec<SessionFile>>>>;
 
-    /// Fetches files to paths where nothing exists yet.
+    /// Downloads files to paths where nothing exists yet.
     fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<Fetched>>;
 
     /// Reads what the CE publishes about itself. The offer has at least one queue.
@@ -60,18 +59,18 @@ pub(crate) struct SessionFile {
     pub(crate) path: OsString,
     /// Where the backend finds the file.
     pub(crate) url: String,
-    /// The size in bytes when the file was listed, if the CE tells it.
+    /// The size in bytes when the file was listed, if the CE reports it.
     pub(crate) size: Option<u64>,
 }
 
-/// A file to fetch.
+/// A file to download.
 #[derive(Debug)]
 pub(crate) struct Fetch<'a> {
     pub(crate) id: &'a JobId,
     pub(crate) file: &'a SessionFile,
     /// The path to write to.
     pub(crate) to: PathBuf,
-    /// The path that the file is moved to afterwards, for messages.
+    /// The final path of the file, for messages.
     pub(crate) shown: &'a Path,
 }
 

@@ -34,8 +34,9 @@ pub(crate) struct Queue {
     pub(crate) slots: Option<u64>,
 }
 
-/// A published number, or `None` if it stands for "unknown": GLUE2 uses nines, ARC's classes -1, and A-REX 0 for a limit
-/// that it could not read and the largest integer for one that SLURM does not set.
+/// Returns a published limit, or `None` if the number is a placeholder. GLUE2 writes nines for an unknown limit, and
+/// ARC's classes use -1. A-REX writes 0 for a limit that it could not read, and the largest integer for one that SLURM
+/// does not set.
 pub(crate) fn published_limit(number: i64) -> Option<u64> {
     const UNKNOWN: i64 = 999_999_999;
     u64::try_from(number).ok().filter(|_| (1..i64::from(i32::MAX)).contains(&number) && number != UNKNOWN)

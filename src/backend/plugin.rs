@@ -1,4 +1,4 @@
-//! [`PluginBackend`]: ARC's general client classes, which speak any interface that ARC has a plugin for.
+//! [`PluginBackend`]: ARC's general client classes, which support every interface that ARC has a plugin for.
 
 use std::os::fd::AsRawFd;
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState};
 use crate::logging::{self, LogLevel, Reasons};
 use crate::util::byte_size::ByteSize;
 
-/// How many jobs one request names. That bounds its time, for which other calls have to wait.
+/// The maximum number of jobs in one request. It limits the time for which other calls have to wait.
 const CHUNK: usize = 250;
 
 /// ARC's names for the parts of one interface (the plugins' `SupportedInterfaces`).
@@ -73,7 +73,7 @@ impl PluginBackend {
         opened.map_err(|error| Failure::from_connection(error, &reasons).into_error(&self.endpoint))
     }
 
-    /// What ARC needs to find a job, or `None` if the id cannot be one of this CE's.
+    /// Returns the data with which ARC finds a job, or `None` if the id cannot belong to this CE.
     fn place(&self, id: &JobId) -> Option<JobPlace> {
         let local_id = self.endpoint.job_local_id(id.as_str())?;
         let url = self.endpoint.url();
@@ -90,7 +90,7 @@ impl PluginBackend {
         })
     }
 
-    /// The CE's records of jobs, with the places by which ARC finds them.
+    /// Looks up the CE's records of jobs. Each result also contains the data with which ARC finds the job.
     fn records(&self, ids: &[JobId]) -> Result<Vec<Result<(JobPlace, JobRecord)>>> {
         let places: Vec<Option<JobPlace>> = ids.iter().map(|id| self.place(id)).collect();
         let asked: Vec<JobPlace> = places.iter().flatten().cloned().collect();
@@ -132,8 +132,8 @@ impl PluginBackend {
 
     fn submit_one(&self, job: &PreparedJob) -> Result<JobPlace> {
         let mut description = job.description.clone();
-        // ARC makes an output of each of these too (Arc::JobDescription::Prepare), and A-REX then keeps nothing else of
-        // the directory (Arc::DirDeleteExcl).
+        // ARC adds each of these as an output (Arc::JobDescription::Prepare), and A-REX then deletes the rest of its
+        // directory (Arc::DirDeleteExcl).
         for name in [&description.stdout, &description.stderr, &description.log_directory] {
             let contains = |output: &&Output| output.url.is_empty() && is_below(name, &output.name);
             if let Some(Output { name: directory, .. }) = description.outputs.iter().find(contains) {
@@ -142,12 +142,12 @@ impl PluginBackend {
                 )));
             }
         }
-        // ARC uploads from paths.
+        // ARC uploads only from paths, so contents in memory get a path in /proc.
         let mut files = Vec::new();
         for upload in job.uploads.iter().filter(|upload| matches!(upload.content, Content::Bytes(_))) {
             let failed = |error: std::io::Error| Error::InputFile {
                 path: upload.label(),
-                message: "its content cannot be held in memory".into(),
+                message: "its content cannot be copied into a memory file".into(),
                 source: Some(error),
             };
             let file = upload.open().map_err(failed)?;
@@ -173,10 +173,10 @@ impl PluginBackend {
         Ok(submission.place)
     }
 
-    /// The error of a submission that failed.
+    /// Creates the error for a submission that failed.
     ///
-    /// The CE may have created the job before. ARC then tells no more of it than its URL in the log. Such a job would wait
-    /// for its input files, so it is cancelled.
+    /// The CE may have created the job before the failure. ARC then only logs its URL. Cancels such a job, because it
+    /// would wait for its input files.
     fn not_submitted(&self, message: String, reasons: &Reasons) -> Error {
         let left_behind = reasons.texts().find_map(|text| self.job_in(text));
         if let Some(id) = &left_behind {
@@ -190,7 +190,7 @@ impl PluginBackend {
         Error::JobSubmission { endpoint: self.endpoint.url(), job_id: left_behind, message: shorten(&message) }
     }
 
-    /// The job whose URL is in a message of ARC's log.
+    /// Finds the URL of a job in a message of ARC's log.
     fn job_in(&self, text: &str) -> Option<JobId> {
         let base = format!("{}/", self.endpoint.url());
         let (_, rest) = text.split_once(&base)?;
@@ -198,8 +198,8 @@ impl PluginBackend {
         (end >= 20).then(|| JobId::from(format!("{base}{}", &rest[..end])))
     }
 
-    /// Runs an operation on each job that is in the required phase: ended (`needs_end`) or not. Cancelling a job that has
-    /// ended succeeds without a request; cleaning one that has not is refused.
+    /// Runs an operation on each job that has ended (`needs_end`) or has not ended. Cancelling a job that has ended
+    /// succeeds without a request. Cleaning a job that has not ended is an error.
     fn each(
         &self,
         ids: &[JobId],
@@ -317,7 +317,7 @@ impl Backend for PluginBackend {
     }
 }
 
-/// Whether the CE has responded that it does not know a job, rather than not at all. ARC tells that only in its log
+/// Whether the CE responded that it does not know a job, as opposed to not responding. Only ARC's log contains this
 /// (EMIESClient.cpp).
 fn has_responded(reasons: &Reasons) -> bool {
     const FAILURES: [&str; 6] =

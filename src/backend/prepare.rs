@@ -1,4 +1,4 @@
-//! What is sent to a CE for a job.
+//! Prepares a job for submission.
 
 use crate::description::formats::arc;
 use crate::description::{JobDescription, Upload, arex, invalid};
@@ -14,7 +14,7 @@ pub(crate) struct PreparedJob {
     pub(crate) delegate: bool,
 }
 
-/// Validates a description, looks at its input files, and escapes what the shells of the CE would change.
+/// Validates a description, resolves its input files, and escapes characters that the shells of the CE would change.
 pub(crate) fn prepare(job: &JobDescription) -> Result<PreparedJob> {
     let (inputs, uploads) = arc::inputs_and_uploads(job.resolve_inputs()?)?;
     let mut description = arc::description(job, inputs);

@@ -8,10 +8,10 @@ use crate::job::{JobId, JobInfo};
 use crate::util::byte_size::ByteSize;
 use crate::util::xml::Element;
 
-/// What precedes A-REX's own states among the states of an activity.
+/// The prefix of A-REX's own states among the states of an activity.
 const STATE_PREFIX: &str = "arcrest:";
 
-/// What the response says about one job.
+/// The part of the response that concerns one job.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub(super) id: String,
@@ -83,7 +83,7 @@ fn read_activity(id: &str, activity: &Element) -> JobInfo {
         used_memory: number("UsedMainMemory").map(ByteSize::mib),
         submission_time: time("SubmissionTime"),
         start_time: time("StartTime"),
-        // For a failed job A-REX publishes only when it left the batch system.
+        // For a failed job A-REX publishes no EndTime, only the time when the job left the batch system.
         end_time: time("EndTime").or_else(|| time("ComputingManagerEndTime")),
         erase_time: time("WorkingAreaEraseTime"),
         proxy_expiration_time: time("ProxyExpirationTime"),

@@ -1,4 +1,4 @@
-//! [`Delegations`]: the user's credentials on the CE. One delegation serves all jobs that need one.
+//! [`Delegations`]: the user's credentials on the CE. All jobs that need a delegation share one.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
@@ -8,10 +8,10 @@ use crate::backend::failure::Failure;
 use crate::ffi;
 use crate::util::lock;
 
-/// A delegation with less time left than this is renewed.
+/// A delegation is renewed when its remaining lifetime is shorter than this.
 const RENEWAL_MARGIN: Duration = Duration::from_secs(600);
 
-/// A delegation older than this is renewed too: A-REX forgets those that no job has used for 24 hours
+/// A delegation older than this is renewed too, because A-REX removes those that no job has used for 24 hours
 /// (`DelegationStore::PeriodicCheckConsumers`).
 const MAX_AGE: Duration = Duration::from_secs(12 * 3600);
 
@@ -34,20 +34,23 @@ struct Delegation {
 }
 
 impl Delegations {
-    /// The id of a delegation created from the proxy certificate at `proxy`. Creates or renews one only if necessary.
+    /// Returns the id of a delegation created from the proxy certificate at `proxy`. Creates or renews one only if
+    /// necessary.
     pub(super) fn ensure(&self, pool: &Pool, proxy: &str) -> Result<String, Failure> {
         let expires = || Ok(ffi::read_credential(proxy)?.not_after);
         self.shared(Instant::now(), expires, |renew| create(pool, proxy, renew))
     }
 
-    /// `asked` is when the caller began to wait. `create` gets the id of the delegation to renew, if any.
+    /// Implements [`ensure`](Self::ensure). `asked` is the time at which the caller began to wait. `create` receives
+    /// the id of the delegation to renew, if any.
     fn shared(
         &self,
         asked: Instant,
         expires: impl FnOnce() -> Result<SystemTime, Failure>,
         create: impl FnOnce(Option<&str>) -> Result<String, Failure>,
     ) -> Result<String, Failure> {
-        // Other threads wait here: creating a delegation takes the CE half a second, and one serves them all.
+        // Other threads wait here. Creating a delegation takes the CE half a second, and all threads can use the same
+        // one.
         let mut state = lock(&self.0);
         let known = state.current.as_ref().filter(|delegation| delegation.created.elapsed() < MAX_AGE);
         if let Some(delegation) = known.filter(|known| known.expires > SystemTime::now() + RENEWAL_MARGIN) {
@@ -83,22 +86,22 @@ fn create(pool: &Pool, proxy: &str, renew: Option<&str>) -> Result<String, Failu
         Some(id) => format!("delegations/{id}?action=renew"),
         None => "delegations?action=new".into(),
     };
-    let reply = pool.request(Repeat::Once, "POST", &path, b"")?;
-    match reply.code {
+    let response = pool.request(Repeat::Once, "POST", &path, b"")?;
+    match response.code {
         201 => {}
-        // The CE has forgotten it (500: "Failed generating delegation request").
+        // The CE no longer has the delegation (500: "Failed generating delegation request").
         _ if renew.is_some() => return create(pool, proxy, None),
-        _ => return Err(reply.refusal()),
+        _ => return Err(response.refusal()),
     }
     let id = renew.map(str::to_owned);
-    let id = id.or_else(|| reply.location.rsplit('/').next().map(str::to_owned)).unwrap_or_default();
+    let id = id.or_else(|| response.location.rsplit('/').next().map(str::to_owned)).unwrap_or_default();
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(Failure::invalid_response(format!("{:?} is not the id of a delegation", reply.location)));
+        return Err(Failure::invalid_response(format!("{:?} is not the id of a delegation", response.location)));
     }
-    let signed = ffi::sign_delegation(proxy, &String::from_utf8_lossy(&reply.body))?;
-    let reply = pool.request(Repeat::Once, "PUT", &format!("delegations/{id}"), signed.as_bytes())?;
-    if !(200..300).contains(&reply.code) {
-        return Err(reply.refusal());
+    let signed = ffi::sign_delegation(proxy, &String::from_utf8_lossy(&response.body))?;
+    let response = pool.request(Repeat::Once, "PUT", &format!("delegations/{id}"), signed.as_bytes())?;
+    if !(200..300).contains(&response.code) {
+        return Err(response.refusal());
     }
     Ok(id)
 }
@@ -107,8 +110,8 @@ fn create(pool: &Pool, proxy: &str, renew: Option<&str>) -> Result<String, Failu
 mod tests {
     use super::*;
 
-    /// Ensures a delegation with a proxy certificate that expires in `expires` seconds. The id of a new delegation tells
-    /// which one it renewed.
+    /// Ensures a delegation with a proxy certificate that expires in `expires` seconds. The id of a new delegation
+    /// contains the id of the renewed one.
     fn ensure(delegations: &Delegations, asked: Instant, expires: u64) -> Result<String, Failure> {
         let expires = || Ok(SystemTime::now() + Duration::from_secs(expires));
         delegations.shared(asked, expires, |renew| Ok(format!("after {}", renew.unwrap_or("none"))))
@@ -119,7 +122,7 @@ mod tests {
         let delegations = Delegations::default();
         let ensure = |expires| ensure(&delegations, Instant::now(), expires).expect("a delegation");
         assert_eq!(ensure(100), "after none");
-        // It ends soon, but the proxy certificate ends no later.
+        // The delegation expires soon, but the proxy certificate does not expire later.
         assert_eq!(ensure(0), "after none");
         assert_eq!(ensure(10_000), "after after none");
         assert_eq!(ensure(20_000), "after after none");
@@ -129,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_ce_is_tried_once_for_all_waiting_threads() {
+    fn waiting_threads_share_the_failure_of_a_ce_that_does_not_respond() {
         let delegations = Delegations::default();
         let before = Instant::now();
         let failed = delegations.shared(before, || Ok(SystemTime::now()), |_| Err(Failure::timed_out(60)));

@@ -1,4 +1,4 @@
-//! The session directories of jobs: listing, upload and download.
+//! Lists session directories, and uploads and downloads their files.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -17,10 +17,10 @@ use crate::description::Upload;
 use crate::ffi::{ConnectionError, HttpReply};
 use crate::util::uri::encode_path;
 
-/// How deep directories are followed. A CE could nest them without end.
+/// The maximum depth of directories. It protects against a CE that nests them without end.
 const MAX_DEPTH: usize = 100;
 
-/// How many files and directories one job may have.
+/// The maximum number of files and directories of one job.
 const MAX_ENTRIES: usize = 1_000_000;
 
 /// A directory in a session directory, as A-REX lists it.
@@ -34,8 +34,9 @@ fn session_path(id: &str, path: &[u8]) -> String {
     format!("jobs/{id}/session/{}", encode_path(path))
 }
 
-/// A-REX puts names into its XML in whatever encoding they have. Bytes that are not UTF-8 pass through the XML reader as
-/// characters of the last private plane, from this one on. So do the bytes of these characters themselves.
+/// A-REX writes names into its XML without checking their encoding. Before parsing, bytes that are not UTF-8 are
+/// replaced by characters of the last private plane, starting with this one. So do the bytes of these characters
+/// themselves.
 const HIDDEN: u32 = 0x10_ff00;
 
 fn hide(bytes: &[u8]) -> String {
@@ -67,21 +68,21 @@ fn unhide(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Every file of a job, or `None` if the job has no session directory or does not exist.
+/// Lists all files of a job. Returns `None` if the job has no session directory or does not exist.
 pub(super) fn list(pool: &Pool, id: &str) -> Result<Option<Vec<SessionFile>>, Failure> {
     let mut files = Vec::new();
     let mut directories = vec![(Vec::new(), 0)];
     let mut entries = 0;
     while let Some((directory, depth)) = directories.pop() {
         let path = session_path(id, &directory);
-        let reply = pool.request(Repeat::Once, "GET", path.trim_end_matches('/'), b"")?;
-        match reply.code {
+        let response = pool.request(Repeat::Once, "GET", path.trim_end_matches('/'), b"")?;
+        match response.code {
             200 => {}
             404 if depth == 0 => return Ok(None),
-            404 => continue, // removed since its parent was listed
-            _ => return Err(reply.refusal()),
+            404 => continue, // the job removed it after its parent was listed
+            _ => return Err(response.refusal()),
         }
-        let listing = parse(&hide(&reply.body)).map_err(|error| {
+        let listing = parse(&hide(&response.body)).map_err(|error| {
             Failure::invalid_response(format!("the list of files of job {id} is unreadable: {error}"))
         })?;
         entries += listing.files.len() + listing.directories.len();
@@ -114,7 +115,7 @@ fn parse(xml: &str) -> Result<Listing, String> {
                 open -= 1;
                 continue;
             }
-            // A truncated list must not pass for a short one.
+            // A truncated list must not be accepted as a short one.
             Event::Eof if open > 0 => return Err("it ends early".into()),
             Event::Eof => return Ok(listing),
             _ => continue,
@@ -140,9 +141,9 @@ fn parse(xml: &str) -> Result<Listing, String> {
 pub(super) fn upload(pool: &Pool, id: &str, input: &Upload) -> Result<(), FileFailure> {
     let file = input.open().map_err(FileFailure::Local)?;
     let path = pool.path(&session_path(id, input.name.as_bytes()));
-    // The job was described with this size, so a file that grows is sent as it was.
-    let reply = pool.transfer(|connection| connection.upload(&path, &file, input.size))?;
-    finish(reply, 200..=299)
+    // The description contains this size. If the file has grown, only the first part is sent.
+    let response = pool.transfer(|connection| connection.upload(&path, &file, input.size))?;
+    finish(response, 200..=299)
 }
 
 /// Downloads a file of a job to a path where nothing exists yet. Leaves nothing there on failure.
@@ -157,20 +158,20 @@ pub(super) fn download(pool: &Pool, file: &SessionFile, to: &Path) -> Result<(),
         }
         connection.download(&path, &local)
     });
-    let downloaded = downloaded.map_err(FileFailure::from).and_then(|reply| finish(reply, 200..=200));
+    let downloaded = downloaded.map_err(FileFailure::from).and_then(|response| finish(response, 200..=200));
     if downloaded.is_err() {
         let _ = fs::remove_file(to);
     }
     downloaded
 }
 
-/// The outcome of a transfer whose response must have one of the `accepted` codes.
+/// Converts the response of a transfer, which must have one of the `accepted` codes.
 fn finish(transferred: io::Result<HttpReply>, accepted: RangeInclusive<u16>) -> Result<(), FileFailure> {
-    let reply = transferred.map_err(FileFailure::Local)?;
-    match u16::try_from(reply.code) {
+    let response = transferred.map_err(FileFailure::Local)?;
+    match u16::try_from(response.code) {
         Ok(code) if accepted.contains(&code) => Ok(()),
-        Ok(code) => Err(Failure::Refused { code, message: reply.reason }.into()),
-        Err(_) => Err(Failure::invalid_response(format!("{} is not an HTTP status code", reply.code)).into()),
+        Ok(code) => Err(Failure::Refused { code, message: response.reason }.into()),
+        Err(_) => Err(Failure::invalid_response(format!("{} is not an HTTP status code", response.code)).into()),
     }
 }
 

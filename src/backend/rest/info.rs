@@ -7,20 +7,21 @@ use crate::backend::failure::Failure;
 use crate::backend::offer::{Offer, Queue, published_limit, tighter};
 use crate::util::xml::Element;
 
-/// The largest document that is read. The document of a CE with one queue is 17 kB, and each further queue adds 1 to 2 kB.
+/// The maximum size of the document, in bytes. The document of a CE with one queue has 17 kB, and each further queue
+/// adds 1 to 2 kB.
 const MAX_BYTES: usize = 16 << 20;
 
 pub(super) fn offer(pool: &Pool) -> Result<Offer, Failure> {
-    let reply = pool.request(Repeat::Once, "GET", "info?schema=glue2", b"")?;
-    if reply.code != 200 {
-        return Err(reply.refusal());
+    let response = pool.request(Repeat::Once, "GET", "info?schema=glue2", b"")?;
+    if response.code != 200 {
+        return Err(response.refusal());
     }
     let unreadable =
         |message: String| Failure::invalid_response(format!("the information of the CE cannot be read: {message}"));
-    if reply.body.len() > MAX_BYTES {
-        return Err(unreadable(format!("{} bytes are more than {MAX_BYTES}", reply.body.len())));
+    if response.body.len() > MAX_BYTES {
+        return Err(unreadable(format!("{} bytes are more than {MAX_BYTES}", response.body.len())));
     }
-    let offer = read(&Element::parse(&String::from_utf8_lossy(&reply.body)).map_err(unreadable)?);
+    let offer = read(&Element::parse(&String::from_utf8_lossy(&response.body)).map_err(unreadable)?);
     if offer.queues.is_empty() {
         return Err(Failure::NoTargets("the CE publishes no queue".into()));
     }
@@ -39,7 +40,7 @@ fn read_service(service: &Element, offer: &mut Offer) {
     let is_rest =
         |endpoint: &&Element| text(endpoint, "InterfaceName").is_some_and(|name| name.eq_ignore_ascii_case(INTERFACE));
     let state = service.all("ComputingEndpoint").find(is_rest).and_then(|endpoint| text(endpoint, "ServingState"));
-    // A-REX has one manager.
+    // A-REX publishes exactly one manager.
     let manager = service.get("ComputingManager");
     let of_manager = |name: &str| manager.and_then(|manager| number(manager, name));
     for share in service.all("ComputingShare") {
@@ -71,7 +72,7 @@ fn read_service(service: &Element, offer: &mut Offer) {
     }
 }
 
-/// Collects the elements with a name at any depth, except those inside another one of them.
+/// Collects the elements with a name at any depth, but not those inside another such element.
 fn find<'a>(element: &'a Element, name: &str, found: &mut Vec<&'a Element>) {
     for child in &element.children {
         if child.name == name {
@@ -97,7 +98,8 @@ mod tests {
 
     use super::*;
 
-    /// As A-REX 6.17 writes it, shortened: a queue that two virtual organisations see, one of them with a name of its own.
+    /// A shortened document of A-REX 6.17. Two virtual organisations see the same queue, one of them under another
+    /// name.
     const DOCUMENT: &str = r#"<InfoRoot>
   <Domains xmlns="http://schemas.ogf.org/glue/2009/03/spec_2.0_r1">
     <AdminDomain BaseType="Domain"><ID>urn:ad:UNDEFINEDVALUE</ID><Services>

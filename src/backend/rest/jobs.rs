@@ -1,4 +1,4 @@
-//! Requests about many jobs, with the response for each in the order of the question.
+//! Bulk requests about jobs, with one result for each job in the order of the ids.
 
 use std::collections::HashMap;
 
@@ -8,11 +8,11 @@ use super::session::{Pool, Repeat};
 use crate::backend::failure::{Failure, JobFailure};
 use crate::error::Operation;
 
-/// How many jobs one request names. A-REX reads lists of jobs up to 1 MiB, which is about 12,000 jobs. Fewer keep the time
-/// of a request short.
+/// The maximum number of jobs in one request. A-REX reads lists of jobs up to 1 MiB, which is about 12,000 jobs. A
+/// smaller number keeps the time of a request short.
 pub(super) const CHUNK: usize = 1000;
 
-/// What A-REX responds for one job.
+/// The part of A-REX's response that concerns one job.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default)]
 pub(super) struct Item {
@@ -24,7 +24,7 @@ pub(super) struct Item {
 }
 
 impl Item {
-    /// The failure that a code other than success stands for.
+    /// Converts a code other than success into a failure.
     pub(super) fn failure(&self, operation: Operation) -> JobFailure {
         match self.code {
             404 => JobFailure::NotFound,
@@ -47,7 +47,7 @@ pub(super) fn parse(body: &[u8]) -> Result<Vec<Item>, Failure> {
         .map_err(|error| Failure::unreadable("the response is not a list of jobs", error))
 }
 
-/// The request body that names jobs. The ids have been checked, so they need no escaping.
+/// Writes the request body that lists jobs. The ids have been checked, so they need no escaping.
 pub(super) fn list(ids: &[&str]) -> Vec<u8> {
     let mut xml = String::with_capacity(16 + ids.len() * 90);
     xml.push_str("<jobs>");
@@ -58,17 +58,17 @@ pub(super) fn list(ids: &[&str]) -> Vec<u8> {
     xml.into_bytes()
 }
 
-/// Requests an action on jobs and returns the response for each, in order.
+/// Requests an action on jobs and returns the result for each, in order.
 ///
-/// Repeating any of the actions that are requested this way changes nothing more.
+/// All these actions are idempotent, so the request may be repeated.
 pub(super) fn act(pool: &Pool, action: &str, ids: &[&str]) -> Result<Vec<Item>, Failure> {
     let mut items = HashMap::with_capacity(ids.len());
     for chunk in ids.chunks(CHUNK) {
-        let reply = pool.request(Repeat::Once, "POST", &format!("jobs?action={action}"), &list(chunk))?;
-        if reply.code != 201 {
-            return Err(reply.refusal());
+        let response = pool.request(Repeat::Once, "POST", &format!("jobs?action={action}"), &list(chunk))?;
+        if response.code != 201 {
+            return Err(response.refusal());
         }
-        items.extend(parse(&reply.body)?.into_iter().map(|item| (item.id.clone(), item)));
+        items.extend(parse(&response.body)?.into_iter().map(|item| (item.id.clone(), item)));
     }
     let item = |id: &&str| {
         items.get(*id).cloned().ok_or_else(|| Failure::invalid_response(format!("the response leaves out job {id}")))

@@ -118,11 +118,11 @@ fn merged_states(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<
 pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<JobInfo, JobFailure>>, Failure> {
     let mut items = HashMap::with_capacity(ids.len());
     for chunk in ids.chunks(jobs::CHUNK) {
-        let reply = pool.request(Repeat::Once, "POST", "jobs?action=info", &jobs::list(chunk))?;
-        if reply.code != 201 {
-            return Err(reply.refusal());
+        let response = pool.request(Repeat::Once, "POST", "jobs?action=info", &jobs::list(chunk))?;
+        if response.code != 201 {
+            return Err(response.refusal());
         }
-        items.extend(activity::parse(&reply.body)?.into_iter().map(|item| (item.id.clone(), item)));
+        items.extend(activity::parse(&response.body)?.into_iter().map(|item| (item.id.clone(), item)));
     }
     let published: Vec<(&str, RestState)> =
         items.values().filter(|item| item.info.is_some()).map(|item| (item.id.as_str(), item.state.clone())).collect();
@@ -192,15 +192,15 @@ fn recorded_states(
     }
     if rest.len() > MAX_SINGLE_LOOKUPS && costs.list_is_cheaper(rest.len()) == Some(true) {
         let begun = Instant::now();
-        let reply = pool.request(Repeat::Never, "GET", &format!("jobs?state={ALL_STATES}"), b"");
+        let response = pool.request(Repeat::Never, "GET", &format!("jobs?state={ALL_STATES}"), b"");
         costs.update(|measured| measured.list = Some((begun.elapsed(), Instant::now())));
-        match reply {
-            Ok(reply) if reply.code == 200 => {
-                let items = jobs::parse(&reply.body)?.into_iter();
+        match response {
+            Ok(response) if response.code == 200 => {
+                let items = jobs::parse(&response.body)?.into_iter();
                 found.extend(items.map(|item| (item.id, RestState::parse(&item.state))));
                 return Ok(found);
             }
-            Ok(reply) => log(LogLevel::Verbose, reply.refusal().into_error(pool.endpoint()).to_string()),
+            Ok(response) => log(LogLevel::Verbose, response.refusal().into_error(pool.endpoint()).to_string()),
             Err(Failure::Exiting) => return Err(Failure::Exiting),
             // If the user has too many jobs to list them in time, single look-ups can still succeed.
             Err(failure) => log(LogLevel::Verbose, failure.into_error(pool.endpoint()).to_string()),
@@ -232,11 +232,11 @@ fn look_up_each(
 
 /// Returns the content of a job's file in A-REX's control directory, or `None` if the job has no such file.
 fn diagnose(pool: &Pool, id: &str, file: &str) -> Result<Option<String>, Failure> {
-    let reply = pool.request(Repeat::Once, "GET", &format!("jobs/{id}/diagnose/{file}"), b"")?;
-    match reply.code {
-        200 => Ok(Some(String::from_utf8_lossy(&reply.body).into_owned())),
+    let response = pool.request(Repeat::Once, "GET", &format!("jobs/{id}/diagnose/{file}"), b"")?;
+    match response.code {
+        200 => Ok(Some(String::from_utf8_lossy(&response.body).into_owned())),
         404 => Ok(None),
-        _ => Err(reply.refusal()),
+        _ => Err(response.refusal()),
     }
 }
 

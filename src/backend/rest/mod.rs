@@ -1,6 +1,6 @@
-//! [`RestBackend`]: A-REX's REST interface, `org.nordugrid.arcrest`, in bulk and over few connections.
+//! [`RestBackend`]: A-REX's REST interface, `org.nordugrid.arcrest`, with bulk requests over a few connections.
 //!
-//! ARC's documentation ("REST interface") describes the protocol. Where it is silent, A-REX itself
+//! ARC's documentation ("REST interface") describes the protocol. For everything else A-REX itself
 //! (`src/services/a-rex/rest/rest.cpp`) is the reference.
 
 mod activity;
@@ -32,13 +32,13 @@ use session::{CONNECTIONS, Pool};
 /// ARC's name for the interface.
 const INTERFACE: &str = "org.nordugrid.arcrest";
 
-/// How many jobs one request submits. A-REX takes some 10 ms for each before it responds.
+/// The maximum number of jobs that one request submits. A-REX takes about 10 ms for each job before it responds.
 const SUBMIT_CHUNK: usize = 250;
 
-/// How many bytes of descriptions one request carries. A-REX accepts 100 MiB.
+/// The maximum size of the descriptions in one request, in bytes. A-REX accepts 100 MiB.
 const SUBMIT_BYTES: usize = 32 << 20;
 
-/// How many requests run in parallel. On one CE, more of them only wait for each other.
+/// The number of requests that run in parallel. One CE does not process more of them faster.
 const MAX_PARALLEL: usize = CONNECTIONS / 2;
 
 /// A CE with a REST interface.
@@ -52,7 +52,7 @@ pub(crate) struct RestBackend {
 }
 
 impl RestBackend {
-    /// `delegation` decides which jobs get the user's credentials.
+    /// Creates the backend. `delegation` decides which jobs get the user's credentials.
     pub(crate) fn new(endpoint: Endpoint, settings: &SessionSettings, delegation: Delegation) -> Result<RestBackend> {
         Ok(RestBackend {
             pool: Pool::new(endpoint, settings)?,
@@ -68,13 +68,13 @@ impl RestBackend {
     ///
     /// Version 1.1 (ARC 7) includes all of 1.0.
     pub(crate) fn is_offered(&self) -> Result<bool> {
-        let reply = self.pool.versions().map_err(|failure| self.error(failure))?;
-        match reply.code {
+        let response = self.pool.versions().map_err(|failure| self.error(failure))?;
+        match response.code {
             200 => {}
             404 | 501 => return Ok(false),
-            _ => return Err(self.error(reply.refusal())),
+            _ => return Err(self.error(response.refusal())),
         }
-        let text = String::from_utf8_lossy(&reply.body);
+        let text = String::from_utf8_lossy(&response.body);
         // Something else than a CE, or a CE in trouble, must not decide on the protocol for the life of the interface.
         if !text.contains("<versions") {
             let message = "the response does not list the versions of the REST interface";
@@ -91,20 +91,20 @@ impl RestBackend {
         failure.into_error(self.pool.endpoint())
     }
 
-    /// Asks about those ids that can be jobs of this CE, by A-REX's own ids, and names each job in its result as the caller
-    /// does.
+    /// Calls `request` with A-REX's own ids of those jobs that can belong to this CE. Returns one result for each of
+    /// `ids`, and errors contain the id as the caller gave it.
     fn ask<T>(
         &self,
         ids: &[JobId],
-        question: impl FnOnce(&[&str]) -> Result<Vec<Result<T, JobFailure>>, Failure>,
+        request: impl FnOnce(&[&str]) -> Result<Vec<Result<T, JobFailure>>, Failure>,
     ) -> Result<Vec<Result<T>>> {
         let endpoint = self.pool.endpoint();
         let local: Vec<Option<&str>> = ids.iter().map(|id| endpoint.job_local_id(id.as_str())).collect();
-        let asked: Vec<&str> = local.iter().flatten().copied().collect();
-        let answers = if asked.is_empty() { Ok(Vec::new()) } else { question(&asked) };
-        let mut answers = answers.map_err(|failure| self.error(failure))?.into_iter();
-        let one = |(id, local): (&JobId, &Option<&str>)| match local.and_then(|_| answers.next()) {
-            Some(answer) => answer.map_err(|failure| failure.into_error(endpoint, id)),
+        let known: Vec<&str> = local.iter().flatten().copied().collect();
+        let results = if known.is_empty() { Ok(Vec::new()) } else { request(&known) };
+        let mut results = results.map_err(|failure| self.error(failure))?.into_iter();
+        let one = |(id, local): (&JobId, &Option<&str>)| match local.and_then(|_| results.next()) {
+            Some(result) => result.map_err(|failure| failure.into_error(endpoint, id)),
             None => Err(not_found(endpoint, id)),
         };
         Ok(ids.iter().zip(&local).map(one).collect())
@@ -134,7 +134,8 @@ impl RestBackend {
         Ok(act(&self.pool, action, ids)?.into_iter().map(one).collect())
     }
 
-    /// Submits as many jobs as fit into one request. `None` if the CE did not respond: then nothing more should be sent.
+    /// Submits jobs with one request. Returns `None` if the CE did not respond, in which case the caller should send no
+    /// more.
     fn submit_chunk(
         &self,
         jobs: &[PreparedJob],
@@ -143,8 +144,8 @@ impl RestBackend {
     ) -> Option<Vec<Result<JobPlace>>> {
         let all = |message: String| jobs.iter().map(|_| Err(self.not_submitted(message.clone()))).collect();
         let body = ["<ActivityDescriptions>", &adl.concat(), "</ActivityDescriptions>"].concat();
-        let reply = match self.pool.request(session::Repeat::Never, "POST", "jobs?action=new", body.as_bytes()) {
-            Ok(reply) => reply,
+        let response = match self.pool.request(session::Repeat::Never, "POST", "jobs?action=new", body.as_bytes()) {
+            Ok(response) => response,
             Err(failure) => {
                 let error = self.error(failure);
                 let message = format!("up to {} jobs may exist whose ids are unknown: {error}", jobs.len());
@@ -152,15 +153,15 @@ impl RestBackend {
                 return None;
             }
         };
-        if reply.code != 201 {
-            return Some(all(self.error(reply.refusal()).to_string()));
+        if response.code != 201 {
+            return Some(all(self.error(response.refusal()).to_string()));
         }
-        let items = match jobs::parse(&reply.body) {
+        let items = match jobs::parse(&response.body) {
             Ok(items) => items,
             Err(failure) => return Some(all(format!("{}; the jobs may exist", self.error(failure)))),
         };
         if items.len() != jobs.len() {
-            // It is unknown which job is which, but the message names those that exist.
+            // The items cannot be matched with the jobs, but the message names the jobs that exist.
             let ids: Vec<&str> = items.iter().map(|item| item.id.as_str()).filter(|id| !id.is_empty()).collect();
             let message = format!(
                 "the CE responded with {} items for {} jobs; these exist: {}",
@@ -177,7 +178,7 @@ impl RestBackend {
             _ => Err(self.not_submitted(item.reason)),
         };
         let mut places: Vec<Result<JobPlace>> = jobs.iter().zip(items).map(place).collect();
-        // The jobs exist from here on, so they are reported before anything else can fail.
+        // The jobs exist now, so report them before anything else can fail.
         accepted(&places.iter().flatten().cloned().collect::<Vec<_>>());
         self.upload(jobs, &mut places);
         Some(places)
@@ -202,8 +203,8 @@ impl RestBackend {
         }
     }
 
-    /// Uploads the input files of jobs. A job that does not get all of them would wait until A-REX gives up, so it is
-    /// cancelled.
+    /// Uploads the input files of jobs. Cancels a job that does not get all its files, since it would wait until A-REX
+    /// gives up.
     fn upload(&self, jobs: &[PreparedJob], places: &mut [Result<JobPlace>]) {
         let mut uploads = Vec::new();
         for (index, (job, place)) in jobs.iter().zip(places.iter()).enumerate() {
@@ -221,21 +222,21 @@ impl RestBackend {
             };
             failures.entry(*index).or_insert_with(|| format!("input file {}: {cause}", input.label().display()));
         }
-        // One request cancels them all, so a CE that does not respond costs one time limit.
+        // One request cancels all failed jobs, so a CE that does not respond causes only one timeout.
         let failed: Vec<&str> = failures
             .keys()
             .filter_map(|index| places[*index].as_ref().ok())
             .map(|place| place.local_id.as_str())
             .collect();
         let cancelled: Vec<bool> = match self.operate(Operation::Cancel, "kill", &failed) {
-            Ok(answers) => answers.iter().map(Result::is_ok).collect(),
+            Ok(results) => results.iter().map(Result::is_ok).collect(),
             Err(_) => vec![false; failed.len()],
         };
         for ((index, cause), cancelled) in failures.into_iter().zip(cancelled) {
             let Ok(place) = &places[index] else { continue };
             let id = JobId::from(place.id.as_str());
             let outcome = if cancelled { "the job has been cancelled" } else { "the job could not be cancelled" };
-            logging::log(LogLevel::Warning, format!("job {id} lacks an input file, {outcome}: {cause}"));
+            logging::log(LogLevel::Warning, format!("job {id} did not get all input files, {outcome}: {cause}"));
             places[index] = Err(Error::JobSubmission {
                 endpoint: self.pool.endpoint().url(),
                 job_id: Some(id),
@@ -257,12 +258,12 @@ impl Backend for RestBackend {
             let id = self.delegations.ensure(&self.pool, &self.proxy).map_err(|failure| self.error(failure))?;
             jobs.iter_mut().filter(|job| is_delegated(job)).for_each(|job| job.description.delegation = id.clone());
         }
-        // All descriptions are written before any is sent.
+        // Write all descriptions first, so that a description that cannot be written prevents the whole submission.
         let mut adl = Vec::with_capacity(jobs.len());
         for job in &jobs {
             adl.push(without_declaration(ffi::describe(&job.description, Language::Adl)?));
         }
-        // Whatever fails here fails before anything exists.
+        // A CE that does not respond fails here, before any job can exist.
         self.pool.reach().map_err(|failure| self.error(failure))?;
         let mut results = Vec::with_capacity(jobs.len());
         while results.len() < jobs.len() {
@@ -306,7 +307,7 @@ impl Backend for RestBackend {
 
     fn cancel(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
         self.ask(ids, |ids| {
-            // A-REX also accepts the order for a job that has ended, and keeps the mark of it for ever.
+            // Skip jobs that have ended: A-REX accepts the request for them too, and never removes the cancel mark.
             let items = act(&self.pool, "status", ids)?;
             let is_running = |item: &Item| item.code == 200 && !state::RestState::parse(&item.state).is_final();
             let running: Vec<&str> =

@@ -1,4 +1,4 @@
-//! Runs requests in parallel and gives up on a CE that stopped responding.
+//! Runs requests in parallel and stops when the CE no longer responds.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,12 +8,12 @@ use crate::backend::failure::{Failure, FileFailure};
 use crate::logging;
 use crate::util::lock;
 
-/// After this number of requests in a row without a response the CE counts as dead and the rest is not tried.
+/// After this number of consecutive requests without a response, the remaining requests are not sent.
 const MAX_CONSECUTIVE_FAILURES: usize = 2 * MAX_PARALLEL;
 
-/// An error that tells whether the CE failed to respond.
+/// An error that may mean that the CE did not respond.
 pub(super) trait MayBeUnanswered: Send + Sized {
-    /// The failure, if it means that the CE did not respond.
+    /// Returns the failure, if it means that the CE did not respond.
     fn unanswered(&self) -> Option<&Failure>;
     fn from_failure(failure: Failure) -> Self;
 }
@@ -77,7 +77,7 @@ pub(super) fn in_parallel<I: Sync, T: Send, E: MayBeUnanswered>(
     };
     std::thread::scope(|scope| {
         for _ in 1..items.len().min(MAX_PARALLEL) {
-            // This thread works too, so a process that may have no more threads only takes longer.
+            // This thread works too, so failing to start another thread only makes the work slower.
             if std::thread::Builder::new().spawn_scoped(scope, share).is_err() {
                 break;
             }
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_silent_ce_is_not_asked_for_every_item() {
+    fn requests_stop_when_the_ce_does_not_respond() {
         let asked = AtomicUsize::new(0);
         let items = [(); 100];
         let results = in_parallel(&items, |()| {

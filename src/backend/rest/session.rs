@@ -10,26 +10,26 @@ use crate::ffi::{self, Connection, ConnectionError, HttpReply, Session, SessionS
 use crate::logging::{self, LogLevel};
 use crate::util::lock;
 
-/// The largest number of connections. More would not make a CE faster.
+/// The maximum number of connections. One CE does not process more requests faster.
 pub(super) const CONNECTIONS: usize = 8;
 
-/// How many connections may be busy with files. The rest is for requests, so that a status request does not wait for a
+/// The maximum number of connections for files. The others serve requests, so that a status request does not wait for a
 /// large file.
 const TRANSFERS: usize = CONNECTIONS - 2;
 
-/// How long a connection is used. A new one presents the proxy certificate as it is then.
+/// The maximum age of a connection. It ensures that connections use the current proxy certificate.
 const LIFETIME: Duration = Duration::from_secs(300);
 
-/// Whether a request may be sent again when the connection broke and it is unknown how far the request got.
+/// Whether a request may be sent again after the connection broke, when the CE may already have processed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repeat {
-    /// The request changes nothing, or changes the same again.
+    /// The request is idempotent.
     Once,
     /// Repeating the request would create something twice.
     Never,
 }
 
-/// What a connection is used for.
+/// The use of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Request,
@@ -40,7 +40,7 @@ enum Purpose {
 pub(super) struct Pool {
     session: Session,
     endpoint: Endpoint,
-    /// In seconds, for each time that ARC waits for the CE.
+    /// The limit for each time that ARC waits for the CE, in seconds.
     timeout: u32,
     version: OnceLock<&'static str>,
     state: Mutex<State>,
@@ -62,22 +62,22 @@ struct Pooled {
 
 /// The response of a CE.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct Response {
     pub(super) code: u16,
     pub(super) reason: String,
     pub(super) location: String,
     pub(super) body: Vec<u8>,
 }
 
-impl Reply {
-    fn new(reply: HttpReply, body: &[u8]) -> Result<Reply, Failure> {
-        let HttpReply { code, reason, location, .. } = reply;
+impl Response {
+    fn new(response: HttpReply, body: &[u8]) -> Result<Response, Failure> {
+        let HttpReply { code, reason, location, .. } = response;
         let code =
             u16::try_from(code).map_err(|_| Failure::invalid_response(format!("{code} is not an HTTP status code")))?;
-        Ok(Reply { code, reason, location, body: body.to_vec() })
+        Ok(Response { code, reason, location, body: body.to_vec() })
     }
 
-    /// The failure that stands for a response which refuses the whole request.
+    /// Converts a response that refuses the whole request into a failure.
     pub(super) fn refusal(&self) -> Failure {
         // The body may be an HTML page of any length.
         let body = String::from_utf8_lossy(&self.body[..self.body.len().min(2000)]);
@@ -107,7 +107,7 @@ impl Drop for Lease<'_> {
                 drop(closed);
             }
         }
-        // A waiting transfer may not be able to use what is free now, so all waiting threads look.
+        // A waiting transfer may not be allowed to use the freed connection, so wake all waiting threads.
         self.pool.freed.notify_all();
     }
 }
@@ -139,11 +139,11 @@ impl Pool {
         while purpose == Purpose::Transfer && state.transfers == TRANSFERS
             || state.idle.is_empty() && state.open == CONNECTIONS
         {
-            // Every use of a connection ends in bounded time.
+            // This wait is bounded, because every use of a connection ends in bounded time.
             state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.transfers += usize::from(purpose == Purpose::Transfer);
-        // Dropping the lease gives this place back, whatever happens next.
+        // Dropping the lease releases this place, even if an error follows.
         let mut lease = Lease { pool: self, pooled: None, reused: false, purpose };
         while let Some(pooled) = state.idle.pop() {
             if !fresh && pooled.created.elapsed() < LIFETIME && pooled.connection.usable() {
@@ -160,7 +160,7 @@ impl Pool {
         Ok(lease)
     }
 
-    /// Sends or fetches a file. `work` may run twice.
+    /// Uploads or downloads a file. `work` may run twice.
     pub(super) fn transfer<T>(
         &self,
         work: impl FnMut(&mut Connection) -> Result<T, ConnectionError>,
@@ -168,8 +168,8 @@ impl Pool {
         self.with_connection(Purpose::Transfer, Repeat::Once, work)
     }
 
-    /// Runs `work` with a connection. If it fails on a reused connection, which the CE may just have closed, and may be
-    /// repeated, it runs once more on a new connection.
+    /// Runs `work` with a connection. If `work` fails on a reused connection, which the CE may have closed, and
+    /// `repeat` allows it, runs it once more on a new connection.
     fn with_connection<T>(
         &self,
         purpose: Purpose,
@@ -183,11 +183,11 @@ impl Pool {
             let begun = Instant::now();
             let (result, reasons) = logging::capture(|| work(&mut pooled.connection));
             if result.is_err() {
-                // What is left of the response on this connection is unknown.
+                // The rest of the response may still be on this connection, so it cannot be reused.
                 lease.pooled = None;
             }
             let result = result.map_err(|error| match Failure::from_connection(error, &reasons) {
-                // ARC reports the end of its patience as a broken connection.
+                // ARC reports a timeout as a broken connection.
                 Failure::Connection { failure: ConnectionFailure::Broken, .. }
                     if begun.elapsed().as_secs() >= u64::from(self.timeout) =>
                 {
@@ -208,30 +208,36 @@ impl Pool {
 
     /// Sends a request and returns the response, whatever its code. `path` is relative to the REST interface and
     /// percent-encoded.
-    pub(super) fn request(&self, repeat: Repeat, method: &str, path: &str, content: &[u8]) -> Result<Reply, Failure> {
+    pub(super) fn request(
+        &self,
+        repeat: Repeat,
+        method: &str,
+        path: &str,
+        content: &[u8],
+    ) -> Result<Response, Failure> {
         self.request_absolute(repeat, method, &self.path(path), content)
     }
 
-    fn request_absolute(&self, repeat: Repeat, method: &str, path: &str, content: &[u8]) -> Result<Reply, Failure> {
+    fn request_absolute(&self, repeat: Repeat, method: &str, path: &str, content: &[u8]) -> Result<Response, Failure> {
         self.with_connection(Purpose::Request, repeat, |connection| {
-            let (reply, body) = connection.request(method, path, "text/xml", content)?;
-            Ok(Reply::new(reply, body))
+            let (response, body) = connection.request(method, path, "text/xml", content)?;
+            Ok(Response::new(response, body))
         })?
     }
 
-    /// Makes sure that the CE responds, so that what fails afterwards fails for other reasons.
+    /// Checks that the CE responds, before a request that must not be repeated.
     ///
-    /// It asks even on a connection that seems to work, because the request that follows must not be repeated.
+    /// It sends a request even if a connection seems to work, because the CE may have closed it.
     pub(super) fn reach(&self) -> Result<(), Failure> {
         self.versions().map(drop)
     }
 
-    /// Requests the versions of the interface: the cheapest request.
-    pub(super) fn versions(&self) -> Result<Reply, Failure> {
+    /// Requests the versions of the interface. This is the cheapest request.
+    pub(super) fn versions(&self) -> Result<Response, Failure> {
         self.request_absolute(Repeat::Once, "GET", &format!("{}/rest", self.endpoint.path()), b"")
     }
 
-    /// The absolute path of a path in the REST interface.
+    /// Returns the absolute path of a path in the REST interface.
     pub(super) fn path(&self, path: &str) -> String {
         format!("{}/rest/{}/{path}", self.endpoint.path(), self.version.get().unwrap_or(&"1.0"))
     }

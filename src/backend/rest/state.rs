@@ -16,7 +16,7 @@ pub(super) enum RestState {
     Running,
     Held,
     ExitingLrms,
-    /// A state of the batch system that A-REX has no name for. The job is in the batch system.
+    /// The job is in the batch system, in a state for which A-REX has no name.
     Other,
     Executed,
     Killing,
@@ -25,7 +25,7 @@ pub(super) enum RestState {
     Failed,
     Killed,
     Wiped,
-    /// A-REX could not tell the state.
+    /// A-REX could not determine the state.
     Undefined,
     /// A state that this crate does not know.
     Unknown(String),
@@ -62,8 +62,8 @@ impl RestState {
         }
     }
 
-    /// Makes the state from A-REX's own record of a job, as A-REX does. `failure` is the content of the record's file
-    /// `failed`, read only for a job that has ended.
+    /// Derives the state from A-REX's own record of a job, as A-REX does. `failure` reads the job's file `failed`, and
+    /// is called only for a job that has ended.
     pub(super) fn from_record<E>(
         status: &str,
         failure: impl FnOnce() -> Result<Option<String>, E>,
@@ -97,7 +97,7 @@ impl RestState {
         }
     }
 
-    /// ARC's general state, as ARC's own arcrest plugin maps it.
+    /// Returns ARC's general state, with the mapping of ARC's own arcrest plugin.
     pub(super) fn arc_state(&self) -> ArcState {
         match self {
             RestState::Undefined => ArcState::Undefined,
@@ -124,7 +124,7 @@ impl RestState {
         self.arc_state().is_final()
     }
 
-    /// Whether the job is in the batch system. Only A-REX's information provider tells such states apart.
+    /// Whether the job is in the batch system. Only A-REX's information provider distinguishes these states.
     pub(super) fn is_in_batch_system(&self) -> bool {
         matches!(
             self,
@@ -132,8 +132,8 @@ impl RestState {
         )
     }
 
-    /// Whether A-REX may just have been moving the job's status from one directory to another. In between it finds no
-    /// status, or takes the job for one that has been removed (`job_state_read_file`).
+    /// Whether A-REX may have been moving the job's status from one directory to another at that moment. During the
+    /// move it finds no status, or treats the job as removed (`job_state_read_file`).
     pub(super) fn is_unsettled(&self) -> bool {
         matches!(self, RestState::Undefined | RestState::Wiped)
     }
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_state_has_the_general_state_of_arcs_own_plugin() {
+    fn states_map_as_in_the_plugin_of_arc() {
         for (name, expected) in [
             ("ACCEPTING", ArcState::Accepted),
             ("ACCEPTED", ArcState::Accepted),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn records_become_states_as_in_a_rex() {
+    fn records_map_to_states_as_in_a_rex() {
         let state = |status: &str, failure: Option<&str>| {
             let failure = failure.map(str::to_owned);
             RestState::from_record(status, || Ok::<_, Infallible>(failure)).unwrap()
