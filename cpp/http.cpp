@@ -270,8 +270,11 @@ HttpReply Connection::upload(rust::Str path, std::int32_t file, std::uint64_t si
     if (content.error() == 0) throw;
   }
   reply.local_error = content.error();
-  // A server that responds before it has the whole body gets no other request on this connection.
+  // A server that responds before it has the whole body gets no other request on this connection. It may refuse the
+  // file so early, but it cannot have stored it.
   broken_ = !content.complete();
+  if (broken_ && reply.local_error == 0 && reply.code >= 200 && reply.code < 300)
+    throw std::runtime_error("the server responded before it had received the whole file");
   return reply;
 }
 

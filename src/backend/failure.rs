@@ -64,27 +64,25 @@ impl Failure {
         }
     }
 
-    /// Classifies a failed connection by the texts of ARC's exception and log.
+    /// Classifies a failed connection by the text of ARC's exception. ARC's log only adds to the message, because it may
+    /// hold messages about other calls.
     pub(crate) fn from_arc(message: &str, reasons: &Reasons) -> Failure {
-        let log = reasons.complaints();
-        let all: Vec<&str> = std::iter::once(message).chain(reasons.texts()).collect();
-        let contains = |pattern: &str| all.iter().any(|text| text.contains(pattern));
-        if let Some(text) = all.iter().copied().find(|text| is_untrusted(text)) {
-            return Failure::Untrusted(trust_message(text));
+        if is_untrusted(message) {
+            return Failure::Untrusted(trust_message(message));
         }
         let message = innermost(message);
-        let full = match log.as_str() {
-            "" => message.to_owned(),
-            log if log.contains(message) => message.to_owned(),
+        let full = match reasons.complaints() {
+            log if log.is_empty() || log.contains(message) => message.to_owned(),
             log => format!("{message}: {log}"),
         };
+        let contains = |patterns: &[&str]| patterns.iter().any(|pattern| message.contains(pattern));
         // The texts come from PayloadTCPSocket::connect_socket in ARC's mcc/tcp. That function omits the reason if the
         // connection fails while ARC waits for it, which in practice means that the host refused it.
-        let failure = if contains("Failed to resolve") && !contains("Temporary failure in name resolution") {
+        let failure = if contains(&["Name or service not known", "No address associated with hostname"]) {
             ConnectionFailure::HostNotFound
-        } else if contains("Timeout connecting to") || contains("timed out") {
+        } else if contains(&["Timeout connecting to", "timed out"]) {
             ConnectionFailure::TimedOut
-        } else if contains("Failed to connect to ") {
+        } else if contains(&["Failed to connect to "]) {
             ConnectionFailure::Refused
         } else {
             ConnectionFailure::Broken
@@ -197,7 +195,7 @@ pub(crate) fn not_found(endpoint: &Endpoint, id: &JobId) -> Error {
 }
 
 /// The texts of OpenSSL's `X509_verify_cert_error_string` that mean that a certificate is not trusted.
-const VERIFICATION_ERRORS: [&str; 13] = [
+const VERIFICATION_ERRORS: [&str; 16] = [
     "self-signed certificate",
     "self signed certificate",
     "unable to get local issuer certificate",
@@ -211,22 +209,33 @@ const VERIFICATION_ERRORS: [&str; 13] = [
     "invalid CA certificate",
     "certificate not trusted",
     "certificate rejected",
+    "unable to get certificate CRL",
+    "CRL has expired",
+    "certificate verify failed",
+];
+
+/// The alerts with which a CE refuses the certificate of the client, by OpenSSL's names.
+const ALERTS: [&str; 8] = [
+    "alert bad certificate",
+    "alert certificate expired",
+    "alert certificate revoked",
+    "alert certificate unknown",
+    "alert certificate required",
+    "alert unsupported certificate",
+    "alert unknown ca",
+    "alert access denied",
 ];
 
 /// Whether TLS failed because of a certificate. OpenSSL or ARC's mcc/tls refuses the CE's certificate. The CE refuses
 /// the user's certificate with an alert.
 fn is_untrusted(text: &str) -> bool {
-    text.contains("certificate verify failed")
-        || text.contains("cert verification failed")
-        || text.contains("failed Globus signing policy")
-        || text.contains("alert unknown ca")
-        || (text.contains("alert") && text.contains("certificate"))
-        || VERIFICATION_ERRORS.iter().any(|error| text.contains(error))
+    let has = |texts: &[&str]| texts.iter().any(|error| text.contains(error));
+    has(&VERIFICATION_ERRORS) || has(&ALERTS) || has(&["cert verification failed", "failed Globus signing policy"])
 }
 
 /// Describes whose certificate is not trusted, and why.
 fn trust_message(text: &str) -> String {
-    if text.contains("alert") {
+    if ALERTS.iter().any(|alert| text.contains(alert)) {
         return format!("the CE does not accept the certificate of this client: {}", shorten(innermost(text)));
     }
     let cause = VERIFICATION_ERRORS.iter().find(|error| text.contains(**error)).copied();
@@ -269,6 +278,10 @@ mod tests {
                 ConnectionFailure::Refused,
             ),
             ("Connection was closed", ConnectionFailure::Broken),
+            (
+                "TLS: GENERIC_ERROR (Can not load certificate file - /proxy with \"unknown\" alert)",
+                ConnectionFailure::Broken,
+            ),
         ] {
             let failure = classify(message);
             assert!(

@@ -1,6 +1,7 @@
 //! [`PluginBackend`]: ARC's general client classes, which support every interface that ARC has a plugin for.
 
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crate::backend::failure::{Failure, JobFailure, not_found, shorten};
@@ -36,8 +37,9 @@ pub(crate) struct PluginBackend {
     session: Session,
     endpoint: Endpoint,
     names: Names,
-    /// Whether the configuration leaves the interface open and the CE has no REST interface.
-    is_fallback: bool,
+    /// Whether the configuration leaves the interface open, the CE has no REST interface, and it has not responded to
+    /// EMI-ES yet either.
+    is_untried_fallback: AtomicBool,
     /// Whether the CE's certificate must name its host.
     verify_host: bool,
     /// In seconds.
@@ -56,7 +58,7 @@ impl PluginBackend {
             session: Session::new(settings)?,
             endpoint,
             names,
-            is_fallback: protocol == Protocol::Auto,
+            is_untried_fallback: AtomicBool::new(protocol == Protocol::Auto),
             verify_host: settings.verify_host,
             timeout: settings.timeout_seconds,
         })
@@ -104,6 +106,7 @@ impl PluginBackend {
             if !chunk.iter().any(|record| record.found) && !has_responded(&reasons) {
                 return Err(self.connection_error(&reasons));
             }
+            self.is_untried_fallback.store(false, Ordering::Relaxed);
             records.extend(chunk);
         }
         let mut records = records.into_iter();
@@ -115,17 +118,18 @@ impl PluginBackend {
     }
 
     fn connection_error(&self, reasons: &Reasons) -> Error {
-        if self.is_fallback {
+        if self.is_untried_fallback.load(Ordering::Relaxed) {
             return self.no_targets(reasons);
         }
         Failure::from_arc(&reasons.text(), reasons).into_error(&self.endpoint)
     }
 
     fn no_targets(&self, reasons: &Reasons) -> Error {
-        let message = if self.is_fallback {
-            "the CE has no REST interface of a known version and does not respond to EMI-ES".to_owned()
+        let reasons = shorten(&reasons.text());
+        let message = if self.is_untried_fallback.load(Ordering::Relaxed) {
+            format!("the CE has no REST interface of a known version and does not respond to EMI-ES: {reasons}")
         } else {
-            format!("nothing accepts jobs over {}: {}", self.names.submission, shorten(&reasons.text()))
+            format!("nothing accepts jobs over {}: {reasons}", self.names.submission)
         };
         Error::NoTargetsAvailable { endpoint: self.endpoint.url(), message }
     }
@@ -167,6 +171,7 @@ impl PluginBackend {
         if submission.targets == 0 {
             return Err(self.no_targets(&reasons));
         }
+        self.is_untried_fallback.store(false, Ordering::Relaxed);
         if !submission.submitted {
             return Err(self.not_submitted(reasons.text(), &reasons));
         }

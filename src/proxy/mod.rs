@@ -298,7 +298,7 @@ impl Proxy {
         let path = &self.settings.key;
         let what = format!("CLIENT_KEY {}", path.display());
         let mode = regular_file(&what, path)?.mode();
-        if mode & 0o007 != 0 {
+        if mode & 0o006 != 0 {
             return Err(Failure::new(format!(
                 "{what}: other users may access the key (mode {:o}); run chmod 600 {}",
                 mode & 0o7777,

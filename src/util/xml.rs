@@ -14,6 +14,9 @@ use quick_xml::reader::NsReader;
 /// The deepest nesting of elements. Real documents have about ten levels.
 const MAX_DEPTH: usize = 64;
 
+/// The longest namespace that a document may use, in bytes. Those of job descriptions and GLUE2 have at most 60.
+const MAX_NAMESPACE: usize = 200;
+
 /// The largest number of elements and attributes. Each takes about 150 bytes of memory. A CE with a thousand queues
 /// publishes 50,000.
 const MAX_NODES: usize = 500_000;
@@ -55,6 +58,11 @@ impl Element {
 
     /// Reads a document. The error says what is wrong.
     pub(crate) fn parse(document: &str) -> Result<Element, String> {
+        Element::parse_up_to(document, MAX_NODES)
+    }
+
+    /// Reads a document of at most `max_nodes` elements and attributes.
+    pub(crate) fn parse_up_to(document: &str, max_nodes: usize) -> Result<Element, String> {
         let mut reader = NsReader::from_str(document);
         let mut open: Vec<Element> = Vec::new();
         let mut root = None;
@@ -70,14 +78,18 @@ impl Element {
                 }
             };
             let namespace = match namespace {
+                // Each element has a copy of its namespace.
+                ResolveResult::Bound(namespace) if namespace.as_ref().len() > MAX_NAMESPACE => {
+                    return Err(format!("a namespace is longer than {MAX_NAMESPACE} bytes"));
+                }
                 ResolveResult::Bound(namespace) => namespace.as_ref().to_owned(),
                 ResolveResult::Unbound => String::new(),
                 ResolveResult::Unknown(prefix) => return Err(format!("the prefix {prefix:?} is not declared")),
             };
             if let Event::Start(start) | Event::Empty(start) = &event {
                 count += 1 + start.attributes().with_checks(false).count();
-                if count > MAX_NODES {
-                    return Err(format!("there are more than {MAX_NODES} elements and attributes"));
+                if count > max_nodes {
+                    return Err(format!("there are more than {max_nodes} elements and attributes"));
                 }
             }
             match event {

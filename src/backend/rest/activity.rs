@@ -8,6 +8,9 @@ use crate::job::{JobId, JobInfo};
 use crate::util::byte_size::ByteSize;
 use crate::util::xml::Element;
 
+/// The largest number of elements and attributes in a response: 2000 for each of its jobs.
+const MAX_NODES: usize = 2000 * super::jobs::CHUNK;
+
 /// The prefix of A-REX's own states among the states of an activity.
 const STATE_PREFIX: &str = "arcrest:";
 
@@ -24,7 +27,7 @@ pub(super) struct Item {
 }
 
 pub(super) fn parse(body: &[u8]) -> Result<Vec<Item>, Failure> {
-    let root = Element::parse(&String::from_utf8_lossy(body))
+    let root = Element::parse_up_to(&String::from_utf8_lossy(body), MAX_NODES)
         .map_err(|error| Failure::invalid_response(format!("the response is not a list of jobs: {error}")))?;
     if root.name != "jobs" {
         return Err(Failure::invalid_response(format!(

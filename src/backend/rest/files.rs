@@ -151,14 +151,19 @@ pub(super) fn download(pool: &Pool, file: &SessionFile, to: &Path) -> Result<(),
     let path = pool.path(&file.url);
     let local = OpenOptions::new().write(true).create_new(true).open(to).map_err(FileFailure::Local)?;
     let mut is_repeated = false;
+    let mut truncation = Ok(());
     let downloaded = pool.transfer(|connection| {
         if std::mem::replace(&mut is_repeated, true) {
             // The second attempt must not append to the first.
-            truncate(&local).map_err(|error| ConnectionError::Failed(error.to_string()))?;
+            truncation = truncate(&local);
+            truncation.as_ref().map_err(|error| ConnectionError::Failed(error.to_string()))?;
         }
         connection.download(&path, &local)
     });
-    let downloaded = downloaded.map_err(FileFailure::from).and_then(|response| finish(response, 200..=200));
+    let downloaded = truncation
+        .map_err(FileFailure::Local)
+        .and(downloaded.map_err(FileFailure::from))
+        .and_then(|response| finish(response, 200..=200));
     if downloaded.is_err() {
         let _ = fs::remove_file(to);
     }

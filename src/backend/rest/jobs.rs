@@ -58,20 +58,37 @@ pub(super) fn list(ids: &[&str]) -> Vec<u8> {
     xml.into_bytes()
 }
 
-/// Requests an action on jobs and returns the result for each, in order.
+/// Requests an action on jobs and returns what A-REX responds for each, in order.
 ///
-/// All these actions are idempotent, so the request may be repeated.
-pub(super) fn act(pool: &Pool, action: &str, ids: &[&str]) -> Result<Vec<Item>, Failure> {
-    let mut items = HashMap::with_capacity(ids.len());
+/// Repeating any of the actions that are requested this way changes nothing more. An error of the call means that nothing
+/// was done for any job. If a later one of several requests fails, its jobs have that failure, and the rest is not tried.
+pub(super) fn act(pool: &Pool, action: &str, ids: &[&str]) -> Result<Vec<Result<Item, Failure>>, Failure> {
+    let mut items: HashMap<String, Item> = HashMap::with_capacity(ids.len());
+    let mut results = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(CHUNK) {
-        let response = pool.request(Repeat::Once, "POST", &format!("jobs?action={action}"), &list(chunk))?;
-        if response.code != 201 {
-            return Err(response.refusal());
+        match request(pool, action, chunk) {
+            Ok(found) => items.extend(found.into_iter().map(|item| (item.id.clone(), item))),
+            Err(failure) if results.is_empty() => return Err(failure),
+            Err(failure) => {
+                results.extend(chunk.iter().map(|_| Err(failure.clone())));
+                results.extend((results.len()..ids.len()).map(|_| Err(failure.not_tried_after())));
+                break;
+            }
         }
-        items.extend(parse(&response.body)?.into_iter().map(|item| (item.id.clone(), item)));
+        let item = |id: &&str| {
+            let missing = || Failure::invalid_response(format!("the response leaves out job {id}"));
+            items.get(*id).cloned().ok_or_else(missing)
+        };
+        results.extend(chunk.iter().map(item));
+        items.clear();
     }
-    let item = |id: &&str| {
-        items.get(*id).cloned().ok_or_else(|| Failure::invalid_response(format!("the response leaves out job {id}")))
-    };
-    ids.iter().map(item).collect()
+    Ok(results)
+}
+
+fn request(pool: &Pool, action: &str, ids: &[&str]) -> Result<Vec<Item>, Failure> {
+    let reply = pool.request(Repeat::Once, "POST", &format!("jobs?action={action}"), &list(ids))?;
+    match reply.code {
+        201 => parse(&reply.body),
+        _ => Err(reply.refusal()),
+    }
 }

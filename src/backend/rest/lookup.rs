@@ -103,15 +103,18 @@ pub(super) fn states(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Res
 
 fn merged_states(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<Observed, JobFailure>>, Failure> {
     let items = act(pool, "status", ids)?;
-    let known = items.iter().filter(|item| item.code == 200);
+    let known = items.iter().flatten().filter(|item| item.code == 200);
     let published: Vec<(&str, RestState)> =
         known.map(|item| (item.id.as_str(), RestState::parse(&item.state))).collect();
     let mut recorded = recorded_states(pool, costs, &published)?;
-    let one = |item: &Item| match item.code {
-        200 => Ok(newer(RestState::parse(&item.state), recorded.remove(&item.id))),
-        _ => Err(item.failure(Operation::LookUp)),
+    let one = |item: Result<Item, Failure>| {
+        let item = item?;
+        match item.code {
+            200 => Ok(newer(RestState::parse(&item.state), recorded.remove(&item.id))),
+            _ => Err(item.failure(Operation::LookUp)),
+        }
     };
-    Ok(items.iter().map(one).collect())
+    Ok(items.into_iter().map(one).collect())
 }
 
 /// Looks up the details of jobs with their current states, in the order of `ids`. The id in each result is A-REX's own.
@@ -127,17 +130,19 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
     let published: Vec<(&str, RestState)> =
         items.values().filter(|item| item.info.is_some()).map(|item| (item.id.as_str(), item.state.clone())).collect();
     let mut recorded = recorded_states(pool, costs, &published)?;
+    let merge = |(id, state): (&str, RestState)| (id.to_owned(), newer(state, recorded.remove(id)));
+    let mut observed: HashMap<String, Observed> = published.into_iter().map(merge).collect();
+    let unsettled: Vec<String> =
+        observed.iter().filter(|(_, observed)| observed.state.is_unsettled()).map(|(id, _)| id.clone()).collect();
+    let asked: Vec<&str> = unsettled.iter().map(String::as_str).collect();
+    for (id, settled) in unsettled.iter().zip(states(pool, costs, &asked)?) {
+        observed.extend(settled.ok().map(|settled| (id.clone(), settled)));
+    }
     let mut ended = Vec::new();
     for item in items.values_mut() {
-        let Some(info) = &mut item.info else { continue };
+        let (Some(info), Some(observed)) = (&mut item.info, observed.remove(&item.id)) else { continue };
         // A job that was cancelled early is published as failed without a reason at first.
         let is_incomplete = !item.state.is_final() || item.state == RestState::Failed && info.errors.is_empty();
-        let mut observed = newer(item.state.clone(), recorded.remove(&item.id));
-        if observed.state.is_unsettled()
-            && let Some(Ok(settled)) = states(pool, costs, &[&item.id])?.pop()
-        {
-            observed = settled;
-        }
         set_state(info, &observed.state);
         if observed.state.is_final() && is_incomplete {
             ended.push((item.id.clone(), observed.state == RestState::Finished));

@@ -21,6 +21,7 @@ use crate::backend::prepare::PreparedJob;
 use crate::backend::{Accepted, Backend, Fetch, Fetched, SessionFile};
 use crate::config::endpoint::Endpoint;
 use crate::description::Delegation;
+use crate::description::formats::from_ffi;
 use crate::error::{Error, Operation, Result};
 use crate::ffi::{self, JobPlace, Language, SessionSettings};
 use crate::job::{JobId, JobInfo, JobState};
@@ -28,6 +29,7 @@ use crate::logging::{self, LogLevel};
 use jobs::{Item, act};
 use parallel::in_parallel;
 use session::{CONNECTIONS, Pool};
+use state::RestState;
 
 /// ARC's name for the interface.
 const INTERFACE: &str = "org.nordugrid.arcrest";
@@ -127,11 +129,45 @@ impl RestBackend {
         action: &str,
         ids: &[&str],
     ) -> Result<Vec<Result<(), JobFailure>>, Failure> {
-        let one = |item: Item| match item.code {
-            200..=299 => Ok(()),
-            _ => Err(item.failure(operation)),
+        let one = |item: Result<Item, Failure>| {
+            let item = item?;
+            match item.code {
+                200..=299 => Ok(()),
+                _ => Err(item.failure(operation)),
+            }
         };
         Ok(act(&self.pool, action, ids)?.into_iter().map(one).collect())
+    }
+
+    /// Submits jobs in as many requests as necessary.
+    fn submit_described(
+        &self,
+        jobs: &[PreparedJob],
+        adl: &[String],
+        accepted: Accepted<'_>,
+    ) -> Result<Vec<Result<JobPlace>>> {
+        // Whatever fails here fails before anything exists.
+        self.pool.reach().map_err(|failure| self.error(failure))?;
+        let mut results = Vec::with_capacity(jobs.len());
+        while results.len() < jobs.len() {
+            let first = results.len();
+            let mut bytes = 0;
+            let fits = |text: &&String| {
+                bytes += text.len();
+                bytes <= SUBMIT_BYTES
+            };
+            let count = adl[first..].iter().take(SUBMIT_CHUNK).take_while(fits).count().max(1);
+            let range = first..first + count;
+            let Some(submitted) = self.submit_chunk(&jobs[range.clone()], &adl[range], accepted) else {
+                let lost = "the response of the CE was lost: the job may exist";
+                results.extend((0..count).map(|_| Err(self.not_submitted(lost.into()))));
+                let rest = "not sent, because the CE no longer responds";
+                results.extend((results.len()..jobs.len()).map(|_| Err(self.not_submitted(rest.into()))));
+                break;
+            };
+            results.extend(submitted);
+        }
+        Ok(results)
     }
 
     /// Submits jobs with one request. Returns `None` if the CE did not respond, in which case the caller should send no
@@ -158,7 +194,11 @@ impl RestBackend {
         }
         let items = match jobs::parse(&response.body) {
             Ok(items) => items,
-            Err(failure) => return Some(all(format!("{}; the jobs may exist", self.error(failure)))),
+            Err(failure) => {
+                let error = self.error(failure);
+                let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+                return Some(all(format!("{error}{cause}; the jobs may exist")));
+            }
         };
         if items.len() != jobs.len() {
             // The items cannot be matched with the jobs, but the message names the jobs that exist.
@@ -258,33 +298,27 @@ impl Backend for RestBackend {
             let id = self.delegations.ensure(&self.pool, &self.proxy).map_err(|failure| self.error(failure))?;
             jobs.iter_mut().filter(|job| is_delegated(job)).for_each(|job| job.description.delegation = id.clone());
         }
-        // Write all descriptions first, so that a description that cannot be written prevents the whole submission.
+        // All descriptions are written before any is sent. One that ARC cannot write affects no other.
         let mut adl = Vec::with_capacity(jobs.len());
+        let mut refused: Vec<Option<Error>> = Vec::with_capacity(jobs.len());
         for job in &jobs {
-            adl.push(without_declaration(ffi::describe(&job.description, Language::Adl)?));
+            match ffi::describe(&job.description, Language::Adl).map_err(from_ffi) {
+                Ok(text) => adl.push(without_declaration(text)),
+                Err(Error::Exiting) => return Err(Error::Exiting),
+                Err(error) => {
+                    refused.push(Some(error));
+                    continue;
+                }
+            }
+            refused.push(None);
         }
-        // A CE that does not respond fails here, before any job can exist.
-        self.pool.reach().map_err(|failure| self.error(failure))?;
-        let mut results = Vec::with_capacity(jobs.len());
-        while results.len() < jobs.len() {
-            let first = results.len();
-            let mut bytes = 0;
-            let fits = |text: &&String| {
-                bytes += text.len();
-                bytes <= SUBMIT_BYTES
-            };
-            let count = adl[first..].iter().take(SUBMIT_CHUNK).take_while(fits).count().max(1);
-            let range = first..first + count;
-            let Some(submitted) = self.submit_chunk(&jobs[range.clone()], &adl[range], accepted) else {
-                let lost = "the response of the CE was lost: the job may exist";
-                results.extend((0..count).map(|_| Err(self.not_submitted(lost.into()))));
-                let rest = "not sent, because the CE no longer responds";
-                results.extend((results.len()..jobs.len()).map(|_| Err(self.not_submitted(rest.into()))));
-                break;
-            };
-            results.extend(submitted);
-        }
-        Ok(results)
+        let mut is_good = refused.iter().map(Option::is_none);
+        jobs.retain(|_| is_good.next().unwrap_or(false));
+        let mut submitted =
+            if jobs.is_empty() { Vec::new() } else { self.submit_described(&jobs, &adl, accepted)? }.into_iter();
+        let lost = || Err(self.not_submitted("the response has no result for the job".into()));
+        let one = |refused: Option<Error>| refused.map_or_else(|| submitted.next().unwrap_or_else(lost), Err);
+        Ok(refused.into_iter().map(one).collect())
     }
 
     fn states(&self, ids: &[JobId]) -> Result<Vec<Result<JobState>>> {
@@ -309,14 +343,17 @@ impl Backend for RestBackend {
         self.ask(ids, |ids| {
             // Skip jobs that have ended: A-REX accepts the request for them too, and never removes the cancel mark.
             let items = act(&self.pool, "status", ids)?;
-            let is_running = |item: &Item| item.code == 200 && !state::RestState::parse(&item.state).is_final();
+            // A job that A-REX is just moving looks removed, but may run.
+            let may_run = |state: RestState| !state.is_final() || state.is_unsettled();
+            let is_running = |item: &Item| item.code == 200 && may_run(RestState::parse(&item.state));
             let running: Vec<&str> =
-                items.iter().filter(|item| is_running(item)).map(|item| item.id.as_str()).collect();
+                items.iter().flatten().filter(|item| is_running(item)).map(|item| item.id.as_str()).collect();
             let mut cancelled = self.operate(Operation::Cancel, "kill", &running)?.into_iter();
-            let one = |item: &Item| match item.code {
-                404 => Err(JobFailure::NotFound),
-                _ if is_running(item) => cancelled.next().unwrap_or(Ok(())),
-                _ => Ok(()),
+            let one = |item: &Result<Item, Failure>| match item {
+                Ok(item) if is_running(item) => cancelled.next().unwrap_or(Ok(())),
+                Ok(item) if item.code == 200 => Ok(()),
+                Ok(item) => Err(item.failure(Operation::Cancel)),
+                Err(failure) => Err(failure.clone().into()),
             };
             Ok(items.iter().map(one).collect())
         })
@@ -347,14 +384,18 @@ impl Backend for RestBackend {
             let listed = in_parallel(ids, |id| files::list(&self.pool, id));
             let without: Vec<&str> =
                 ids.iter().zip(&listed).filter(|(_, listed)| matches!(listed, Ok(None))).map(|(id, _)| *id).collect();
-            let known = act(&self.pool, "status", &without)?.into_iter().map(|item| (item.id.clone(), item.code));
-            let known: HashMap<String, u16> = known.collect();
-            let one = |(id, listed): (&&str, Result<Option<Vec<SessionFile>>, Failure>)| match listed? {
+            let mut known = act(&self.pool, "status", &without)?.into_iter();
+            let one = |listed: Result<Option<Vec<SessionFile>>, Failure>| match listed? {
                 Some(files) => Ok(files),
-                None if known.get(*id) == Some(&404) => Err(JobFailure::NotFound),
-                None => Ok(Vec::new()),
+                // Only a job that the CE knows can have no session directory.
+                None => match known.next() {
+                    Some(Ok(item)) if item.code == 200 => Ok(Vec::new()),
+                    Some(Ok(item)) => Err(item.failure(Operation::ListFiles)),
+                    Some(Err(failure)) => Err(failure.into()),
+                    None => Err(Failure::invalid_response("the response leaves out a job").into()),
+                },
             };
-            Ok(ids.iter().zip(listed).map(one).collect())
+            Ok(listed.into_iter().map(one).collect())
         })
     }
 

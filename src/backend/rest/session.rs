@@ -187,9 +187,10 @@ impl Pool {
                 lease.pooled = None;
             }
             let result = result.map_err(|error| match Failure::from_connection(error, &reasons) {
-                // ARC reports a timeout as a broken connection.
-                Failure::Connection { failure: ConnectionFailure::Broken, .. }
-                    if begun.elapsed().as_secs() >= u64::from(self.timeout) =>
+                // ARC reports the end of its patience as a connection that was closed.
+                Failure::Connection { failure: ConnectionFailure::Broken, message, .. }
+                    if begun.elapsed().as_secs() >= u64::from(self.timeout)
+                        && ["closed", "no response", "unexpected eof"].iter().any(|text| message.contains(text)) =>
                 {
                     Failure::timed_out(begun.elapsed().as_secs())
                 }

@@ -324,7 +324,7 @@ fn in_file(error: Error, path: &Path) -> Error {
 }
 
 /// Converts the error of writing a description with ARC. A description that ARC cannot write is invalid.
-fn from_ffi(error: ffi::Error) -> Error {
+pub(crate) fn from_ffi(error: ffi::Error) -> Error {
     match error {
         ffi::Error::Exiting => Error::Exiting,
         ffi::Error::Exception(message) => invalid(message),

@@ -49,13 +49,14 @@ pub(super) fn period(text: &str, mut base: u64) -> Option<u64> {
     if text.starts_with('P') {
         return iso_duration(text);
     }
-    let (mut rest, mut total) = (text, None);
+    let (mut rest, mut total, mut last) = (text, None, None);
     while !rest.is_empty() {
         let (digits, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
         let after = after.trim_start_matches(' ');
         let (unit, after) = after.split_at(after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len()));
         let unit = match unit.to_ascii_lowercase().as_str() {
-            "" if after.is_empty() => base,
+            // ARC ignores a number without a unit after seconds.
+            "" if after.is_empty() && last != Some(1) => base,
             "s" | "sec" | "secs" | "second" | "seconds" => 1,
             "m" | "min" | "mins" | "minute" | "minutes" => MINUTE,
             "h" | "hour" | "hours" => HOUR,
@@ -63,6 +64,7 @@ pub(super) fn period(text: &str, mut base: u64) -> Option<u64> {
             "w" | "week" | "weeks" => WEEK,
             _ => return None,
         };
+        last = Some(unit);
         base = match unit {
             WEEK => DAY,
             DAY => HOUR,
@@ -118,7 +120,7 @@ pub(super) fn parse_date_time(text: &str, is_local_allowed: bool) -> Option<Syst
 
 /// Reads an offset from UTC, `+hh:mm` or `-hhmm`, of at most 14 hours as in an `xsd:dateTime`.
 fn seconds_from_utc(offset: &str) -> Option<i64> {
-    let digits = offset.get(1..)?;
+    let digits = offset.strip_prefix(['+', '-'])?;
     let (hours, minutes) = digits.split_once(':').or_else(|| digits.split_at_checked(2))?;
     let pair = |text: &str| number(text).filter(|_| text.len() == 2).map(u64::cast_signed);
     let (hours, minutes) = (pair(hours)?, pair(minutes)?);
@@ -153,6 +155,7 @@ mod tests {
             ("1.5", None),
             ("5 fortnights", None),
             ("5 6", None),
+            ("5 sec 6", None),
             ("PT5", None),
             ("PT1HT1S", None),
             ("99999999999999999999", None),
@@ -171,6 +174,8 @@ mod tests {
             "",
             "x",
             "20-01",
+            "20261122120000Z0100",
+            "2026-11-22T12:00:00Z01:00",
             "20261322120000",
             "20261122126000",
             "2026-11-22",

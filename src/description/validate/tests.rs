@@ -208,9 +208,14 @@ fn impossible_and_contradictory_values_are_refused() {
 
 #[test]
 fn unusable_urls_are_refused_without_their_password() {
-    for (url, why) in
-        [("x", "protocol"), ("://x", "protocol"), ("file:///x", "CE's own host"), ("https://h/a b", "' '")]
-    {
+    for (url, why) in [
+        ("x", "protocol"),
+        ("://x", "protocol"),
+        ("file:///x", "CE's own host"),
+        ("https://h/a b", "' '"),
+        ("https://[::1/x", "is not a host name"),
+        ("https://h|i/x", "is not a host name"),
+    ] {
         let (path, message) = bad_input(job().with_input(InputFile::url(url).with_name("x")).validate());
         assert!(path.to_str() == Some(url) && message.contains(why), "{message}");
     }

@@ -28,6 +28,11 @@ pub(crate) fn check_url(kind: &str, url: &str) -> Result<(), String> {
     if parts.host_and_port().1.is_some_and(|port| parse_port(port).is_none()) {
         return Err(format!("the port in the URL {url:?} is not a number from 1 to 65535"));
     }
+    let host = parts.host_and_port().0;
+    let is_ipv6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).is_some_and(|host| !host.is_empty());
+    if !is_ipv6 && !host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)) {
+        return Err(format!("the host {host:?} in the URL {url:?} is not a host name or an address"));
+    }
     if rest.starts_with(['?', '#']) {
         return Err(format!(
             "the URL {url:?} needs a / after the host, because ARC would treat the rest as a part of the host"

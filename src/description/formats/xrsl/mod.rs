@@ -61,7 +61,7 @@ impl Reader<'_> {
     /// Skips blanks and comments, and returns the next character.
     fn peek(&mut self) -> Result<Option<char>, String> {
         loop {
-            self.at += self.rest().len() - self.rest().trim_start().len();
+            self.at += self.rest().len() - self.rest().trim_start_matches(is_space).len();
             if !self.rest().starts_with("(*") {
                 return Ok(self.rest().chars().next());
             }
@@ -145,7 +145,7 @@ impl Reader<'_> {
                     return Err(self.fault("a text with one of + & | = < > ! must be between quotes"));
                 }
                 Some(_) => {
-                    let is_end = |c: char| c.is_whitespace() || "+&|()=<>!\"'^#$".contains(c);
+                    let is_end = |c: char| is_space(c) || "+&|()=<>!\"'^#$".contains(c);
                     let length = self.rest().find(is_end).unwrap_or(self.rest().len());
                     values.push(Value::Text(self.rest()[..length].to_owned()));
                     self.at += length;
@@ -153,7 +153,7 @@ impl Reader<'_> {
             }
             // Some readers join two texts that have no blank between them.
             let next = self.rest().chars().next();
-            if next.is_some_and(|c| !c.is_whitespace() && c != ')' && c != '(') {
+            if next.is_some_and(|c| !is_space(c) && c != ')' && c != '(') {
                 return Err(self.fault("two texts need a blank between them"));
             }
         }
@@ -181,6 +181,11 @@ impl Reader<'_> {
         }
         Ok(text)
     }
+}
+
+/// The white space of C's `isspace`, by which ARC separates values.
+fn is_space(c: char) -> bool {
+    c.is_ascii_whitespace() || c == '\u{b}'
 }
 
 /// Writes conditions with every text in double quotes.
