@@ -123,13 +123,13 @@ fn status(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
     for count in COUNTS {
         let ids = &ids[..count];
         let tools = tools::status(ce, ids)?;
-        status_of(ce, rows, "status, all jobs ended", ids, Some((tools, count)))?;
+        status_of(ce, rows, "status, all jobs have ended", ids, Some((tools, count)))?;
     }
     ce.remove(&ids)?;
     // The CE holds no other jobs, because their number adds to the cost.
     for count in COUNTS {
         let ids = ce.submit_waiting(count)?;
-        status_of(ce, rows, "status, no job ended", &ids, None)?;
+        status_of(ce, rows, "status, no job has ended", &ids, None)?;
         ce.remove(&ids)?;
     }
     Ok(())
@@ -242,7 +242,7 @@ fn end_seen(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
                 std::thread::sleep(Duration::from_millis(500));
             }
             rows.push(Row {
-                operation: "end of a job reported, after A-REX's record",
+                operation: "delay until an end is seen, after A-REX has recorded it",
                 count: 1,
                 ours: median(times.clone()),
                 raw: None,
