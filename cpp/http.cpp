@@ -1,14 +1,10 @@
 #include "http.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
-#include <mutex>
-#include <shared_mutex>
 #include <stdexcept>
-#include <system_error>
-#include <tuple>
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -17,6 +13,7 @@
 
 #include <arc/StringConv.h>
 #include <arc/message/MCC.h>
+#include <arc/message/MCCLoader.h>
 #include <arc/message/PayloadRaw.h>
 #include <arc/message/PayloadStream.h>
 
@@ -45,21 +42,32 @@ constexpr std::chrono::seconds request_limit(600);
 // The time that a file adds to the limit: a transfer slower than 16 KiB/s is given up.
 std::chrono::seconds transfer_limit(std::uint64_t size) { return std::chrono::seconds(size / (16 * 1024)); }
 
-// Fails a request before the whole response has been read. ARC's destructor of a chunked response reads the rest of it
-// (PayloadHTTPIn::flush_chunked), which may have no end, so the response is leaked. The connection is not used again.
-[[noreturn]] void give_up(std::unique_ptr<Arc::PayloadStreamInterface>& response, const std::string& why) {
-  static_cast<void>(response.release());
-  throw std::runtime_error(why);
+// Ends a response that is not read to its end. ARC's destructor of a chunked response would read the rest of it
+// (PayloadHTTPIn::flush_chunked), which may have no end.
+class Stop {
+public:
+  explicit Stop(Guard& guard) : guard_(guard) {}
+  ~Stop() {
+    if (!guard_.complete()) guard_.stop();
+  }
+  Stop(const Stop&) = delete;
+  Stop& operator=(const Stop&) = delete;
+
+private:
+  Guard& guard_;
+};
+
+[[noreturn]] void refuse_length(std::size_t limit) {
+  throw Refused(Refused::Kind::invalid_response, "the response is longer than " + Arc::tostring(limit) + " bytes");
 }
 
 // Reads the body of a response, if it has one.
-std::string read_body(std::unique_ptr<Arc::PayloadStreamInterface>& response, std::size_t max_size) {
+std::string read_body(Arc::PayloadStreamInterface* response, std::size_t limit) {
   std::string body;
   if (!response) return body;
   char buffer[16384];
   for (int size = sizeof(buffer); response->Get(buffer, size); size = sizeof(buffer)) {
-    if (body.size() + static_cast<std::size_t>(size) > max_size)
-      give_up(response, "the response is longer than " + Arc::tostring(max_size) + " bytes");
+    if (body.size() + static_cast<std::size_t>(size) > limit) refuse_length(limit);
     body.append(buffer, static_cast<std::size_t>(size));
   }
   return body;
@@ -76,59 +84,94 @@ bool write_all(int file, const char* data, int size) {
   return true;
 }
 
-// Throws if the body of a response is not as long as its head says.
-void check_length(const HttpReply& reply, std::uint64_t received) {
-  if (reply.size >= 0 && static_cast<std::uint64_t>(reply.size) != received)
-    throw std::runtime_error("the response ended after " + Arc::tostring(received) + " of " +
-                             Arc::tostring(reply.size) + " bytes");
-}
-
 } // namespace
 
+// Makes the components, of which the one for TCP is left out: it would connect at once.
+Arc::MCC_Status HttpClient::Load() {
+  if (http_entry) return Arc::MCC_Status(Arc::STATUS_OK);
+  Arc::XMLNode chain = xmlcfg["Chain"];
+  for (int index = 0; chain["Component"][index];) {
+    Arc::XMLNode component = chain["Component"][index];
+    if (static_cast<std::string>(component.Attribute("id")) == "tcp") {
+      component.Destroy();
+      continue;
+    }
+    if (static_cast<std::string>(component["next"].Attribute("id")) == "tcp") component["next"].Destroy();
+    ++index;
+  }
+  const Arc::MCC_Status status = Arc::ClientInterface::Load();
+  if (!status) return status;
+  tls_entry = (*loader)["tls"];
+  http_entry = (*loader)["http"];
+  if (!http_entry) return Arc::MCC_Status(Arc::GENERIC_ERROR, "COMMUNICATION", "ARC has no HTTP client");
+  return status;
+}
+
 Connection::Connection(const Session& session, const std::string& url, unsigned int timeout)
-    : session_(session), url_(url), timeout_(timeout) {}
+    : session_(session), url_(url), timeout_(timeout), deadline_(Transport::Clock::time_point::max()) {}
+
+// TLS sends the notice that it closes. ARC would also wait for the server's (~PayloadTLSMCC).
+Connection::~Connection() { close(); }
+
+void Connection::close() {
+  if (transport_) transport_->set_deadline(Transport::Clock::now());
+  if (guard_) guard_->stop();
+  client_.reset();
+}
 
 std::unique_ptr<Connection> new_connection(const Session& session, rust::Str url, std::uint32_t timeout) {
   return std::make_unique<Connection>(session, std::string(url), timeout);
 }
 
-// Opens the connection, if it is not open yet. connect_once finds several sockets if other threads connect to the same
-// port at the same time. It is then repeated while no other Connection connects.
 void Connection::open() {
   if (client_) return;
-  static std::shared_mutex* const connecting = new std::shared_mutex;
-  std::size_t candidates;
-  {
-    const std::shared_lock<std::shared_mutex> shared(*connecting);
-    candidates = connect_once();
-  }
-  if (candidates > 1) {
-    const std::unique_lock<std::shared_mutex> exclusive(*connecting);
-    connect_once();
-  }
-  // ARC opens the socket without SOCK_CLOEXEC (PayloadTCPSocket::connect_socket in 6.17 and 7.0).
-  if (socket() >= 0) fcntl(socket_, F_SETFD, FD_CLOEXEC);
-  // ARC writes the head and the body of a request separately. With Nagle's algorithm the body waits until the server
-  // acknowledges the head, which the server's kernel delays by 40 ms.
-  set_tcp_option(TCP_NODELAY);
   try {
+    connect();
     verify();
   } catch (...) {
-    client_.reset(); // so that the next request does not use it
+    const std::string timed_out = transport_ ? transport_->timed_out() : "";
+    close(); // so that the next request connects again
+    if (!timed_out.empty()) throw Refused(Refused::Kind::timed_out, timed_out);
     throw;
   }
+  transport_->end_phase();
+}
+
+// Connects, and begins TLS.
+void Connection::connect() {
+  const Arc::URL url(url_);
+  transport_ = std::make_unique<Transport>(timeout_);
+  guard_ = std::make_unique<Guard>(*transport_);
+  transport_->set_deadline(deadline_);
+  transport_->begin_phase(" while connecting");
+  std::string host = url.Host();
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  transport_->connect(host, url.Port());
+
+  Arc::MCCConfig config;
+  session_.config().ApplyToConfig(config);
+  client_.reset(new HttpClient(config, url, static_cast<int>(timeout_.count())));
+  const Arc::MCC_Status status = client_->Load();
+  if (!status) throw std::runtime_error(status.getExplanation());
+  if (Arc::MCC* const tls = client_->tls()) {
+    tls->Next(transport_.get()); // makes the handshake
+    guard_->set_next(*tls);
+  } else {
+    guard_->set_next(*transport_);
+  }
+  client_->http()->Next(guard_.get());
 }
 
 // Fails unless the TLS handshake succeeded and the server's certificate names the host.
 void Connection::verify() {
-  if (!session_.verify_host()) return;
-  const Arc::URL url(url_);
-  if (url.Protocol() != "https")
-    throw Refused(Refused::Kind::untrusted, "without HTTPS, nothing proves that the CE is " + url.Host());
+  const std::string host = Arc::URL(url_).Host();
+  Arc::MCC* const tls = client_->tls();
+  if (!tls) {
+    if (!session_.verify_host()) return;
+    throw Refused(Refused::Kind::untrusted, "without HTTPS, nothing proves that the CE is " + host);
+  }
   // ARC's TLS component shows the certificate only to those that send a message (MCC_TLS_Client::process). A message
   // without content sends nothing.
-  Arc::MCC* const tls = static_cast<Arc::ClientTCP&>(*client_).GetEntry();
-  if (!tls) throw std::runtime_error("ARC made no connection");
   Arc::MessageAttributes request_attributes, response_attributes;
   Arc::MessageContext context;
   Arc::PayloadRaw nothing;
@@ -141,51 +184,35 @@ void Connection::verify() {
   const Arc::MCC_Status status = tls->process(request, response);
   delete response.Payload(nullptr);
   if (!status) throw std::runtime_error(status.getExplanation());
+  if (!session_.verify_host()) return;
   Arc::SecAttr* const attributes = request.Auth()->get("TLS");
-  const std::string other = other_name(attributes ? attributes->get("CERTIFICATE") : "", url.Host());
+  const std::string other = other_name(attributes ? attributes->get("CERTIFICATE") : "", host);
   if (!other.empty())
-    throw Refused(Refused::Kind::untrusted, "the certificate of the CE is for " + other + ", not for " + url.Host());
+    throw Refused(Refused::Kind::untrusted, "the certificate of the CE is for " + other + ", not for " + host);
 }
 
-// Opens a connection and looks for its socket, which is the one that did not exist before. Returns how many there are;
-// the socket is known only if there is exactly one.
-std::size_t Connection::connect_once() {
-  Arc::MCCConfig config;
-  session_.config().ApplyToConfig(config);
-  const Arc::URL url(url_);
-  client_.reset(new Arc::ClientHTTP(config, url, static_cast<int>(timeout_)));
-  socket_ = -1;
-  const Sockets before = sockets_to(url.Port());
-  const Arc::MCC_Status status = client_->Load();
-  if (!status) {
-    client_.reset(); // so that the next request connects again
-    throw std::runtime_error(status.getExplanation());
-  }
-  const Sockets opened = opened_between(before, sockets_to(url.Port()));
-  if (opened.size() == 1) std::tie(socket_, ports_) = *opened.begin();
-  return opened.size();
-}
-
-// The client's socket, unless ARC has closed it and its descriptor is reused.
-int Connection::socket() const { return socket_ >= 0 && ports_of(socket_) == ports_ ? socket_ : -1; }
-
-void Connection::set_tcp_option(int option) {
-  const int on = 1;
-  if (socket() >= 0) setsockopt(socket_, IPPROTO_TCP, option, &on, sizeof(on));
+// Fails a request: because of a time limit, of a response that is refused, or of what ARC reports.
+void Connection::fail(const std::string& why) {
+  if (transport_ && !transport_->timed_out().empty()) throw Refused(Refused::Kind::timed_out, transport_->timed_out());
+  if (guard_ && !guard_->refusal().empty()) throw Refused(Refused::Kind::invalid_response, guard_->refusal());
+  throw std::runtime_error(why);
 }
 
 bool Connection::usable() const {
-  if (broken_ || !client_ || client_->GetClosed() || socket() < 0) return false;
-  // No data is due between two requests. A readable socket has been closed, or holds TLS's notice that it will be.
-  pollfd state{socket_, POLLIN, 0};
+  if (broken_ || !client_ || client_->GetClosed() || socket() < 0 || !guard_->clean()) return false;
+  // No data is due between two requests. A readable socket has been closed, holds TLS's notice that it will be, or
+  // holds data that belongs to no request.
+  pollfd state{socket(), POLLIN, 0};
   return ::poll(&state, 1, 0) == 0;
 }
 
-// Prepares a request. The time limit starts when the connection is open: the socket is not known before.
-Deadline Connection::begin(std::chrono::seconds time_limit) {
-  broken_ = true; // until the whole response has been read
+// Prepares a request. The time limit includes connecting.
+void Connection::begin(std::chrono::seconds time_limit) {
+  if (broken_) throw std::runtime_error("the connection is not usable");
+  deadline_ = Transport::Clock::now() + time_limit;
   open();
-  return Deadline(socket(), time_limit);
+  broken_ = true; // until the whole response has been read
+  transport_->set_deadline(deadline_);
 }
 
 // Sends a request and reads the head of the response. Returns the body, which is still to be read; null if there is
@@ -197,16 +224,26 @@ std::unique_ptr<Arc::PayloadStreamInterface> Connection::send(const Arc::ClientH
   Stream* raw = nullptr;
   const Arc::MCC_Status status = client_->process(attributes, &content, &info, &raw);
   std::unique_ptr<Stream> response(raw);
-  if (!status) throw std::runtime_error(status.getExplanation().empty() ? "no response" : status.getExplanation());
+  if (!status) fail(status.getExplanation().empty() ? "no response" : status.getExplanation());
   // A-REX writes the head and the body of a response separately, and its body waits until our kernel acknowledges the
   // head, which it delays by 40 ms. TCP_QUICKACK ends that delay. It works only after the head has arrived, and the
   // kernel soon resets it, so it is set for each response.
-  set_tcp_option(TCP_QUICKACK);
+  const int on = 1;
+  ::setsockopt(socket(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
   reply.code = info.code;
   reply.reason = rust::String::lossy(info.reason);
   reply.location = rust::String::lossy(info.location.Path());
   reply.size = info.size == static_cast<std::uint64_t>(-1) ? -1 : static_cast<std::int64_t>(info.size);
   return response;
+}
+
+// Makes sure that the response is complete. `received` is the size of its body.
+void Connection::end(const HttpReply& reply, std::uint64_t received) {
+  guard_->finish();
+  if (guard_->complete() && (reply.size < 0 || static_cast<std::uint64_t>(reply.size) == received)) return;
+  fail(reply.size < 0
+           ? "the response ended early"
+           : "the response ended after " + Arc::tostring(received) + " of " + Arc::tostring(reply.size) + " bytes");
 }
 
 HttpReply Connection::request(rust::Str method, rust::Str path, rust::Str accept,
@@ -219,10 +256,11 @@ HttpReply Connection::request(rust::Str method, rust::Str path, rust::Str accept
                    static_cast<Arc::PayloadRawInterface::Size_t>(content.size()));
   HttpReply reply{};
   body_.clear();
-  const Deadline deadline = begin(request_limit);
-  auto response = send(attributes, payload, reply);
-  body_ = read_body(response, max_body);
-  check_length(reply, body_.size());
+  begin(request_limit);
+  const auto response = send(attributes, payload, reply);
+  const Stop stop(*guard_);
+  body_ = read_body(response.get(), max_body);
+  end(reply, body_.size());
   broken_ = false;
   return reply;
 }
@@ -231,27 +269,30 @@ rust::Slice<const std::uint8_t> Connection::body() const {
   return {reinterpret_cast<const std::uint8_t*>(body_.data()), body_.size()};
 }
 
-HttpReply Connection::download(rust::Str path, std::int32_t file) {
+HttpReply Connection::download(rust::Str path, std::int32_t file, std::uint64_t limit) {
   const Arc::ClientHTTPAttributes attributes{"GET", std::string(path)};
   Arc::PayloadRaw nothing;
   HttpReply reply{};
-  Deadline deadline = begin(request_limit);
-  auto response = send(attributes, nothing, reply);
-  if (reply.size > 0) deadline.extend(transfer_limit(static_cast<std::uint64_t>(reply.size)));
+  begin(request_limit);
+  const auto response = send(attributes, nothing, reply);
+  const Stop stop(*guard_);
+  if (reply.size > 0) transport_->set_deadline(deadline_ + transfer_limit(static_cast<std::uint64_t>(reply.size)));
+  // The text of a refusal is not kept, and need not be long.
+  if (reply.code != 200) limit = std::min<std::uint64_t>(limit, max_upload_response);
   std::uint64_t received = 0;
   if (response) {
     // The buffer is most of the memory that a transfer takes, so an idle connection does not keep it.
     const std::unique_ptr<char[]> buffer(new char[download_buffer]);
     for (int size = download_buffer; response->Get(buffer.get(), size); size = download_buffer) {
       received += static_cast<std::uint64_t>(size);
+      if (reply.size < 0 && received > limit) refuse_length(limit);
       if (reply.code == 200 && !write_all(file, buffer.get(), size)) {
         reply.local_error = errno;
-        static_cast<void>(response.release()); // see give_up
         return reply;
       }
     }
   }
-  check_length(reply, received);
+  end(reply, received);
   broken_ = false;
   return reply;
 }
@@ -260,11 +301,13 @@ HttpReply Connection::upload(rust::Str path, std::int32_t file, std::uint64_t si
   const Arc::ClientHTTPAttributes attributes{"PUT", std::string(path)};
   HttpReply reply{};
   body_.clear();
-  const Deadline deadline = begin(request_limit + transfer_limit(size));
+  begin(request_limit + transfer_limit(size));
   FileContent content(file, size, socket());
   try {
-    auto response = send(attributes, content, reply);
-    body_ = read_body(response, max_upload_response);
+    const auto response = send(attributes, content, reply);
+    const Stop stop(*guard_);
+    body_ = read_body(response.get(), max_upload_response);
+    end(reply, body_.size());
   } catch (...) {
     // If the file could not be read, that is why there is no response.
     if (content.error() == 0) throw;

@@ -10,22 +10,33 @@
 
 #include "rust/cxx.h"
 
-#include "deadline.h"
+#include "guard.h"
 #include "runtime.h"
-#include "sockets.h"
+#include "transport.h"
 
 namespace jasmin_arc {
 
 class Session;
 struct HttpReply;
 
-/// One connection. The first request opens it, and nothing is sent before the server has proved who it is: its certificate
-/// must come from a trusted CA and name the host of the URL. Paths are percent-encoded. Every request throws if there is no complete
-/// response; the connection is then not usable any more.
+/// ARC's HTTP client without its TCP component. Whoever makes one attaches what is below.
+class HttpClient : public Arc::ClientHTTP {
+public:
+  using Arc::ClientHTTP::ClientHTTP;
+  Arc::MCC_Status Load() override;
+  Arc::MCC* http() const { return http_entry; }
+  Arc::MCC* tls() const { return tls_entry; }
+};
+
+/// One connection. The first request opens it, and nothing is sent before the server has proved who it is: its
+/// certificate must come from a trusted CA and name the host of the URL. Paths are percent-encoded. Every request
+/// throws if there is no complete response; the connection is then not usable any more.
 class Connection {
 public:
-  /// `timeout` is in seconds, and applies to each wait for the server.
+  /// `timeout` is in seconds. It is the limit for connecting with the TLS handshake, for the head of a response, and
+  /// for each later wait for the server.
   Connection(const Session& session, const std::string& url, unsigned int timeout);
+  ~Connection();
 
   /// Connects and verifies the server, unless the connection is open. Sends no request.
   void open();
@@ -36,8 +47,9 @@ public:
   /// The body of the last response to request() or upload().
   rust::Slice<const std::uint8_t> body() const;
 
-  /// GETs a path and writes the body to the descriptor `file` if the status code is 200.
-  HttpReply download(rust::Str path, std::int32_t file);
+  /// GETs a path and writes the body to the descriptor `file` if the status code is 200. A body whose length the head
+  /// does not announce is refused once it is longer than `limit` bytes.
+  HttpReply download(rust::Str path, std::int32_t file, std::uint64_t limit);
 
   /// PUTs the first `size` bytes of the descriptor `file`.
   HttpReply upload(rust::Str path, std::int32_t file, std::uint64_t size);
@@ -48,21 +60,25 @@ public:
 private:
   using Stream = Arc::PayloadStreamInterface;
 
-  Deadline begin(std::chrono::seconds time_limit);
+  void begin(std::chrono::seconds time_limit);
   template <typename Payload>
   std::unique_ptr<Stream> send(const Arc::ClientHTTPAttributes& attributes, Payload& content, HttpReply& reply);
+  void end(const HttpReply& reply, std::uint64_t received);
+  void connect();
+  void close();
   void verify();
-  std::size_t connect_once();
-  int socket() const;
-  void set_tcp_option(int option);
+  [[noreturn]] void fail(const std::string& why);
+  int socket() const { return transport_ ? transport_->socket() : -1; }
 
   const Session& session_;
   const std::string url_;
-  const unsigned int timeout_;
-  std::unique_ptr<Arc::ClientHTTP, Delete<Arc::ClientHTTP>> client_;
+  const std::chrono::seconds timeout_;
+  // The client uses the transport and the guard, also when it is destroyed.
+  std::unique_ptr<Transport> transport_;
+  std::unique_ptr<Guard> guard_;
+  std::unique_ptr<HttpClient, Delete<HttpClient>> client_;
+  Transport::Clock::time_point deadline_; // of the current request
   std::string body_;
-  int socket_ = -1; // the client's socket, -1 if it is unknown
-  Ports ports_;     // of socket_
   bool broken_ = false;
 };
 

@@ -22,9 +22,8 @@ std::shared_ptr<Session> new_session(const SessionSettings& settings) {
   static std::mutex* const mutex = new std::mutex;
   static auto* const sessions = new std::map<Key, std::shared_ptr<Session>>;
   const std::lock_guard<std::mutex> lock(*mutex);
-  std::shared_ptr<Session>& session =
-      (*sessions)[Key(std::string(settings.proxy), std::string(settings.ca_directory), settings.timeout_seconds,
-                      settings.verify_host)];
+  std::shared_ptr<Session>& session = (*sessions)[Key(std::string(settings.proxy), std::string(settings.ca_directory),
+                                                      settings.timeout_seconds, settings.verify_host)];
   if (!session) session = std::make_shared<Session>(settings);
   return session;
 }

@@ -103,6 +103,7 @@ impl Failure {
         }
     }
 
+    #[cfg(test)]
     pub(crate) fn timed_out(seconds: u64) -> Failure {
         let message = format!("no response within {seconds} s");
         Failure::Connection { failure: ConnectionFailure::TimedOut, message, source: None }

@@ -291,7 +291,7 @@ pub(crate) mod cpp {
         ) -> Result<HttpReply>;
         fn open(self: Pin<&mut Connection>) -> Result<()>;
         fn body(self: &Connection) -> Result<&[u8]>;
-        fn download(self: Pin<&mut Connection>, path: &str, file: i32) -> Result<HttpReply>;
+        fn download(self: Pin<&mut Connection>, path: &str, file: i32, limit: u64) -> Result<HttpReply>;
         fn upload(self: Pin<&mut Connection>, path: &str, file: i32, size: u64) -> Result<HttpReply>;
         fn usable(self: &Connection) -> Result<bool>;
 

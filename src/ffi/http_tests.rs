@@ -12,7 +12,7 @@ use openssl::asn1::{Asn1Object, Asn1OctetString};
 use openssl::x509::X509Extension;
 
 use super::{Connection, ConnectionError, Session, SessionSettings, cpp};
-use tls::{Authority, Identity, LOCALHOST, Named, certificate, new_key, respond_ok, tls_server};
+use tls::{Authority, Identity, LOCALHOST, Named, OK, certificate, new_key, respond_ok, tls_server};
 
 #[path = "../../tests/tls/mod.rs"]
 mod tls;
@@ -252,4 +252,213 @@ fn a_proxy_certificate_is_no_servers() {
     let proxy = certificate(LOCALHOST, &new_key(), None, vec![proxy]);
     let instead = cpp::named_instead(str::from_utf8(&proxy.to_pem().unwrap()).unwrap(), "localhost").unwrap();
     assert!(instead.starts_with("no host, as it is a proxy"), "{instead}");
+}
+
+/// Sends a request to a TLS server that answers it with `response` and then closes the connection or, if `is_kept`, waits
+/// for the client to close it. Returns the outcome, and whether the connection is usable afterwards.
+fn answer(response: Vec<u8>, is_kept: bool) -> (Result<Vec<u8>, ConnectionError>, bool) {
+    let authority = Authority::new();
+    let (port, _received) = tls_server(authority.issue(LOCALHOST), move |mut stream| {
+        let mut buffer = [0; 4096];
+        let _ = stream.read(&mut buffer);
+        let _ = stream.write_all(&response);
+        if is_kept {
+            while stream.read(&mut buffer).is_ok_and(|size| size > 0) {}
+        }
+    });
+    let mut connection = connection(&authority, &format!("https://localhost:{port}/"), true, 20);
+    let begun = Instant::now();
+    let outcome = connection.request("GET", "/", "text/plain", b"").map(|(_, body)| body.to_vec());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    (outcome, connection.usable())
+}
+
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+#[test]
+fn well_framed_responses_are_read() {
+    let repeated = format!("{CHUNKED}{}0\r\n\r\n", "1\r\na\r\n".repeat(5000));
+    for (response, body) in [
+        (String::from_utf8(OK.to_vec()).unwrap(), "ok".to_owned()),
+        ("HTTP/1.1 200 OK\nContent-Length: 2\n\nok".into(), "ok".into()),
+        ("HTTP/1.1 200 \r\ncontent-length:  2 \r\n\r\nok".into(), "ok".into()),
+        ("HTTP/1.1 500 Error\r\nContent-Length: 0\r\n\r\n".into(), String::new()),
+        ("HTTP/1.1 204 No content\r\n\r\n".into(), String::new()),
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Wait\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".into(), "ok".into()),
+        (format!("{CHUNKED}2\r\nok\r\n0\r\n\r\n"), "ok".into()),
+        (format!("{CHUNKED}1;a=b\r\no\r\n0001\r\nk\r\n0;c\r\nTrailer: x\r\n\r\n"), "ok".into()),
+        (format!("{CHUNKED}0\r\n\r\n"), String::new()),
+        (repeated, "a".repeat(5000)),
+        (format!("{CHUNKED}186A0\r\n{}\r\n0\r\n\r\n", "b".repeat(100_000)), "b".repeat(100_000)),
+    ] {
+        let start = response.chars().take(200).collect::<String>();
+        assert_eq!(answer(response.into_bytes(), true), (Ok(body.into_bytes()), true), "{start}");
+    }
+    let until_close = b"HTTP/1.0 503 Busy\r\nConnection: close\r\n\r\nlater".to_vec();
+    assert_eq!(answer(until_close, false), (Ok(b"later".to_vec()), false));
+}
+
+#[test]
+fn badly_framed_responses_are_refused_at_once() {
+    let head = |line: &str| format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\nok").into_bytes();
+    let chunks = |chunks: &str| format!("{CHUNKED}{chunks}").into_bytes();
+    let many_lines = "A: b\r\n".repeat(20_000);
+    for (response, why) in [
+        (chunks("-5\r\nhello\r\n0\r\n\r\n"), "a chunk without a size"),
+        (chunks("-400\r\nhello\r\n0\r\n\r\n"), "a chunk without a size"),
+        (chunks("-1\r\nhello\r\n0\r\n\r\n"), "a chunk without a size"),
+        (chunks("+5\r\nhello\r\n0\r\n\r\n"), "a chunk without a size"),
+        (chunks("0x5\r\nhello\r\n0\r\n\r\n"), "a chunk without a size"),
+        (chunks("5 \r\nhello\r\n0\r\n\r\n"), "a chunk without a size"),
+        (chunks(" 5\r\nhello\r\n0\r\n\r\n"), "a chunk without a size"),
+        (chunks("\r\nhello\r\n0\r\n\r\n"), "a chunk without a size"),
+        (chunks("zz\r\nhello\r\n0\r\n\r\n"), "a chunk without a size"),
+        (chunks("7fffffffffffffff\r\nhello"), "a chunk with a huge size"),
+        (chunks("ffffffffffffffff\r\nhello"), "a chunk with a huge size"),
+        (chunks("5\r\nhello world\r\n0\r\n\r\n"), "a chunk that is longer than its size"),
+        (chunks(&format!("5;{}\r\nhello\r\n", "x".repeat(5000))), "a line of more than 4000 bytes"),
+        (chunks(&format!("0\r\n{many_lines}")), "a head of more than 64 KiB"),
+        (head("Content-Length: -5"), "a length that is no number"),
+        (head("Content-Length: +2"), "a length that is no number"),
+        (head("Content-Length: 2x"), "a length that is no number"),
+        (head("Content-Length:"), "a length that is no number"),
+        (head("Content-Length: 99999999999999999999"), "a length that is no number"),
+        (head("Content-Length: 2\r\nContent-Length: 3"), "two lengths"),
+        (head("Content-Length: 2\r\ncontent-length: 2"), "two lengths"),
+        (head("Content-Length: 2\r\nTransfer-Encoding: chunked"), "both a length and chunks"),
+        (head("Transfer-Encoding: gzip, chunked"), "an unknown transfer encoding"),
+        (head("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"), "an unknown transfer encoding"),
+        (head("Content-Length : 2"), "no header"),
+        (head(" Content-Length: 2"), "no header"),
+        (head("nonsense"), "no header"),
+        (head("Content-Length: 2\r\nA: b\0c"), "control characters"),
+        (head("Content-Type: multipart/mixed; boundary=x\r\nContent-Length: 2"), "several parts"),
+        (head("Content-Encoding: gzip\r\nContent-Length: 2"), "is encoded"),
+        (head("Server: test"), "has no length"),
+        (head(&format!("A: {}\r\nContent-Length: 2", "x".repeat(5000))), "a line of more than 4000 bytes"),
+        (head(&format!("{many_lines}Content-Length: 2")), "a head of more than 64 KiB"),
+        (b"\0\xff garbage\r\n\r\n".to_vec(), "control characters"),
+        (b"<html>\r\n\r\n".to_vec(), "is not HTTP/1.1"),
+        (b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec(), "is not HTTP/1.1"),
+        (b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok".to_vec(), "is not HTTP/1.1"),
+        (b"HTTP/1.1 -20 OK\r\nContent-Length: 2\r\n\r\nok".to_vec(), "is not HTTP/1.1"),
+        (b"HTTP/1.1 101 Switching\r\n\r\n".to_vec(), "another protocol"),
+        ("HTTP/1.1 100 Continue\r\n\r\n".repeat(10_000).into_bytes(), "a head of more than 64 KiB"),
+        (b"HTTP/1.1 204 None\r\nContent-Length: 2\r\n\r\nok".to_vec(), "its status excludes"),
+    ] {
+        let start: String = String::from_utf8_lossy(&response).chars().take(100).collect();
+        let (outcome, usable) = answer(response, true);
+        let Err(ConnectionError::InvalidResponse(message)) = outcome else { panic!("{start:?}: {outcome:?}") };
+        assert!(message.starts_with("the response ") && message.contains(why), "{start:?}: {message}");
+        assert!(!usable);
+    }
+}
+
+#[test]
+fn responses_that_are_cut_off_are_errors() {
+    for response in [
+        "HTTP/1.1 200 OK\r\nContent-Le",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nok",
+        &format!("{CHUNKED}5\r\nok"),
+        &format!("{CHUNKED}2\r\nok"),
+        &format!("{CHUNKED}2\r\nok\r\n"),
+        &format!("{CHUNKED}2\r\nok\r\n0\r\n"),
+    ] {
+        let (outcome, usable) = answer(response.as_bytes().to_vec(), false);
+        assert!(matches!(outcome, Err(ConnectionError::Failed(_))), "{response:?}: {outcome:?}");
+        assert!(!usable);
+    }
+}
+
+#[test]
+fn surplus_after_a_response_ends_the_connection() {
+    let chunked = format!("{CHUNKED}2\r\nok\r\n0\r\n\r\n").into_bytes();
+    for response in [OK.to_vec(), chunked] {
+        for surplus in [b"\n".to_vec(), OK.to_vec(), b"x".repeat(100_000)] {
+            let response = [&response[..], &surplus].concat();
+            assert_eq!(answer(response, true), (Ok(b"ok".to_vec()), false));
+        }
+    }
+}
+
+#[test]
+fn endless_responses_end_with_an_error() {
+    let authority = Authority::new();
+    let serve = |start: &'static str, part: &'static str| {
+        let (port, received) = tls_server(authority.issue(LOCALHOST), move |mut stream| {
+            let _ = stream.read(&mut [0; 4096]);
+            let part = part.repeat(8192);
+            let _ = stream.write_all(start.as_bytes());
+            while stream.write_all(part.as_bytes()).is_ok() {}
+        });
+        (connection(&authority, &format!("https://localhost:{port}/"), true, 20), received)
+    };
+    let too_long = |error: ConnectionError| matches!(error, ConnectionError::InvalidResponse(_));
+    for (start, part) in [
+        (CHUNKED, "2\r\nok\r\n"),
+        ("HTTP/1.1 200 OK\r\n", "A: b\r\n"),
+        ("", "HTTP/1.1 100 Continue\r\n\r\n"),
+        (CHUNKED, "2"),
+    ] {
+        let (mut connection, received) = serve(start, part);
+        let file = tempfile::tempfile().unwrap();
+        let outcome = connection.download("/", &file, 1 << 20).map(|reply| reply.unwrap());
+        assert!(outcome.is_err_and(too_long), "{start} {part}");
+        assert!(file.metadata().unwrap().len() <= 1 << 20);
+        assert!(!connection.usable());
+        drop(connection);
+        assert!(received.recv().unwrap().is_some());
+        let (mut connection, received) = serve(start, part);
+        assert!(connection.upload("/", &file, 0).is_err_and(too_long), "{start} {part}");
+        drop(connection);
+        assert!(received.recv().unwrap().is_some());
+    }
+}
+
+#[test]
+fn a_server_that_is_silent_or_slow_costs_one_time_limit() {
+    let authority = Authority::new();
+    let drip = |mut stream: Box<dyn Write>, bytes: &[u8]| {
+        for byte in bytes {
+            if stream.write_all(&[*byte]).and_then(|()| stream.flush()).is_err() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        thread::sleep(Duration::from_secs(20));
+    };
+    // A server that says nothing, and one that sends the beginning of a TLS handshake byte by byte.
+    for bytes in [&b""[..], &[22, 3, 3, 0x3f, 0xff, 2, 0, 0x3f, 0xfb]] {
+        let bytes = [bytes, &vec![0; if bytes.is_empty() { 0 } else { 10_000 }]].concat();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        thread::spawn(move || drip(Box::new(listener.accept().unwrap().0), &bytes));
+        let mut connection = connection(&authority, &format!("https://localhost:{port}/"), true, 1);
+        let begun = Instant::now();
+        let outcome = connection.request("GET", "/", "text/plain", b"").map(drop);
+        assert_eq!(outcome, Err(ConnectionError::TimedOut("no response within 1 s while connecting".into())));
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+        drop(connection);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    }
+    // The same after the handshake, and within the body.
+    let silent = ("", "no response within 1 s");
+    let head = ("HTTP/1.1 200 OK\r\nServer: ", "no response within 1 s");
+    let body = ("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nok", "nothing was transferred for 1 s");
+    for (start, message) in [silent, head, body] {
+        let (port, _received) = tls_server(authority.issue(LOCALHOST), move |mut stream| {
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(start.as_bytes());
+            match start.ends_with("Server: ") {
+                true => drip(Box::new(stream), &[b'x'; 1000]),
+                false => thread::sleep(Duration::from_secs(20)),
+            }
+        });
+        let mut connection = connection(&authority, &format!("https://localhost:{port}/"), true, 1);
+        let begun = Instant::now();
+        let outcome = connection.request("GET", "/", "text/plain", b"").map(drop);
+        assert_eq!(outcome, Err(ConnectionError::TimedOut(message.into())));
+        drop(connection);
+        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    }
 }

@@ -313,9 +313,15 @@ impl Connection {
         Ok((reply, self.0.body().map_err(connection_error)?))
     }
 
-    /// Writes the body of the response to a file if its code is 200. The inner error is that of the file.
-    pub(crate) fn download(&mut self, path: &str, file: &File) -> Result<io::Result<HttpReply>, ConnectionError> {
-        self.0.pin_mut().download(path, file.as_raw_fd()).map(transferred).map_err(connection_error)
+    /// Writes the body of the response to a file if its code is 200. A body of more than `limit` bytes is refused, unless
+    /// the head of the response announces its length. The inner error is that of the file.
+    pub(crate) fn download(
+        &mut self,
+        path: &str,
+        file: &File,
+        limit: u64,
+    ) -> Result<io::Result<HttpReply>, ConnectionError> {
+        self.0.pin_mut().download(path, file.as_raw_fd(), limit).map(transferred).map_err(connection_error)
     }
 
     /// Puts the first `size` bytes of a file at a path. The inner error is that of the file.

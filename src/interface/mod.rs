@@ -107,11 +107,13 @@ impl ArcInterfaceBuilder {
         self
     }
 
-    /// Sets how long to wait while the CE sends nothing. The default is 60 seconds.
+    /// Sets how long to wait for the CE. The default is 60 seconds.
     ///
-    /// The limit is rounded down to whole seconds and is at least 1 second. It applies to each wait, not to a whole
-    /// call: a response that keeps arriving may take longer. If a request fails on a reused connection and a repetition
-    /// is safe, the crate sends it again and waits again.
+    /// The limit is rounded down to whole seconds and is at least 1 second. It applies to connecting with the TLS
+    /// handshake, to the head of a response after the request has been sent, and to each pause in a transfer. A response that keeps arriving may take longer, but no request takes more than
+    /// 10 minutes, plus the time that a file needs at 16 KiB/s. A request that reaches the limit is not repeated.
+    ///
+    /// Over EMI-ES, ARC's own limits apply, which hold for each wait.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

@@ -23,6 +23,9 @@ const MAX_DEPTH: usize = 100;
 /// The maximum number of files and directories of one job.
 const MAX_ENTRIES: usize = 1_000_000;
 
+/// How many bytes of a file are fetched if neither the listing nor the response has its size.
+const MAX_UNKNOWN_SIZE: u64 = 128 << 20;
+
 /// A directory in a session directory, as A-REX lists it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Listing {
@@ -158,7 +161,7 @@ pub(super) fn download(pool: &Pool, file: &SessionFile, to: &Path) -> Result<(),
             truncation = truncate(&local);
             truncation.as_ref().map_err(|error| ConnectionError::Failed(error.to_string()))?;
         }
-        connection.download(&path, &local)
+        connection.download(&path, &local, file.size.unwrap_or(MAX_UNKNOWN_SIZE))
     });
     let downloaded = truncation
         .map_err(FileFailure::Local)

@@ -180,26 +180,18 @@ impl Pool {
             let mut lease = self.lease(purpose, fresh)?;
             let reused = lease.reused;
             let Some(pooled) = &mut lease.pooled else { return Err(Failure::Exiting) };
-            let begun = Instant::now();
             let (result, reasons) = logging::capture(|| work(&mut pooled.connection));
             if result.is_err() {
                 // The rest of the response may still be on this connection, so it cannot be reused.
                 lease.pooled = None;
             }
-            let result = result.map_err(|error| match Failure::from_connection(error, &reasons) {
-                // ARC reports the end of its patience as a connection that was closed.
-                Failure::Connection { failure: ConnectionFailure::Broken, message, .. }
-                    if begun.elapsed().as_secs() >= u64::from(self.timeout)
-                        && ["closed", "no response", "unexpected eof"].iter().any(|text| message.contains(text)) =>
-                {
-                    Failure::timed_out(begun.elapsed().as_secs())
-                }
-                failure => failure,
-            });
+            let result = result.map_err(|error| Failure::from_connection(error, &reasons));
             Ok((result, reused))
         };
         match attempt(false)? {
-            (Err(failure @ Failure::Connection { .. }), true) if repeat == Repeat::Once => {
+            (Err(failure @ Failure::Connection { failure: ConnectionFailure::Broken, .. }), true)
+                if repeat == Repeat::Once =>
+            {
                 logging::log(LogLevel::Verbose, format!("repeating the request on a new connection after {failure:?}"));
                 attempt(true)?.0
             }
