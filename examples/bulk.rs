@@ -1,4 +1,4 @@
-//! Submits many jobs in one call, waits until all have ended, fetches their outputs, and removes the jobs from the CE.
+//! Submits many jobs in one call, waits until all have ended, saves their outputs, and removes the jobs from the CE.
 //!
 //! Usage: `cargo run --example bulk [CONFIG [NUMBER]]`. CONFIG is a configuration file. The default is the file that
 //! `JASMIN_ARC_CONFIG` names. NUMBER is the number of jobs, 20 by default.

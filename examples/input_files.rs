@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
     // stdout.txt, which the job is writing.
     let id = arc.submit_job("/bin/bash", &["-c", "cat f?.txt"], &[&f1, &f2])?;
     println!("Submitted {id}");
-    // The files are uploaded by now, so the local ones can be removed.
+    // `submit` has uploaded the files, so the local ones can be removed.
     directory.close()?;
 
     let status = loop {

@@ -17,19 +17,19 @@ fn main() -> anyhow::Result<()> {
     let config = env::args_os().nth(1).or_else(|| env::var_os("JASMIN_ARC_CONFIG"));
     let config = config.context("name a configuration file as the first argument or in JASMIN_ARC_CONFIG")?;
 
-    // To a file. The default level is INFO.
+    // Logs to a file at the default level, INFO.
     let (file, path) = tempfile::Builder::new().prefix("jasmin_arc-").suffix(".log").tempfile()?.keep()?;
     let arc = ArcInterface::builder().config_file(&config).log_writer(file).build()?;
     let id = arc.submit_job("/bin/sleep", &["60"], &[])?;
     println!("The log in {}:", path.display());
     print!("{}", fs::read_to_string(&path)?);
 
-    // To the terminal. The level DEBUG gives many messages.
+    // Logs to the terminal. The level DEBUG logs many messages.
     let arc =
         ArcInterface::builder().config_file(&config).log_writer(io::stderr()).log_level(LogLevel::Debug).build()?;
     println!("The job's status is {}", arc.job_status(&id)?);
 
-    // Nowhere.
+    // Disables the log.
     let arc = ArcInterface::builder().config_file(&config).no_log().build()?;
     arc.cancel_job(&id)?;
     println!("Cancelled {id}");

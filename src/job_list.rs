@@ -1,8 +1,8 @@
 //! The job list at `JOBS_INFO_FILE`, a SQLite database shared with ARC's command-line tools (`arcstat -j`).
 //!
-//! ARC's own class `JobInformationStorageSQLite` takes a transaction and about 10 ms for each job. It therefore writes only
-//! the first job of a batch, which also creates or upgrades the table as the installed ARC needs it. The other jobs are
-//! copies of that row with other ids and names, all in one transaction.
+//! ARC's own class `JobInformationStorageSQLite` needs a transaction and about 10 ms for each job. The crate therefore
+//! uses that class only for the first job of a batch, which also creates or upgrades the table for the installed ARC.
+//! It adds the other jobs as copies of that row with other ids and names, all in one transaction.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -13,16 +13,16 @@ use rusqlite::{Connection, OpenFlags, named_params};
 use crate::ffi::{self, JobPlace};
 use crate::logging;
 
-/// How long to wait for another process that has locked the list.
+/// The maximum time to wait for another process that has locked the list.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many removals are one transaction. Other processes can write to the list between two of them.
+/// The number of removals in one transaction. Other processes can write to the list between two transactions.
 const REMOVAL_BATCH: usize = 1000;
 
 /// Adds jobs to the list, and creates the list if it does not exist.
 ///
-/// With `create_directory`, the list's directory is created too, but not the directory above it. The error says why the
-/// list cannot be written.
+/// With `create_directory`, also creates the list's directory, but not the parent of that directory. The error contains
+/// the reason why the list cannot be written.
 pub(crate) fn add(path: &Path, create_directory: bool, jobs: &[JobPlace]) -> Result<(), String> {
     let Some((first, others)) = jobs.split_first() else { return Ok(()) };
     let text = path.to_str().ok_or("the path is not UTF-8")?;
@@ -51,9 +51,10 @@ pub(crate) fn add(path: &Path, create_directory: bool, jobs: &[JobPlace]) -> Res
     add_like(path, first, others).map_err(|error| error.to_string())
 }
 
-/// Removes jobs from the list, if it exists, by their ids.
+/// Removes jobs from the list by their ids. Does nothing if there is no list.
 ///
-/// The id is the primary key of the list, so the cost depends on the jobs to remove and not on the length of the list.
+/// The id is the primary key of the list, so the cost depends on the number of jobs to remove and not on the length of
+/// the list.
 pub(crate) fn remove(path: &Path, ids: &[String]) -> Result<(), String> {
     if ids.is_empty() || !path.exists() {
         return Ok(());
@@ -79,7 +80,7 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     Ok(list)
 }
 
-/// Waits until no other process has locked the list. ARC itself would wait without end.
+/// Waits until no other process has locked the list. ARC itself would wait without a limit.
 fn wait_until_free(path: &Path) -> rusqlite::Result<()> {
     if !path.exists() {
         return Ok(());
@@ -146,7 +147,7 @@ mod tests {
         }
     }
 
-    /// Every row, without the time at which it was written.
+    /// Returns every row without the time at which it was written.
     fn rows(path: &Path) -> Vec<Vec<Value>> {
         let list = Connection::open(path).unwrap();
         let mut query = list.prepare("SELECT * FROM jobs ORDER BY id").unwrap();
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_are_added_completely_and_once() {
+    fn jobs_are_added_with_all_columns_and_without_duplicates() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new/jobs.dat");
         let jobs: Vec<JobPlace> = (0..1000).map(job).collect();
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_lists_own_directory_is_created() {
+    fn missing_parents_of_the_directory_are_not_created() {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("a");
         let error = add(&missing.join("jobs.dat"), false, &[job(1)]).unwrap_err();
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_locked_list_is_an_error_after_a_while() {
+    fn locked_lists_are_an_error_after_a_timeout() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("jobs.dat");
         add(&path, false, &[job(1)]).unwrap();
@@ -202,12 +203,11 @@ mod tests {
     }
 
     #[test]
-    fn other_files_are_left_alone() {
+    fn files_of_another_format_are_not_changed() {
         let directory = tempfile::tempdir().unwrap();
         assert!(add(directory.path(), false, &[job(1)]).is_err());
         let garbage = directory.path().join("garbage");
-        std::fs::write(&garbage, "this is no data base, and longer than a header of one would be. ".repeat(40))
-            .unwrap();
+        std::fs::write(&garbage, "this is not a database, and is longer than the header of one. ".repeat(40)).unwrap();
         let before = std::fs::read(&garbage).unwrap();
         assert!(add(&garbage, false, &[job(1), job(2)]).is_err());
         assert_eq!(std::fs::read(&garbage).unwrap(), before);

@@ -108,11 +108,11 @@ fn dependencies() -> Vec<(String, String, String)> {
     found
 }
 
-/// The names that follow `prefix` in a line: one, or the first of each path in braces.
+/// Returns the names after `prefix` in a line: one name, or the first name of each path in braces.
 fn names_after(line: &str, prefix: &str) -> Vec<String> {
     let mut names = Vec::new();
     for (at, _) in line.match_indices(prefix) {
-        // `$crate::` is of a macro, and a longer run of `super::` belongs to a module further out.
+        // `$crate::` belongs to a macro. A longer chain of `super::` refers to another module.
         if line[..at].ends_with(|c: char| c.is_alphanumeric() || "_$:".contains(c)) {
             continue;
         }

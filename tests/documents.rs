@@ -1,4 +1,4 @@
-//! Checks that the links between the documents of this repository lead somewhere.
+//! Checks that the links between the documents of this repository have existing targets.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -51,7 +51,7 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
         .filter(|target| !target.is_empty())
 }
 
-/// The anchors of a document, as code hosts make them from its headings.
+/// The anchors of a document, derived from its headings as code hosts do.
 fn headings(text: &str) -> BTreeSet<String> {
     let anchor = |heading: &str| {
         let kept = heading.trim().to_lowercase();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The level of a log message, or the most detailed level that a log shows.
 ///
-/// The six levels are ARC's. `Fatal` is the least and `Debug` the greatest. In JSON and as text a level is its name in
+/// The six levels are ARC's. `Fatal` is the least and `Debug` the greatest. The form in JSON and in text is the name in
 /// upper case. [`FromStr`] ignores case.
 ///
 /// | level | in the [`log`](https://docs.rs/log) facade |
@@ -35,7 +35,7 @@ pub enum LogLevel {
     Error,
     /// Conditions that may cause a failure later.
     Warning,
-    /// The main steps: a job was started, a proxy certificate was made. The default.
+    /// The main steps, such as a submitted job or a new proxy certificate. This is the default.
     #[default]
     Info,
     /// The details of each step, such as why a proxy certificate is renewed.
@@ -48,7 +48,7 @@ impl LogLevel {
     pub(super) const ALL: [LogLevel; 6] =
         [LogLevel::Fatal, LogLevel::Error, LogLevel::Warning, LogLevel::Info, LogLevel::Verbose, LogLevel::Debug];
 
-    /// ARC's name of the level: `"FATAL"` to `"DEBUG"`.
+    /// Returns ARC's name of the level, `"FATAL"` to `"DEBUG"`.
     pub fn as_str(self) -> &'static str {
         match self {
             LogLevel::Fatal => "FATAL",
@@ -71,7 +71,8 @@ impl LogLevel {
         }
     }
 
-    /// Converts a number of the enum `Arc::LogLevel` (`arc/Logger.h`). A number between two levels is the lower one.
+    /// Converts a number of the enum `Arc::LogLevel` (`arc/Logger.h`). A number between two levels becomes the lower
+    /// one.
     pub(super) fn from_arc(level: u32) -> LogLevel {
         match level {
             ..=1 => LogLevel::Debug,

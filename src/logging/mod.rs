@@ -1,8 +1,8 @@
 //! Log messages of ARC and of this crate: their levels, and where they go.
 //!
-//! ARC has one log for the whole process. It calls back with a lock held, from the thread that called ARC or from one of
-//! its own. All messages therefore go through a queue, and a thread of this crate writes them: a slow logger does not slow
-//! ARC down, and a logger that calls this crate does not deadlock.
+//! ARC has one log for the whole process. It calls this crate back with a lock held, from the thread that called ARC or
+//! from one of its own threads. All messages therefore go through a queue, and a thread of this crate writes them: a
+//! slow logger does not slow ARC down, and a logger that calls this crate does not deadlock.
 
 mod capture;
 mod level;
@@ -20,10 +20,10 @@ const TARGET: &str = "jasmin_arc";
 
 /// Logs a message of this crate to the current thread's log, or to the facade if the thread has entered none.
 ///
-/// It is queued, as ARC's messages are, since the caller may hold a lock that the logger needs.
+/// The message goes through the queue, like ARC's messages, since the caller may hold a lock that the logger needs.
 pub(crate) fn log(level: LogLevel, text: impl AsRef<str>) {
     match current() {
-        // A logger that calls this crate would otherwise log without end.
+        // Otherwise a logger that calls this crate would log without end.
         _ if route::is_writing() => {}
         Some(log) if !log.shows(level) => {}
         Some(log) => queue::send(log, level, TARGET.into(), text.as_ref().into()),
@@ -31,7 +31,7 @@ pub(crate) fn log(level: LogLevel, text: impl AsRef<str>) {
     }
 }
 
-/// Takes a message of ARC's in its long format, `[time] [domain] [LEVEL] [identifier] text`. ARC's lock is held.
+/// Receives a message from ARC in its long format, `[time] [domain] [LEVEL] [identifier] text`. ARC's lock is held.
 pub(crate) fn arc_message(level: u32, line: &str) {
     let level = LogLevel::from_arc(level);
     let (domain, text) = split_long_format(line);

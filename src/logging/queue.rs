@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use super::route::Log;
 use super::{LogLevel, TARGET};
 
-/// How many messages wait for a slow logger. Further ones are dropped, and a warning tells their number.
+/// The maximum number of messages that wait for a slow logger. Further messages are dropped, and a warning contains
+/// their number.
 const CAPACITY: usize = 8192;
 
 enum Item {
@@ -27,7 +28,8 @@ fn queue() -> &'static Queue {
         let (sender, receiver) = sync_channel(CAPACITY);
         let dropped = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&dropped);
-        // If the thread cannot be started, the queue fills up and messages are dropped: a log is no reason to fail.
+        // If the thread cannot be started, the queue fills up and messages are dropped. The log must not make
+        // operations fail.
         let _ = std::thread::Builder::new().name("jasmin-arc-log".into()).spawn(move || write_all(receiver, &count));
         Queue { sender, dropped }
     })

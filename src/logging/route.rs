@@ -11,10 +11,10 @@ use super::LogLevel;
 use crate::util::lock;
 use crate::util::time::rfc3339;
 
-/// ARC's threshold, in ARC's numbers. ARC has one for the whole process, so it is only ever lowered.
+/// ARC's threshold, in ARC's numbers. ARC has one threshold for the whole process, so the crate only lowers it.
 static THRESHOLD: AtomicU32 = AtomicU32::new(2);
 
-/// The log that was made last. It gets the messages of ARC's own threads.
+/// The log that was created last. It receives the messages of ARC's own threads.
 static LATEST: Mutex<Weak<Log>> = Mutex::new(Weak::new());
 
 thread_local! {
@@ -51,13 +51,13 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn new(level: LogLevel, destination: Destination) -> Arc<Log> {
         let log = Arc::new(Log { level, destination });
-        // Verbose is always needed: the log is the only place where ARC gives the reasons of failures.
+        // The crate always needs Verbose, because ARC gives the reasons of failures only in its log.
         THRESHOLD.fetch_min(level.max(LogLevel::Verbose).to_arc(), Ordering::Relaxed);
         *lock(&LATEST) = Arc::downgrade(&log);
         log
     }
 
-    /// The threshold, in ARC's numbers, at which ARC logs enough for every log that has been made.
+    /// Returns the threshold, in ARC's numbers, at which ARC logs enough for every log.
     pub(crate) fn threshold() -> u32 {
         THRESHOLD.load(Ordering::Relaxed)
     }
@@ -68,7 +68,7 @@ impl Log {
 
     /// Writes a message to the destination, on this thread.
     pub(super) fn write(&self, time: SystemTime, level: LogLevel, target: &str, text: &str) {
-        // A logger that calls this crate would otherwise log without end, or wait for the lock of its own writer.
+        // Otherwise a logger that calls this crate would log without end, or wait for the lock of its own writer.
         if !self.shows(level) || WRITING.replace(true) {
             return;
         }
@@ -84,7 +84,7 @@ impl Log {
             Destination::Writer(writer) => {
                 let time = rfc3339(time, 3);
                 let mut writer = lock(writer);
-                // A log that cannot be written must not stop the work.
+                // A log that cannot be written must not make operations fail.
                 let _ = writeln!(writer, "[{time}] [{target}] [{level}] {text}").and_then(|()| writer.flush());
             }
             Destination::Nowhere => {}
@@ -93,7 +93,7 @@ impl Log {
 
     /// Makes this the log of the current thread until the guard is dropped.
     pub(crate) fn enter(self: &Arc<Log>) -> Entered {
-        // An exit handler of the program may get here after the main thread's locals are destroyed: hence `try_with`.
+        // `try_with`, because an exit handler of the program may run after the main thread's locals are destroyed.
         Entered(CURRENT.try_with(|current| current.borrow_mut().replace(Arc::clone(self))).ok().flatten())
     }
 }
@@ -108,7 +108,7 @@ impl Drop for Entered {
     }
 }
 
-/// The log that the current thread has entered. Threads that work for it enter the same log.
+/// Returns the log that the current thread has entered. Threads that work for it enter the same log.
 pub(crate) fn current() -> Option<Arc<Log>> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
 }

@@ -1,4 +1,4 @@
-//! Running the program `arcproxy`.
+//! Runs the program `arcproxy`.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -13,22 +13,23 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::{Failure, POLL_INTERVAL, ProxySettings};
 use crate::ffi;
 
-/// How long one run of `arcproxy` may take. It usually takes half a second.
+/// The maximum time for one run of `arcproxy`. It usually takes half a second.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How many bytes of the end of `arcproxy`'s output are shown.
+/// The maximum length of `arcproxy`'s output in messages, in bytes. Longer output is cut at its beginning.
 const OUTPUT_SHOWN: u64 = 4 << 10;
 
-/// How many bytes `arcproxy` may print. A script that asks again at the end of its input would fill the disk.
+/// The maximum length of `arcproxy`'s output, in bytes. Without it, a script that repeats a prompt at the end of its
+/// input would fill the disk.
 const OUTPUT_LIMIT: u64 = 16 << 20;
 
-/// Has `arcproxy` write a proxy to `file`. Returns its output, worded as the end of a sentence.
+/// Runs `arcproxy`, which writes a proxy certificate to `file`. Returns its output as the end of a sentence.
 ///
 /// `work` is a private, empty directory.
 pub(super) fn run(settings: &ProxySettings, timeout: Duration, work: &Path, file: &Path) -> Result<String, Failure> {
     let config = work.join("client.conf");
-    // The output goes to a file: unlike a pipe, it takes any amount, and reading it does not wait for processes that
-    // arcproxy has left behind.
+    // The output goes to a file. Unlike a pipe, a file does not fill up, and reading it does not wait for child
+    // processes of arcproxy that still run.
     let printed = work.join("output");
     let create = |path| File::create_new(path).map_err(|e| Failure::io("a file for arcproxy cannot be created", e));
     create(&config)?;
@@ -58,15 +59,16 @@ fn start(settings: &ProxySettings, config: &Path, file: &Path, stdout: File) -> 
     command.arg("-P").arg(file);
     command.arg("-T").arg(&settings.certs_dir);
     command.arg("-c").arg(format!("validityPeriod={}", settings.validity.as_secs()));
-    // -z: an empty configuration, so that arcproxy neither reads nor creates ~/.arc/client.conf. -S: no VOMS server from
-    // /etc/arc/client.conf. -p: an encrypted key finds no password on the empty standard input.
+    // -z passes an empty configuration, so that arcproxy neither reads nor creates ~/.arc/client.conf. -S disables the
+    // VOMS server of /etc/arc/client.conf. -p reads the password of an encrypted key from the empty standard input, so
+    // arcproxy fails instead of prompting.
     command.arg("-z").arg(config).args(["-S", "", "-p", "key=stdin"]);
     command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     ffi::detach_from_terminal(&mut command);
     command.spawn()
 }
 
-/// Waits for the end of `arcproxy`, and kills it if it takes too long or prints too much. Returns what went wrong.
+/// Waits for the end of `arcproxy`, and kills it if it takes too long or prints too much. Returns the problem, if any.
 fn wait(child: &mut Child, printed: &Path, timeout: Duration) -> Option<String> {
     let deadline = Instant::now() + timeout;
     loop {
@@ -74,19 +76,20 @@ fn wait(child: &mut Child, printed: &Path, timeout: Duration) -> Option<String> 
             Ok(Some(status)) if status.success() => return None,
             Ok(Some(status)) => return Some(format!("failed ({status})")),
             Ok(None) => {}
-            // A program that ignores SIGCHLD, or waits for any child, takes the status away. Whether there is a proxy
-            // shows how it went.
+            // If the program ignores SIGCHLD or waits for any child, the status is lost. The caller checks whether
+            // there is a proxy certificate.
             Err(_) => return None,
         }
         let problem = if Instant::now() >= deadline {
             format!("did not end within {timeout:?}")
         } else if fs::metadata(printed).is_ok_and(|metadata| metadata.len() > OUTPUT_LIMIT) {
-            "printed without end".to_owned()
+            format!("printed more than {} MiB", OUTPUT_LIMIT >> 20)
         } else {
             thread::sleep(POLL_INTERVAL);
             continue;
         };
-        // The whole group, since arcproxy may be a script, and the child itself, so that the wait ends in any case.
+        // Kill the whole group, since arcproxy may be a script, and also the child itself, so that the wait ends in any
+        // case.
         let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
         let _ = child.kill();
         let _ = child.wait();
@@ -94,8 +97,8 @@ fn wait(child: &mut Child, printed: &Path, timeout: Duration) -> Option<String> 
     }
 }
 
-/// What to do if the group's permissions may be the cause. arcproxy refuses some files that the group can access, and
-/// arcproxy 6.17 never ends if the first listed member of the group is the user.
+/// Returns a suggestion if the group's permissions may be the cause. arcproxy refuses some files that the group can
+/// access, and arcproxy 6.17 never ends if the user is the first listed member of the group.
 fn permission_hint(settings: &ProxySettings) -> &'static str {
     let group_may = |path, bits| fs::metadata(path).is_ok_and(|metadata| metadata.mode() & bits != 0);
     if group_may(&settings.key, 0o060) || group_may(&settings.certificate, 0o020) {
@@ -105,7 +108,7 @@ fn permission_hint(settings: &ProxySettings) -> &'static str {
     }
 }
 
-/// The end of the text in a file.
+/// Returns the end of the text in a file.
 fn tail(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let skipped = file.metadata()?.len().saturating_sub(OUTPUT_SHOWN);

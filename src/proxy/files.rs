@@ -1,4 +1,4 @@
-//! The files beside a proxy: the lock, and the checks that keep others' files from being used or replaced.
+//! The lock file next to a proxy certificate, and the checks that refuse files of other users.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, OpenOptions, TryLockError};
@@ -13,18 +13,19 @@ use rustix::process::geteuid;
 
 use super::{Failure, POLL_INTERVAL};
 
-/// More bytes than a proxy and arcproxy's output usually have.
+/// The free space that creating a proxy certificate requires, in bytes. A proxy certificate and arcproxy's output are
+/// usually smaller.
 const SPACE_NEEDED: usize = 64 << 10;
 
 /// A lock on a file, released when dropped.
 pub(super) struct Lock(File);
 
 impl Lock {
-    /// Waits until no other process or thread holds the lock file, for at most `patience`.
-    pub(super) fn acquire(path: &Path, patience: Duration) -> Result<Lock, Failure> {
+    /// Waits until no other process or thread holds the lock file, for at most `timeout`.
+    pub(super) fn acquire(path: &Path, timeout: Duration) -> Result<Lock, Failure> {
         let what = format!("the lock file {}", path.display());
         let io_failure = |e| Failure::io(format!("{what} cannot be locked"), e);
-        // Without NONBLOCK, opening a named pipe in its place would block.
+        // Without NONBLOCK, opening a named pipe would block.
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = OpenOptions::new()
             .read(true)
@@ -38,7 +39,7 @@ impl Lock {
         if let Some(why) = why_not_ours(&file.metadata().map_err(io_failure)?) {
             return Err(Failure::new(format!("{what} {why}; remove it")));
         }
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Lock(file)),
@@ -47,7 +48,9 @@ impl Lock {
                 Err(TryLockError::Error(e)) => return Err(io_failure(e)),
             }
             if Instant::now() >= deadline {
-                return Err(Failure::new(format!("{what} has been held by another process for {patience:?}")));
+                return Err(Failure::new(format!(
+                    "{what} has been held by another process for {timeout:?}; try again, or end that process"
+                )));
             }
             thread::sleep(POLL_INTERVAL);
         }
@@ -56,12 +59,12 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // If the program has forked meanwhile, the child shares the lock, and closing the file does not release it.
+        // A child that the program forked in the meantime shares the lock, so closing the file would not release it.
         let _ = self.0.unlock();
     }
 }
 
-/// Why a file must not be used or replaced, if it must not.
+/// Returns why a file must not be used or replaced, or `None` if it may be.
 pub(super) fn why_not_ours(metadata: &Metadata) -> Option<String> {
     let user = geteuid().as_raw();
     if metadata.is_symlink() {
@@ -83,12 +86,12 @@ pub(super) fn has_encrypted_key(path: &Path) -> io::Result<bool> {
     Ok(String::from_utf8_lossy(&text).lines().any(encrypted))
 }
 
-/// Writes as much to `file` as making a proxy takes. On a full disk arcproxy fails without a reason.
+/// Checks that the disk has enough space by writing to `file`. On a full disk arcproxy fails without giving the reason.
 pub(super) fn check_space(file: &Path) -> io::Result<()> {
     File::create(file)?.write_all(&[0; SPACE_NEEDED])
 }
 
-/// The name `.NAMESUFFIX`.
+/// Returns the name `.NAMESUFFIX`.
 pub(super) fn hidden(name: &OsStr, suffix: &str) -> OsString {
     let mut hidden = OsString::from(".");
     hidden.push(name);

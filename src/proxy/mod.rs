@@ -1,7 +1,8 @@
-//! The proxy certificate at `PROXY_FILE`: made by `arcproxy`, and renewed before it expires.
+//! The proxy certificate at `PROXY_FILE`, which `arcproxy` creates and this module renews before it expires.
 //!
-//! Many threads and processes may share one `PROXY_FILE`. The process that makes a proxy holds a lock on a file beside it
-//! and moves the finished proxy into place. Readers need no lock: they see a complete proxy or none.
+//! Many threads and processes may share one `PROXY_FILE`. The process that creates a proxy certificate holds a lock on
+//! a file next to it and moves the finished certificate into place. Readers need no lock, because they see a complete
+//! certificate or none.
 
 mod arcproxy;
 mod files;
@@ -21,16 +22,16 @@ use crate::logging::{self, LogLevel};
 use crate::util::lock;
 use crate::util::time::rfc3339;
 
-/// How often a child process or a lock is checked.
+/// The interval between checks of a child process or a lock.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Reads certificates and proxies.
 pub(crate) trait CredentialReader: Send + Sync {
-    /// Reads the file at `path` without ever asking for a password. The error says why it cannot be read.
+    /// Reads the file at `path` without prompting for a password. The error contains the reason why it cannot be read.
     fn read(&self, path: &Path) -> Result<CredentialInfo, String>;
 
-    /// Whether the private key in the file `key` belongs to the certificate in the file `certificate`. The error says
-    /// why they cannot be compared.
+    /// Whether the private key in the file `key` belongs to the certificate in the file `certificate`. The error
+    /// contains the reason why they cannot be compared.
     fn is_key_of(&self, key: &Path, certificate: &Path) -> Result<bool, String>;
 }
 
@@ -61,7 +62,7 @@ pub(crate) struct Proxy {
     state: Mutex<State>,
 }
 
-/// What is remembered between two calls.
+/// The data that is kept between calls.
 #[derive(Default)]
 struct State {
     proxy: Option<Cached>,
@@ -72,16 +73,17 @@ struct State {
     warned: bool,
 }
 
-/// A credential that has been read.
+/// A cached credential.
 struct Cached {
     stamp: Stamp,
     info: Arc<CredentialInfo>,
 }
 
-/// Device, inode, size and time of change, which changes with the content, the mode and the owner.
+/// The device, inode, size and change time (`ctime`) of a file. The change time changes with the content, the mode and
+/// the owner.
 type Stamp = (u64, u64, u64, i64, i64);
 
-/// Why there is no proxy: an [`Error::ProxyGeneration`] without the path.
+/// Why there is no usable proxy certificate: an [`Error::ProxyGeneration`] without the path.
 #[derive(Debug)]
 struct Failure {
     message: String,
@@ -98,7 +100,7 @@ impl Failure {
         Failure { message: message.into(), source: Some(source) }
     }
 
-    /// A copy, with an equivalent source: an [`io::Error`] cannot be cloned.
+    /// Returns a copy with an equivalent source, because an [`io::Error`] cannot be cloned.
     fn copy(&self) -> Self {
         let copy = |source: &io::Error| match source.raw_os_error() {
             Some(code) => io::Error::from_raw_os_error(code),
@@ -109,7 +111,7 @@ impl Failure {
 }
 
 impl Proxy {
-    /// Describes the proxy. Nothing is read or made yet.
+    /// Creates the value without accessing any file.
     pub(crate) fn new(settings: ProxySettings, reader: Arc<dyn CredentialReader>) -> Self {
         Proxy { settings, reader, timeout: arcproxy::TIMEOUT, state: Mutex::default() }
     }
@@ -119,14 +121,15 @@ impl Proxy {
         &self.settings.proxy
     }
 
-    /// Makes a new proxy, even if the existing one is good.
+    /// Creates a new proxy certificate, even if the existing one is usable.
     pub(crate) fn create(&self) -> Result<()> {
-        self.make(&mut self.state(), false).map_err(|failure| self.error(failure))
+        self.generate(&mut self.state(), false).map_err(|failure| self.error(failure))
     }
 
-    /// Makes a new proxy unless the existing one belongs to the client's certificate and lasts longer than the threshold.
+    /// Creates a new proxy certificate unless the existing one belongs to the client's certificate and lasts longer
+    /// than the threshold.
     ///
-    /// Called before every operation. While nothing changes it costs a look at two files' metadata.
+    /// Every operation calls this first. While nothing changes, it only reads the metadata of two files.
     pub(crate) fn ensure(&self) -> Result<()> {
         let called = Instant::now();
         let mut state = self.state();
@@ -144,7 +147,7 @@ impl Proxy {
             return Err(failure.copy());
         }
         let begun = Instant::now();
-        let result = self.make(state, true);
+        let result = self.generate(state, true);
         state.failure = result.as_ref().err().map(|failure| (begun, failure.copy()));
         result
     }
@@ -183,7 +186,7 @@ impl Proxy {
             state.warned = false;
             return Ok(true);
         }
-        // A new proxy cannot last longer than the certificate.
+        // A new proxy certificate cannot outlast the client's certificate.
         let is_longest = proxy.not_after >= certificate.not_after;
         if is_longest {
             self.warn_of_short_lifetime(state, left);
@@ -191,15 +194,17 @@ impl Proxy {
         Ok(is_longest)
     }
 
-    /// Makes a new proxy. With `reuse`, one that another process has made meanwhile is used instead.
-    fn make(&self, state: &mut State, reuse: bool) -> Result<(), Failure> {
+    /// Creates a new proxy certificate. With `reuse`, uses one that another process created in the meantime instead.
+    fn generate(&self, state: &mut State, reuse: bool) -> Result<(), Failure> {
         let settings = &self.settings;
         self.existing_proxy()?;
         let certificate = self.certificate(&mut state.certificate)?;
         self.check_dates(&certificate)?;
         self.check_key()?;
 
-        let Some(name) = settings.proxy.file_name() else { return Err(Failure::new("PROXY_FILE names no file")) };
+        let Some(name) = settings.proxy.file_name() else {
+            return Err(Failure::new("PROXY_FILE does not end with a file name; set it to the path of a file"));
+        };
         let directory = match settings.proxy.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -208,7 +213,7 @@ impl Proxy {
         if !directory.is_dir() {
             return Err(Failure::new(format!("there is no directory {place}; create it or change PROXY_FILE")));
         }
-        // The patience is enough for two other processes whose arcproxy hangs.
+        // The timeout allows for two other processes whose arcproxy hangs.
         let _lock = Lock::acquire(&directory.join(hidden(name, ".lock")), self.timeout * 2)?;
         if reuse && self.is_usable(state)? {
             return Ok(());
@@ -224,16 +229,16 @@ impl Proxy {
         self.check_space(&work.path().join("space"))?;
         let file = work.path().join("proxy");
         let output = arcproxy::run(settings, self.timeout, work.path(), &file)?;
-        let bad = |why: &str| Failure::new(format!("arcproxy made no usable proxy: {why}{output}"));
-        let proxy = self.reader.read(&file).map_err(|why| bad(&why))?;
+        let unusable = |why: &str| Failure::new(format!("arcproxy created no usable proxy: {why}{output}"));
+        let proxy = self.reader.read(&file).map_err(|why| unusable(&why))?;
         let now = SystemTime::now();
         let left = remaining(&proxy, now);
         if proxy.certificate != certificate.certificate {
-            return Err(bad(&format!("it belongs to another certificate, {}", proxy.identity)));
+            return Err(unusable(&format!("it belongs to another certificate, {}", proxy.identity)));
         }
         if left.is_zero() || proxy.not_before > now {
             let [from, to] = [proxy.not_before, proxy.not_after].map(|time| rfc3339(time, 0));
-            return Err(bad(&format!("it is not valid now, but from {from} to {to}")));
+            return Err(unusable(&format!("it is not valid now, but from {from} to {to}")));
         }
         fs::set_permissions(&file, Permissions::from_mode(0o600))
             .and_then(|()| fs::rename(&file, &settings.proxy))
@@ -248,9 +253,10 @@ impl Proxy {
         Ok(())
     }
 
-    /// The metadata of the file at `PROXY_FILE`, if it exists. An error if it must not be used or replaced.
+    /// Returns the metadata of the file at `PROXY_FILE`, if it exists. Fails if the file must not be used or replaced.
     ///
-    /// A file with an encrypted key is not a proxy, and ARC would ask for the password on the terminal.
+    /// Refuses a file with an encrypted key: it is not a proxy certificate, and ARC would prompt for the password on
+    /// the terminal.
     fn existing_proxy(&self) -> Result<Option<Metadata>, Failure> {
         let metadata = match fs::symlink_metadata(self.path()) {
             Ok(metadata) => metadata,
@@ -266,7 +272,7 @@ impl Proxy {
         }
     }
 
-    /// The certificate at `CLIENT_CERT`.
+    /// Reads the certificate at `CLIENT_CERT`.
     fn certificate(&self, cached: &mut Option<Cached>) -> Result<Arc<CredentialInfo>, Failure> {
         let path = &self.settings.certificate;
         let what = format!("CLIENT_CERT {}", path.display());
@@ -282,7 +288,7 @@ impl Proxy {
         let (from, to) = (certificate.not_before, certificate.not_after);
         if to <= now {
             let to = rfc3339(to, 0);
-            return Err(Failure::new(format!("CLIENT_CERT {path}: the certificate ended at {to}; get a new one")));
+            return Err(Failure::new(format!("CLIENT_CERT {path}: the certificate expired at {to}; get a new one")));
         }
         if from > now {
             let from = rfc3339(from, 0);
@@ -293,7 +299,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// Refuses a `CLIENT_KEY` that arcproxy cannot use: arcproxy itself does not say clearly what is wrong.
+    /// Refuses a `CLIENT_KEY` that arcproxy cannot use, because arcproxy's own messages are unclear.
     fn check_key(&self) -> Result<(), Failure> {
         let path = &self.settings.key;
         let what = format!("CLIENT_KEY {}", path.display());
@@ -330,7 +336,7 @@ impl Proxy {
         files::check_space(file).map_err(|e| Failure::io(format!("the proxy cannot be written in {directory}"), e))
     }
 
-    /// Warns, once, that renewing the proxy does not help.
+    /// Logs, once, a warning that renewing the proxy certificate would not extend its lifetime.
     fn warn_of_short_lifetime(&self, state: &mut State, left: Duration) {
         if !state.warned {
             state.warned = true;
@@ -363,7 +369,7 @@ fn regular_file(what: &dyn Display, path: &Path) -> Result<Metadata, Failure> {
     }
 }
 
-/// Reads the credential at `path`, unless the file is the one that was read before.
+/// Reads the credential at `path`, or returns the cached one if the file has not changed.
 fn read(
     reader: &dyn CredentialReader,
     cached: &mut Option<Cached>,
@@ -381,7 +387,7 @@ fn read(
     Ok(info)
 }
 
-/// The time until `credential` ends.
+/// Returns the time until `credential` expires.
 fn remaining(credential: &CredentialInfo, now: SystemTime) -> Duration {
     credential.not_after.duration_since(now).unwrap_or_default()
 }

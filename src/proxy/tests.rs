@@ -10,11 +10,11 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Where [`in_a_process_of_its_own`] works.
+/// The variable that contains the directory of [`in_a_process_of_its_own`].
 const SITE: &str = "JASMIN_ARC_TEST_PROXY_SITE";
 
-/// How every fake arcproxy begins. Its certificates and proxies are a name, an end and the word "whole", and it
-/// is careless about modes.
+/// The first lines of every fake arcproxy. Its certificates and proxies consist of a name, an end and the word "whole".
+/// It creates files with any mode.
 const ARCPROXY: &str = r#"#!/bin/sh
 umask 000
 printf '%s\n' "$*" >> "${0%/*}/runs"
@@ -124,8 +124,8 @@ impl Site {
         self.write(name, &format!("certificate {owner}\nends {}\nwhole\n", seconds_from_now(seconds)));
     }
 
-    /// Has another process write the script: a child that a test beside this one has just forked would hold the
-    /// file open for writing, and it could not be run ("text file busy").
+    /// Writes the script in another process. If this process wrote it, a child that a parallel test forks could inherit
+    /// the open file, and running the script would fail ("text file busy").
     fn arcproxy(&self, body: &str) {
         let status = Command::new("sh")
             .args(["-c", r#"printf %s "$1" > "$2" && chmod 755 "$2""#, "sh", &format!("{ARCPROXY}{body}\n")])
@@ -147,7 +147,7 @@ impl Site {
 }
 
 #[test]
-fn it_is_send_and_sync() {
+fn proxies_are_send_and_sync() {
     fn assert_send_sync<T: Send + Sync>() {}
     assert_send_sync::<Proxy>();
 }
@@ -176,7 +176,7 @@ fn a_new_proxy_has_mode_0600_and_is_reused() {
 }
 
 #[test]
-fn a_good_proxy_needs_neither_key_nor_arcproxy() {
+fn valid_proxies_need_neither_key_nor_arcproxy() {
     let site = Site::new();
     site.credential("proxy", "alice", 3600);
     fs::remove_file(&site.settings.key).unwrap();
@@ -247,7 +247,7 @@ fn threads_share_one_run_of_arcproxy() {
 fn waiting_threads_share_a_failure() {
     let site = Site::new();
     let proxy = site.proxy();
-    // As it looks to a thread that asked before another one began.
+    // The attempt of another thread began after this thread had called `ensure`.
     let later = Instant::now() + Duration::from_secs(3600);
     proxy.state().failure = Some((later, Failure::new("no luck")));
     assert_eq!(message(proxy.ensure()), "no luck");
@@ -256,7 +256,7 @@ fn waiting_threads_share_a_failure() {
     proxy.ensure().unwrap();
 }
 
-/// Does nothing unless one of the tests below runs it.
+/// Does nothing unless one of the tests below runs it in a child process.
 #[test]
 fn in_a_process_of_its_own() {
     if let Some(directory) = env::var_os(SITE) {
@@ -264,7 +264,7 @@ fn in_a_process_of_its_own() {
     }
 }
 
-/// Does [`in_a_process_of_its_own`], by way of the program `env` with these arguments.
+/// Returns a command that runs [`in_a_process_of_its_own`] through the program `env` with these arguments.
 fn other_process(site: &Site, arguments: &[&str]) -> Command {
     let mut command = Command::new("env");
     command.args(arguments).arg(env::current_exe().unwrap());
@@ -285,7 +285,7 @@ fn processes_share_one_run_of_arcproxy() {
 }
 
 #[test]
-fn a_process_that_ignores_sigchld_makes_proxies() {
+fn processes_that_ignore_sigchld_create_proxies() {
     let ignored = ["--ignore-signal=CHLD"];
     let probe = Command::new("env").args(ignored).args(["grep", "SigIgn:.*1....$", "/proc/self/status"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
@@ -423,7 +423,7 @@ fn long_output_of_arcproxy_is_shortened() {
     let message = message(site.proxy().create());
     assert!(message.contains("xxxthe end") && message.len() < 5000, "{} bytes", message.len());
     site.arcproxy("yes");
-    assert!(self::message(site.proxy().create()).contains("printed without end"));
+    assert!(self::message(site.proxy().create()).contains("printed more than 16 MiB"));
 }
 
 #[test]
@@ -476,7 +476,7 @@ fn an_expired_certificate_is_named() {
     );
     let message = message(site.proxy().ensure());
     let ended = rfc3339(ended, 0);
-    assert!(message.contains(&format!("/cert: the certificate ended at {ended}; get a new one")), "{message}");
+    assert!(message.contains(&format!("/cert: the certificate expired at {ended}; get a new one")), "{message}");
     assert_eq!(site.runs(), 0);
 }
 

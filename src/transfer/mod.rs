@@ -1,3 +1,3 @@
-//! Files between a CE and this machine.
+//! Transfers of files between a CE and this machine.
 
 pub(crate) mod outputs;

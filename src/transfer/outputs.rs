@@ -1,4 +1,4 @@
-//! Saves the outputs of jobs: checks the names that the CE chose, and moves files into place once they are whole.
+//! Saves the outputs of jobs. Checks the names that the CE chose, and moves files into place when they are complete.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -25,7 +25,7 @@ pub(crate) fn save_all(
     for (id, files) in ids.iter().zip(listed) {
         plans.push(match files {
             Ok(files) if files.is_empty() => Ok(None),
-            // The CE knows the job by this id, so the name has been checked.
+            // The CE knows this id, so its last component has been checked and is a valid name.
             Ok(files) => Plan::new(id, files, directory.join(id.local_id())).map(Some),
             Err(error) => Err(error),
         });
@@ -39,7 +39,7 @@ pub(crate) fn save_all(
     plans.into_iter().map(one).collect()
 }
 
-/// Saves the files of one job in a new temporary directory, which the caller then owns.
+/// Saves the files of one job in a new temporary directory, which then belongs to the caller.
 pub(crate) fn save_in_new_directory(backend: &dyn Backend, id: &JobId, files: Vec<SessionFile>) -> Result<PathBuf> {
     let private = fs::Permissions::from_mode(0o700);
     let directory: TempDir =
@@ -52,13 +52,14 @@ pub(crate) fn save_in_new_directory(backend: &dyn Backend, id: &JobId, files: Ve
     Ok(directory.keep())
 }
 
-/// Where the files of one job go.
+/// The local paths of the files of one job.
 struct Plan<'a> {
     id: &'a JobId,
     files: Vec<SessionFile>,
     targets: Vec<PathBuf>,
     directory: PathBuf,
-    /// Holds files until they are whole. It is on the same file system as their targets, so that they can be moved.
+    /// Contains files until they are complete. It is on the same file system as their targets, so that they can be
+    /// moved.
     partial: TempDir,
 }
 
@@ -135,7 +136,7 @@ fn failed(id: &JobId, path: &Path, message: String, source: Option<io::Error>) -
     Error::OutputFile { job_id: id.clone(), path: path.into(), message, source }
 }
 
-/// The path below `directory` of a file in the session directory, or `None` if it would be outside.
+/// Returns the path below `directory` of a file in the session directory, or `None` if it would be outside.
 fn inside(directory: &Path, name: &OsStr) -> Option<PathBuf> {
     let relative = Path::new(name);
     let plain = relative.components().all(|component| matches!(component, Component::Normal(_)));

@@ -9,7 +9,7 @@ pub(crate) mod xml;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex. A poisoned lock is no error: every change behind this crate's locks is complete or not begun.
+/// Locks a mutex, even a poisoned one. No panic can leave the data behind this crate's locks half changed.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -52,7 +52,7 @@ pub(crate) mod since_1970 {
     }
 }
 
-/// Names and values as a map, in their order.
+/// A list of names and values as a map that keeps their order.
 pub(crate) mod map {
     use super::{Deserializer, PhantomData, Serializer, Variables};
 

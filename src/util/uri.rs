@@ -1,4 +1,4 @@
-//! URLs: their parts, ARC's options in them, and percent-encoding.
+//! Splits URLs, adds ARC's options to them, and percent-encodes paths.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -55,7 +55,7 @@ impl<'a> Url<'a> {
         }
     }
 
-    /// The URL with other options.
+    /// Returns the URL with other options.
     pub(crate) fn with_options<T: AsRef<str>>(&self, options: impl IntoIterator<Item = T>) -> String {
         let user = self.user.map(|user| format!("{user}@")).unwrap_or_default();
         let mut url = format!("{}://{user}{}", self.scheme, self.host);
@@ -67,8 +67,8 @@ impl<'a> Url<'a> {
     }
 }
 
-/// A URL in the form that `Arc::URL` gives it, with options added to it: scheme and host in lower case, the port written
-/// out, and the options in alphabetical order. A later option replaces an earlier one with the same name.
+/// Returns a URL in the form of `Arc::URL`, with options added: scheme and host in lower case, an explicit port, and
+/// the options in alphabetical order. A later option replaces an earlier one with the same name.
 pub(crate) fn arc_url<'a>(url: &'a str, options: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<String> {
     let url = Url::split(url)?;
     let own = url.options.filter(|options| !options.is_empty()).into_iter().flat_map(|options| options.split(';'));
@@ -92,7 +92,7 @@ pub(crate) fn parse_port(port: &str) -> Option<u16> {
     is_number.then(|| port.parse().ok()).flatten().filter(|port| *port > 0)
 }
 
-/// The URL for messages: `...` replaces a password.
+/// Returns the URL for messages, in which `...` replaces a password.
 pub(crate) fn without_password(url: &str) -> String {
     let password = || {
         let Url { scheme, user, .. } = Url::split(url)?;
@@ -110,7 +110,8 @@ pub(crate) fn is_option(option: &str) -> bool {
     !option.is_empty() && !option.contains(|c: char| c.is_whitespace() || c.is_control() || ";/?#@".contains(c))
 }
 
-/// Encodes all bytes but RFC 3986's unreserved characters and `/`, so that every reader takes the result literally.
+/// Percent-encodes all bytes except RFC 3986's unreserved characters and `/`, so that every program reads the result
+/// literally.
 pub(crate) fn encode_path(path: &[u8]) -> String {
     let mut uri = String::with_capacity(path.len());
     for &byte in path {
@@ -135,12 +136,13 @@ fn decode_path(path: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The `file` URI of an absolute path.
+/// Returns the `file` URI of an absolute path.
 pub(crate) fn file_uri(path: &Path) -> String {
     format!("file://{}", encode_path(path.as_os_str().as_bytes()))
 }
 
-/// The path that a `file` URI names. Returns `None` for another scheme; the error completes a sentence about the URI.
+/// Returns the path of a `file` URI, or `None` for another scheme. The error is the predicate of a sentence about the
+/// URI.
 pub(crate) fn file_path(uri: &str) -> Option<Result<PathBuf, &'static str>> {
     let (scheme, rest) = uri.split_once(':')?;
     scheme.eq_ignore_ascii_case("file").then(|| {

@@ -1,4 +1,4 @@
-//! XML documents as trees: job descriptions, and what CEs publish about themselves.
+//! Reads and writes XML documents as trees, for job descriptions and the information that CEs publish.
 //!
 //! Reading is safe for documents of unknown origin. It expands only XML's five own entities and characters by number,
 //! fetches nothing, and limits the depth and the number of elements.
@@ -21,8 +21,8 @@ const MAX_NAMESPACE: usize = 200;
 /// publishes 50,000.
 const MAX_NODES: usize = 500_000;
 
-/// The attributes in this namespace by which a document names its schemas and their types. They are not part of its
-/// content. `nil` is, and is not among them.
+/// The namespace of the attributes with which a document names its schemas and types. The reader skips those in
+/// [`HINTS`], because they are not content. It keeps `nil`, which is content.
 const SCHEMA_INSTANCE: &str = "http://www.w3.org/2001/XMLSchema-instance";
 const HINTS: [&str; 3] = ["schemaLocation", "noNamespaceSchemaLocation", "type"];
 
@@ -33,7 +33,7 @@ pub(crate) struct Element {
     pub(crate) namespace: String,
     /// The name, without its prefix.
     pub(crate) name: String,
-    /// Names with their prefixes, and values. Declarations of namespaces and the names of schemas are left out.
+    /// Names with their prefixes, and values. Excludes declarations of namespaces and names of schemas.
     pub(crate) attributes: Vec<(String, String)>,
     pub(crate) children: Vec<Element>,
     /// The text in the element itself, without the text in its children.
@@ -41,12 +41,12 @@ pub(crate) struct Element {
 }
 
 impl Element {
-    /// The children with a name.
+    /// Returns the children with a name.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Element> {
         self.children.iter().filter(move |child| child.name == name)
     }
 
-    /// The first child with a name.
+    /// Returns the first child with a name.
     pub(crate) fn get(&self, name: &str) -> Option<&Element> {
         self.children.iter().find(|child| child.name == name)
     }
@@ -56,7 +56,7 @@ impl Element {
         self.get(name).map(|child| child.text.trim()).filter(|text| !text.is_empty())
     }
 
-    /// Reads a document. The error says what is wrong.
+    /// Reads a document. The error describes the problem and its line.
     pub(crate) fn parse(document: &str) -> Result<Element, String> {
         Element::parse_up_to(document, MAX_NODES)
     }

@@ -1,4 +1,4 @@
-//! Helpers of the tests: a [`Site`] for each test, waiting with a deadline, fetched outputs, child processes.
+//! Helpers of the tests: a [`Site`] for each test, waiting with a deadline, saved outputs, and child processes.
 
 use std::env;
 use std::fs;
@@ -81,7 +81,7 @@ impl Site {
         self.wait_until(id, JobStatus::is_final)
     }
 
-    /// Waits until `wanted` accepts the status of the job. Panics if the job ends before that.
+    /// Waits until `wanted` returns true for the status of the job. Panics if the job ends before that.
     pub(crate) fn wait_until(&self, id: &JobId, mut wanted: impl FnMut(JobStatus) -> bool) -> JobStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -104,13 +104,13 @@ impl Site {
         job
     }
 
-    /// Waits until the job has completed and fetches its outputs.
+    /// Waits until the job has completed and saves its outputs.
     pub(crate) fn outputs(&self, id: &JobId) -> Outputs {
         assert_eq!(self.wait(id), JobStatus::Completed, "{:?}", self.arc.job(id));
         self.save(id).expect("the job has no outputs")
     }
 
-    /// Fetches the present outputs of the job, whether or not it has ended.
+    /// Saves the current outputs of the job, whether or not it has ended.
     pub(crate) fn save(&self, id: &JobId) -> Option<Outputs> {
         self.arc.save_job_outputs(id).unwrap().map(Outputs)
     }
@@ -161,8 +161,8 @@ impl Drop for Outputs {
     }
 }
 
-/// Whether the CE is the testbed's, which runs on this host and lets the tests read its records. If not, says that the
-/// test is skipped.
+/// Whether the CE is the testbed's, which runs on this host and lets the tests read its records. Otherwise prints that
+/// the test is skipped.
 pub(crate) fn is_testbed() -> bool {
     let is = env::var_os("JASMIN_ARC_TESTBED").is_some();
     if !is {
@@ -171,9 +171,9 @@ pub(crate) fn is_testbed() -> bool {
     is
 }
 
-/// Returns a command that runs one test of this program, `module::name`, in a process of its own.
+/// Returns a command that runs one test of this program, `module::name`, in its own process.
 ///
-/// [`is_child`] is true there. Run the command with [`run_child`].
+/// [`is_child`] is true in that process. Run the command with [`run_child`].
 pub(crate) fn child(test: &str) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["--exact", test, "--include-ignored", "--nocapture"]).env("JASMIN_ARC_TEST_CHILD", test);

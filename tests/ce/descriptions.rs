@@ -1,4 +1,4 @@
-//! Every setting of a job description reaches the job, or the CE's own record of it.
+//! Tests that every setting of a job description reaches the job or the CE's record of the job.
 
 use std::collections::HashMap;
 use std::env;
@@ -48,8 +48,8 @@ fn shell(script: &str) -> JobDescription {
 
 /// Reads A-REX's own record of a job in the control directory.
 ///
-/// The file is `job.ID.part` with ARC 6. With ARC 7 it is `part` in a directory below `jobs/`, whose path is the id in
-/// pieces.
+/// The file is `job.ID.part` with ARC 6. With ARC 7 it is `part` in a directory below `jobs/`, whose path consists of
+/// pieces of the id.
 fn record(id: &JobId, part: &str) -> String {
     fn find(top: &Path, directory: &Path, id: &str, part: &str) -> Option<PathBuf> {
         fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path()).find_map(|path| {
@@ -72,7 +72,7 @@ fn record(id: &JobId, part: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Checks that each of `lines` is in a record of the job.
+/// Checks that a record of the job contains each of `lines`.
 #[track_caller]
 fn assert_recorded(id: &JobId, part: &str, lines: &[&str]) {
     let record = record(id, part);
@@ -126,7 +126,7 @@ fn environment_variables_arrive_unchanged() {
     for (n, value) in values.iter().enumerate() {
         job = job.with_env(name(n), *value);
     }
-    // The crate also puts odd characters of arguments into environment variables.
+    // The crate also uses environment variables for some characters of arguments.
     let both = shell("printf '%s|' \"$X\" \"$@\"").with_args(["sh", "$X", "`\"\\"]).with_env("X", "'$'");
     let outputs = run(&site, &[job, both]);
 
@@ -161,7 +161,7 @@ fn standard_streams_use_the_given_files() {
         mixed().without_stderr(),
         shell("echo 1; echo 2 >&2; echo 3 > three").without_stdout().without_stderr().with_output_file("/"),
     ];
-    // A kept directory that holds the streams keeps its other files too.
+    // If an output directory contains the standard streams, the CE keeps its other files too.
     let inside = mixed()
         .with_input_bytes("logs/deep/x", "")
         .with_stdout("logs/deep/out")
@@ -264,13 +264,13 @@ impl Server {
         format!("{}{path}", self.url)
     }
 
-    /// The content of the file at a path, if there is one.
+    /// Returns the content of the file at a path, if it exists.
     fn get(&self, path: &str) -> Option<Vec<u8>> {
         self.files.lock().unwrap().get(path).cloned()
     }
 }
 
-/// Answers one request. Returns `None` when the connection has ended.
+/// Responds to one request. Returns `None` when the connection has ended.
 fn serve(mut connection: &TcpStream, files: &Mutex<HashMap<String, Vec<u8>>>) -> Option<()> {
     let mut reader = BufReader::new(connection);
     let mut line = || {
@@ -280,7 +280,7 @@ fn serve(mut connection: &TcpStream, files: &Mutex<HashMap<String, Vec<u8>>>) ->
     let request = line()?;
     let mut parts = request.split(' ');
     let (method, url) = (parts.next()?, parts.next()?);
-    // ARC sends the whole URL.
+    // ARC sends the whole URL in the request line.
     let path = url.strip_prefix("http://").map_or(url, |rest| rest.find('/').map_or("/", |slash| &rest[slash..]));
     let (mut length, mut expects) = (0, false);
     loop {
@@ -364,7 +364,7 @@ fn requested_outputs_are_kept_and_others_deleted() {
             .with_output_file("f/four")
             .with_output_file("odd $name")
             .with_output_file("never"),
-        // The whole directory, even if one of its files is named as well.
+        // The CE keeps the whole directory, even if one of its files is also an output.
         shell(make).with_output_file("d/").with_output_file("d/e/three"),
         shell(make).with_output_file("/").with_output_file("d/two"),
         shell(make),

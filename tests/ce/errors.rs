@@ -1,4 +1,4 @@
-//! Errors tell what failed, with which value, and what to do about it.
+//! Tests that errors contain what failed, the value, and what to do about it.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::common::{Site, child, is_child, run_child};
 
-/// Fails if a text of the error's chain contains that of its source, which readers would see twice.
+/// Fails if an error in the chain repeats the text of its source, since reporters would print it twice.
 #[track_caller]
 fn check_chain(error: &dyn std::error::Error) {
     let mut error = error;
@@ -33,7 +33,7 @@ fn check(error: Error, kind: ErrorKind, is_retryable: bool, parts: &[&str]) {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn unreachable_ces_are_told_apart() {
+fn unreachable_ces_have_distinct_errors() {
     let site = Site::new();
     if !site.is_rest() {
         return; // over EMI-ES, ARC reports all of these alike
@@ -63,7 +63,7 @@ fn unreachable_ces_are_told_apart() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn jobs_that_are_not_found_say_why() {
+fn errors_about_missing_jobs_contain_the_reason() {
     let site = Site::new();
     let ask = |id: &str| site.arc.job_status(&JobId::from(id)).unwrap_err();
     check(ask("abc"), ErrorKind::JobNotFound, false, &["\"abc\"", "does not know it"]);
@@ -83,7 +83,7 @@ fn jobs_that_are_not_found_say_why() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn failed_jobs_say_why() {
+fn failed_jobs_have_a_failure_reason() {
     let site = Site::new();
     let missing = site.arc.submit(&JobDescription::new("/no/such/program")).unwrap();
     let failing = site.submit("exit 7");
@@ -110,12 +110,12 @@ fn failed_jobs_say_why() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn outputs_that_cannot_be_stored_name_the_file_and_stop_no_other() {
+fn outputs_that_cannot_be_stored_do_not_affect_other_jobs() {
     let site = Site::new();
     let id = site.submit("echo a > a; echo b > b");
     assert_eq!(site.wait(&id), JobStatus::Completed);
     let place = site.path().join("results");
-    // A directory where the file should go.
+    // A directory has the name of the output file.
     std::fs::create_dir_all(place.join(id.local_id()).join("stdout.txt/x")).unwrap();
     let error = site.arc.save_job_outputs_to(&id, &place).unwrap_err();
     assert!(matches!(&error, Error::OutputFile { path, .. } if path.ends_with("stdout.txt")), "{error:?}");
@@ -125,10 +125,10 @@ fn outputs_that_cannot_be_stored_name_the_file_and_stop_no_other() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn disk_that_is_full_is_not_blamed_on_the_ce() {
+fn full_disks_are_not_reported_as_failures_of_the_ce() {
     if !is_child() {
-        // A limit on the size of files stands for a full disk. Its signal is ignored, so that the write fails.
-        let test = child("errors::disk_that_is_full_is_not_blamed_on_the_ce");
+        // A limit on the size of files simulates a full disk. The process ignores its signal, so that the write fails.
+        let test = child("errors::full_disks_are_not_reported_as_failures_of_the_ce");
         let mut limited = Command::new("/bin/sh");
         limited.args(["-c", "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\""]).arg(test.get_program());
         limited.args(test.get_args()).env("JASMIN_ARC_TEST_CHILD", "yes");

@@ -1,4 +1,4 @@
-//! Arguments and input files arrive on the CE unchanged, or the job is refused.
+//! Tests that arguments and input files arrive on the CE unchanged, or that the crate refuses the job.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -129,7 +129,8 @@ fn input_files_arrive_unchanged_under_their_names() {
     let megabyte: Vec<u8> = (0..1 << 20).map(|n: u32| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let mut files: Vec<(String, Vec<u8>)> =
         vec![("binary".into(), bytes), ("empty".into(), Vec::new()), ("megabyte".into(), megabyte)];
-    // A file name has no "/" and at most 255 bytes. A-REX reads names that begin with "@" as lists, and one name a line.
+    // A file name contains no "/" and at most 255 bytes. A-REX treats names that begin with "@" as lists, and stores
+    // one name per line.
     let is_name =
         |name: &String| !name.is_empty() && name.len() < 200 && !name.starts_with('@') && !name.contains(['/', '\n']);
     files.extend(odd_strings().into_iter().filter(is_name).map(|name| (name.clone(), name.into_bytes())));
@@ -211,11 +212,11 @@ fn invalid_inputs_are_refused_before_submission() {
     invalid(job().with_arg("\u{1b}"));
     invalid(job().with_name("\0"));
     invalid(job().with_output_file("../up"));
-    // A-REX keeps one name a line, so it would wait for a file that never comes.
+    // A-REX stores one name per line, so it would wait for a file that never arrives.
     invalid(job().with_input_file(&newline));
     // A-REX reads "@list" as a list of files.
     invalid(job().with_input_file_as(&good, "@list"));
-    // A-REX writes the executable into a shell script, which expands some characters and breaks at others.
+    // A-REX writes the executable into a shell script. Some characters are expanded there, others are syntax errors.
     for executable in [
         "",
         "echo",

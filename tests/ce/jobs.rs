@@ -1,4 +1,4 @@
-//! Jobs from submission to their outputs, job ids, cancelling, and CEs that cannot be reached.
+//! Tests of jobs from submission to outputs, of job ids, of cancelling, and of CEs that cannot be reached.
 
 use std::fs;
 use std::net::TcpListener;
@@ -59,7 +59,7 @@ fn echo_job_runs_from_submission_to_outputs() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn submitted_job_is_known_at_once() {
+fn submitted_job_is_found_at_once() {
     let site = Site::new();
     for _ in 0..10 {
         let id = site.arc.submit_job("/bin/true", &[], &[]).unwrap();
@@ -73,7 +73,7 @@ fn submitted_job_is_known_at_once() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn only_declared_outputs_are_fetched() {
+fn only_requested_outputs_are_saved() {
     let site = Site::new();
     let one = site.submit("echo out; echo err >&2; echo content > output; echo no > unlisted");
     let script = "mkdir -p output/a/b output/none; seq 100000 > output/a/b/numbers; : > output/empty;
@@ -305,7 +305,7 @@ fn unreachable_ce_is_not_a_missing_job() {
     }
 }
 
-/// Takes a minute, the timeout of ARC's client.
+/// Takes a minute, the default timeout.
 #[test]
 #[ignore = "needs an ARC-CE"]
 fn silent_ce_times_out() {

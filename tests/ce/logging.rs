@@ -1,4 +1,4 @@
-//! Where the log goes. A slow or awkward logger does not stop the crate.
+//! Tests of the log's destinations, and of loggers that are slow or call the crate.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -57,7 +57,7 @@ fn log_facade_gets_messages_by_default() {
     });
 }
 
-/// A log writer that sends what it gets to a channel.
+/// A log writer that sends its input to a channel.
 struct Lines(Sender<String>);
 
 impl Write for Lines {
@@ -72,7 +72,7 @@ impl Write for Lines {
 }
 
 fn text(lines: &Receiver<String>) -> String {
-    // A thread of its own passes on ARC's messages.
+    // A separate thread writes ARC's messages.
     sleep(Duration::from_millis(500));
     lines.try_iter().collect()
 }

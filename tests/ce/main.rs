@@ -1,8 +1,8 @@
 //! Tests that need an ARC-CE, in one program, so that ARC's libraries are linked once.
 //!
-//! `tests/testbed/run test` runs them on a CE of its own. To run them on another CE, name its configuration file in
-//! `JASMIN_ARC_CONFIG` and run `cargo test --test ce -- --ignored`. Tests of details that only the testbed has are skipped
-//! there.
+//! `tests/testbed/run test` runs them on a new CE. To run them on another CE, name its configuration file in
+//! `JASMIN_ARC_CONFIG` and run `cargo test --test ce -- --ignored`. Tests of details that only the testbed has are
+//! skipped there.
 
 mod common;
 mod descriptions;

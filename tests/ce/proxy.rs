@@ -19,7 +19,7 @@ fn own_proxy(site: &Site, mut overrides: Value) -> (ArcInterface, PathBuf) {
     (site.another(overrides), proxy)
 }
 
-/// Makes a call that needs a proxy certificate.
+/// Makes a call that requires a proxy certificate.
 fn use_proxy(arc: &ArcInterface) -> Result<(), Error> {
     match arc.job_status(&JobId::from("none")) {
         Err(Error::JobNotFound { .. }) => Ok(()),

@@ -22,10 +22,10 @@ use crate::run;
 /// The first argument of a child process. The arguments are `CHILD SCENARIO RUN CONFIG DIRECTORY`.
 pub(crate) const CHILD: &str = "--child";
 
-/// A program and its expected end.
+/// A program and how it should end.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
-    /// The program. Its result is the exit code of the process, unless it ends otherwise.
+    /// The program. Its result is the exit code of the process, unless the program ends the process in another way.
     main: fn() -> u8,
     /// The expected exit code.
     pub(crate) code: i32,
@@ -33,7 +33,7 @@ pub(crate) struct Scenario {
     pub(crate) stderr: &'static str,
     /// The expected text on the terminal.
     pub(crate) terminal: &'static str,
-    /// The longest time from the decision to end until the end.
+    /// The maximum time from the decision to end until the end.
     pub(crate) within: Duration,
     /// Whether it runs with an endpoint where no server listens.
     pub(crate) without_ce: bool,
@@ -183,7 +183,7 @@ fn interface(config: ConnectionConfig) -> ArcInterface {
     arc
 }
 
-/// The id of no job.
+/// An id that belongs to no job.
 fn job() -> JobId {
     JobId::from("0123456789abcdef0123456789abcdef")
 }
@@ -341,7 +341,7 @@ fn panics_with_a_call_in_flight() -> u8 {
 fn forked_process_exits() -> u8 {
     let arc = arc();
     call(&arc);
-    // SAFETY: the process has other threads, so the child may do little. It exits.
+    // SAFETY: the process has other threads, so the child may call only async-signal-safe functions. It only exits.
     match unsafe { libc::fork() } {
         0 => {
             fs::rename(guest().dir.join("handlers"), guest().dir.join("handlers-of-the-fork")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Runs a child process on a terminal of its own and measures how long it takes to end.
+//! Runs a child process on its own terminal and measures how long it takes to end.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -15,11 +15,11 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 /// The number of runs of each scenario.
 pub(crate) const RUNS: usize = 20;
 
-/// The delay of one run that a busy machine may cause. It is less than the five seconds that exit waits for a call in
-/// flight, so a test notices if exit waits.
+/// The delay of one run that a busy machine may cause. It is shorter than the five seconds for which the exit waits for
+/// calls in flight, so a test still detects that wait.
 const TOLERANCE: Duration = Duration::from_millis(3500);
 
-/// The longest run time of a child before it is killed.
+/// The maximum run time of a child. After it, the child is killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The end of a child process and its output.
