@@ -23,8 +23,9 @@ const MAX_DEPTH: usize = 100;
 /// The maximum number of files and directories of one job.
 const MAX_ENTRIES: usize = 1_000_000;
 
-/// How many bytes of a file are fetched if neither the listing nor the response has its size.
-const MAX_UNKNOWN_SIZE: u64 = 128 << 20;
+/// How many bytes of a file that is listed as smaller are fetched if the response does not announce its length. A-REX
+/// announces it, except for a file that is empty when the response begins (`PayloadHTTPOut::make_header`).
+const MAX_CHUNKED: u64 = 128 << 20;
 
 /// A directory in a session directory, as A-REX lists it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -106,36 +107,46 @@ pub(super) fn list(pool: &Pool, id: &str) -> Result<Option<Vec<SessionFile>>, Fa
     Ok(Some(files))
 }
 
-/// Reads `<list><file size="1">name</file><dir>name</dir></list>`.
+/// Reads `<list><file size="1">name</file><dir>name</dir></list>`, or `<list/>` for an empty directory.
+///
+/// Nothing else is a listing. A page of a web server, or no text at all, must not pass for an empty directory: the job
+/// would seem to have no outputs.
 fn parse(xml: &str) -> Result<Listing, String> {
     let mut reader = Reader::from_str(xml);
     let mut listing = Listing::default();
-    let mut open = 0;
+    let (mut is_open, mut is_complete) = (false, false);
     loop {
-        let element = match reader.read_event().map_err(|error| error.to_string())? {
-            Event::Start(element) => element,
+        let event = reader.read_event().map_err(|error| error.to_string())?;
+        let (element, is_empty) = match event {
+            Event::Start(element) => (element, false),
+            Event::Empty(element) => (element, true),
             Event::End(_) => {
-                open -= 1;
+                (is_open, is_complete) = (false, true);
                 continue;
             }
-            // A truncated list must not be accepted as a short one.
-            Event::Eof if open > 0 => return Err("it ends early".into()),
-            Event::Eof => return Ok(listing),
+            Event::Eof if is_complete => return Ok(listing),
+            Event::Eof if is_open => return Err("it ends early".into()),
+            Event::Eof => return Err("it has no element \"list\"".into()),
             _ => continue,
         };
-        let kind = element.local_name().as_ref().to_owned();
-        let kind: &str = kind.as_ref();
-        if !matches!(kind, "file" | "dir") {
-            open += 1;
-            continue;
+        let name = element.local_name();
+        match (is_open, name.as_ref()) {
+            (false, "list") if !is_complete => {
+                (is_open, is_complete) = (!is_empty, is_empty);
+                continue;
+            }
+            (false, other) => return Err(format!("it has an element {other:?} instead of \"list\"")),
+            (true, "file" | "dir") if !is_empty => {}
+            (true, other) => return Err(format!("it has an element {other:?} among the files")),
         }
+        let is_file = name.as_ref() == "file";
         let size = element.try_get_attribute("size").ok().flatten().and_then(|size| size.value.parse().ok());
         let raw = reader.read_text(element.name()).map_err(|error| error.to_string())?;
         let name = quick_xml::escape::unescape(&raw).map_err(|error| error.to_string())?;
         let name = unhide(&name);
-        match kind {
-            "file" => listing.files.push((name, size)),
-            _ => listing.directories.push(name),
+        match is_file {
+            true => listing.files.push((name, size)),
+            false => listing.directories.push(name),
         }
     }
 }
@@ -161,7 +172,7 @@ pub(super) fn download(pool: &Pool, file: &SessionFile, to: &Path) -> Result<(),
             truncation = truncate(&local);
             truncation.as_ref().map_err(|error| ConnectionError::Failed(error.to_string()))?;
         }
-        connection.download(&path, &local, file.size.unwrap_or(MAX_UNKNOWN_SIZE))
+        connection.download(&path, &local, file.size.unwrap_or(0).max(MAX_CHUNKED))
     });
     let downloaded = truncation
         .map_err(FileFailure::Local)
@@ -208,10 +219,27 @@ mod tests {
         let odd = b"<list><file>b\xff\xe9 \xc3\xa9</file></list>";
         assert_eq!(parse(&hide(odd)).unwrap().files, [(b"b\xff\xe9 \xc3\xa9".to_vec(), None)]);
         assert_eq!(parse("<list/>"), Ok(Listing::default()));
-        assert_eq!(parse(""), Ok(Listing::default()));
-        for broken in
-            ["<list><file>a", "<list><file>a</file>", "<list>", "<list><file>&nonsense;</file></list>", "<list></file>"]
-        {
+        assert_eq!(parse("<?xml version=\"1.0\"?>\n<list></list>\n"), Ok(Listing::default()));
+        for broken in [
+            "<list><file>a",
+            "<list><file>a</file>",
+            "<list>",
+            "<list><file>&nonsense;</file></list>",
+            "<list></file>",
+            "",
+            " \n",
+            "no outputs",
+            "<?xml version=\"1.0\"?>",
+            "<html><body>Sign in</body></html>",
+            "<html><list><file>a</file></list></html>",
+            "<file>a</file>",
+            "<list/><list><file>a</file></list>",
+            "<list></list><file>a</file>",
+            "<list><html/></list>",
+            "<list><list/></list>",
+            "<list><file/></list>",
+            "<jobs/>",
+        ] {
             assert!(parse(broken).is_err(), "{broken}");
         }
     }
