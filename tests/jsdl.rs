@@ -334,7 +334,7 @@ fn a_full_description_is_read_back() {
 }
 
 #[test]
-fn settings_that_jsdl_lacks_are_refused_by_name() {
+fn settings_that_jsdl_cannot_express_are_refused_by_name() {
     let job = || JobDescription::new("/bin/true");
     let empty = r#"{"executable": "/bin/true", "runtime_environments": [{"name": "A", "version": ""}]}"#;
     for (job, what) in [

@@ -30,7 +30,7 @@ struct Names {
 
 /// A CE behind ARC's plugins.
 ///
-/// The plugins are not made for threads, so calls wait for each other, even those for different CEs. ARC's own time limits
+/// The plugins are not thread-safe, so calls wait for each other, even those for different CEs. ARC's own time limits
 /// bound each call.
 #[derive(Debug)]
 pub(crate) struct PluginBackend {

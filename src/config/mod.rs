@@ -222,7 +222,8 @@ impl ConnectionConfig {
         expand(&self.proxy_file, "/tmp/arcproxy_file")
     }
 
-    /// `ARC_SERVER`: the address of the CE, as it was set. [`endpoint_url`](Self::endpoint_url) is the full URL.
+    /// `ARC_SERVER`: the address of the CE, as the caller wrote it. [`endpoint_url`](Self::endpoint_url) is the full
+    /// URL.
     pub fn arc_server(&self) -> &str {
         self.arc_server.as_deref().unwrap_or("jasmin-ce.ceda.ac.uk:60000/arex")
     }

@@ -53,7 +53,7 @@ fn serde_keys_have_the_names_of_the_getters() {
 }
 
 #[test]
-fn a_job_wants_a_delegation_if_files_are_staged_by_url() {
+fn jobs_that_stage_files_by_url_get_a_delegation() {
     let url = "https://example.org/a";
     for (job, wants) in [
         (job(), false),

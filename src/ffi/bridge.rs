@@ -29,10 +29,10 @@ pub(crate) mod cpp {
         name: String,
         /// The local path; empty if there is a URL.
         path: String,
-        /// The URL that the CE fetches the file from; empty if it is uploaded.
+        /// The URL from which the CE fetches the file; empty if the crate uploads it.
         url: String,
         executable: bool,
-        /// In bytes, or -1 if unknown.
+        /// The size in bytes, or -1 if unknown.
         size: i64,
     }
 
@@ -58,7 +58,7 @@ pub(crate) mod cpp {
         options: Vec<String>,
     }
 
-    /// An e-mail address and the states about which the CE writes to it.
+    /// An e-mail address, and the states at which the CE sends a message to it.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct Notice {
         email: String,
@@ -107,11 +107,11 @@ pub(crate) mod cpp {
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct ReadDescription {
         description: Description,
-        /// What is in the text that `description` has no field for.
+        /// The parts of the text for which `description` has no field.
         unsupported: Vec<String>,
     }
 
-    /// What ARC's tools need to find a job.
+    /// The data with which ARC's tools find a job.
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
     struct JobPlace {
         id: String,

@@ -83,7 +83,7 @@ fn connection_error(exception: cxx::Exception) -> ConnectionError {
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Receives a message of ARC's logger, which holds its lock and may be on any thread.
+/// Receives a message from ARC's logger, which holds its lock and may call from any thread.
 fn arc_logged(level: u32, line: &[u8]) {
     // A panic must not unwind into C++.
     let _ = std::panic::catch_unwind(|| logging::arc_message(level, &String::from_utf8_lossy(line)));
@@ -109,7 +109,7 @@ fn start() -> Result<()> {
     cpp::runtime_start(env!("JASMIN_ARC_PREFIX")).map_err(error)
 }
 
-/// Sets ARC's log threshold to what the existing logs show.
+/// Sets ARC's log threshold to the level that the existing logs need.
 pub(crate) fn adjust_log_threshold() -> Result<()> {
     start()?;
     cpp::logging_threshold(logging::Log::threshold()).map_err(error)
@@ -153,7 +153,7 @@ pub(crate) fn read_credential(path: &str) -> Result<CredentialInfo> {
 }
 
 /// Whether the private key in the PEM file `key` belongs to the first certificate in the PEM file `certificate`. Never
-/// asks for a password.
+/// prompts for a password.
 pub(crate) fn is_key_of(key: &str, certificate: &str) -> Result<bool> {
     start()?;
     cpp::is_key_of(key, certificate).map_err(error)
@@ -162,7 +162,7 @@ pub(crate) fn is_key_of(key: &str, certificate: &str) -> Result<bool> {
 /// The languages that ARC reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Language {
-    /// The EMI Activity Description Language, which is what A-REX is sent.
+    /// The EMI Activity Description Language, in which the crate submits jobs.
     Adl,
     /// ARC's Extended Resource Specification Language.
     Xrsl,
@@ -216,7 +216,7 @@ pub(crate) struct Session(cxx::SharedPtr<cpp::Session>);
 
 // SAFETY: a Session is never changed after its construction, and never destroyed (cpp/session.h).
 unsafe impl Send for Session {}
-// SAFETY: as above. The lock in cpp/session.h guards what ARC's classes share behind it.
+// SAFETY: as above. The lock in cpp/session.h guards the data that ARC's classes share.
 unsafe impl Sync for Session {}
 
 impl std::fmt::Debug for Session {
@@ -241,7 +241,7 @@ impl Session {
         cpp::submit(&self.0, endpoint, information_interface, submission_interface, description).map_err(error)
     }
 
-    /// Asks what the CE offers over an interface.
+    /// Requests the offer of the CE over an interface.
     pub(crate) fn offered(
         &self,
         endpoint: &str,
@@ -251,7 +251,7 @@ impl Session {
         cpp::offered(&self.0, endpoint, information_interface, submission_interface).map_err(error)
     }
 
-    /// Returns a record for each job, in order. `found` is false for a job that the CE does not tell about.
+    /// Returns a record for each job, in order. `found` is false for a job for which the CE returned no information.
     pub(crate) fn update_jobs(&self, jobs: &[JobPlace]) -> Result<Vec<JobRecord>> {
         cpp::update_jobs(&self.0, jobs).map_err(error)
     }
@@ -281,7 +281,7 @@ pub(crate) fn sign_delegation(proxy: &str, request: &str) -> Result<String> {
 /// One kept-alive HTTP connection to a CE. Paths are percent-encoded.
 pub(crate) struct Connection(cxx::UniquePtr<cpp::Connection>);
 
-// SAFETY: a Connection has no ties to the thread that made it; ARC's HTTP client keeps all it needs in the object.
+// SAFETY: a Connection is not tied to the thread that created it. ARC's HTTP client keeps all its data in the object.
 unsafe impl Send for Connection {}
 
 impl std::fmt::Debug for Connection {
@@ -334,7 +334,7 @@ impl Connection {
         self.0.pin_mut().upload(path, file.as_raw_fd(), size).map(transferred).map_err(connection_error)
     }
 
-    /// Whether the connection takes another request.
+    /// Whether the connection can send another request.
     pub(crate) fn usable(&self) -> bool {
         self.0.usable().unwrap_or(false)
     }
@@ -347,7 +347,7 @@ mod http_tests;
 fn transferred(reply: HttpReply) -> io::Result<HttpReply> {
     match reply.local_error {
         0 => Ok(reply),
-        // The shim's sign for a file that ended early.
+        // The shim reports a file that ended early in this way.
         errno if errno == rustix::io::Errno::NODATA.raw_os_error() => {
             Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file became shorter while it was sent"))
         }
@@ -360,7 +360,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_exception_of_any_type_gets_through() {
+    fn exceptions_of_every_type_become_errors() {
         start().unwrap();
         let what = |kind| cpp::runtime_throw(kind).unwrap_err().what().to_owned();
         assert!(what(0).contains("nonexistent"), "{}", what(0));
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn arcs_log_comes_to_rust() {
+    fn log_messages_of_arc_reach_rust() {
         start().unwrap();
         let ((), reasons) = logging::capture(|| cpp::logging_message(4, "50% of \u{1f980}").unwrap());
         assert_eq!(reasons.text(), "50% of \u{1f980}");

@@ -348,7 +348,7 @@ fn files_of_other_users_are_refused() {
 }
 
 #[test]
-fn waiting_for_the_lock_has_an_end() {
+fn waiting_for_the_lock_is_bounded() {
     let site = Site::new();
     let mut proxy = site.proxy();
     proxy.timeout = Duration::from_millis(20);
@@ -396,7 +396,7 @@ fn a_hanging_arcproxy_is_killed() {
     site.arcproxy("sleep 1000 & echo $$ $! > ${0%/*}/pids; echo one moment please; wait");
     let message = message(proxy.ensure());
     assert!(message.contains("did not end within 5s; it printed: one moment please"), "{message}");
-    // Whoever inherits the second one may take a while to bury it.
+    // The process that inherits the second child may take a while to wait for it.
     let state = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let pids = site.text("pids");
     let pids: Vec<_> = pids.split_whitespace().collect();

@@ -107,7 +107,10 @@ fn save<'a>(backend: &dyn Backend, plans: impl Iterator<Item = &'a Plan<'a>> + C
                     Fetched::Whole => move_into_place(fetch),
                     Fetched::Removed => {
                         let name = fetch.file.path.display();
-                        log(LogLevel::Warning, format!("job {} removed its file {name:?} meanwhile", fetch.id));
+                        log(
+                            LogLevel::Warning,
+                            format!("job {} removed its file {name:?} before it could be downloaded", fetch.id),
+                        );
                         Ok(())
                     }
                 });

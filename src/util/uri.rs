@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn arcs_form_has_the_port_and_sorted_options() {
+    fn urls_in_the_form_of_arc_have_a_port_and_sorted_options() {
         for (url, options, expected) in [
             ("HTTPS://u@Host/A?B", &[][..], "https://u@host:443/A?B"),
             ("gsiftp://h;threads=2;a=b/x", &[("threads", "5"), ("Z", "1")], "gsiftp://h:2811;Z=1;a=b;threads=5/x"),

@@ -86,7 +86,7 @@ fn options_that_would_change_are_refused() {
 }
 
 #[test]
-fn outputs_that_cost_other_outputs_are_refused() {
+fn outputs_that_would_delete_other_outputs_are_refused() {
     let outputs = |job: &JobDescription| {
         let told = job.distinct_outputs().map(|(name, url)| format!("{name}>{}", url.unwrap_or_default()));
         told.collect::<Vec<_>>()

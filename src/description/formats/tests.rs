@@ -406,7 +406,7 @@ fn adl_of_arcs_tests_is_read_or_the_error_names_the_element() {
 }
 
 #[test]
-fn settings_that_a_language_lacks_are_refused() {
+fn settings_that_a_language_cannot_express_are_refused() {
     let job = || JobDescription::new("/bin/true");
     let adl = |job: JobDescription| job.to_adl().map_err(|error| error.to_string());
     let xrsl = |job: JobDescription| job.to_xrsl().map_err(|error| error.to_string());
@@ -473,7 +473,7 @@ fn settings_that_no_ce_accepts_are_refused() {
 }
 
 #[test]
-fn settings_that_a_ce_loses_are_refused() {
+fn settings_that_a_ce_would_lose_are_refused() {
     for (bad, why) in [
         (plain().with_name("a\nb"), "name has a newline"),
         (plain().with_description("a\nb"), "description has a newline"),
@@ -545,7 +545,7 @@ const ADL: &str = r#"<?xml version="1.0" encoding="UTF-8"?><ActivityDescription 
     <OutputFile><Name>o</Name><Target><URI>gsiftp://h/o</URI></Target></OutputFile></DataStaging></ActivityDescription>"#;
 
 #[test]
-fn the_samples_are_read() {
+fn samples_are_read() {
     assert_eq!(JobDescription::from_adl(ADL).unwrap().args(), ["a<bc"]);
     // ARC reads CDATA as nothing.
     let _ = from_adl(&ADL.replace("<![CDATA[<b]]>", "&lt;b")).unwrap();
@@ -625,7 +625,7 @@ fn long_xrsl_is_read_in_linear_time() {
 
 /// ARC's parsers crash, or keep a lock for ever, on these texts.
 #[test]
-fn texts_that_harm_arc_are_refused() {
+fn texts_that_break_arc_are_refused() {
     let deep = "&(".repeat(50_000);
     let doubled = "(rsl_substitution=(\"A1\" $(A0)#$(A0)))".repeat(30);
     for text in [

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn arcs_times_are_read_as_a_whole() {
+    fn times_are_read_completely_or_refused() {
         for good in ["20261122120000", "20261122120000Z", "2026-11-22T12:00:00+01:00", "2026-11-22 12:00:00"] {
             assert!(parse_date_time(good, true).is_some(), "{good}");
         }

@@ -54,7 +54,7 @@ fn all_text_that_xml_carries_is_accepted() {
 }
 
 #[test]
-fn characters_that_xml_lacks_are_refused_with_the_part() {
+fn characters_that_xml_cannot_represent_are_refused_with_the_part() {
     for c in (0..=0x1f).map(char::from).filter(|c| !"\t\n\r".contains(*c)).chain(['\u{fffe}', '\u{ffff}']) {
         let text = format!("a{c}b");
         let code = format!(" contains the character U+{:04X},", u32::from(c));
