@@ -729,7 +729,7 @@ fn garbage_responses_are_errors() -> u8 {
 fn unknown_ca_is_an_error() -> u8 {
     let server = Server::new(b"");
     let arc = interface(server.config.clone().with_certs_dir(&guest().dir));
-    assert!(matches!(arc.job_status(&job()), Err(Error::Connection { .. })));
+    assert!(matches!(arc.job_status(&job()), Err(Error::Untrusted { .. })));
     0
 }
 
