@@ -19,7 +19,7 @@ namespace jasmin_arc {
 class Session;
 struct HttpReply;
 
-/// ARC's HTTP client without its TCP component. Whoever makes one attaches what is below.
+/// ARC's HTTP client without its TCP component. Its creator attaches the component below TLS.
 class HttpClient : public Arc::ClientHTTP {
 public:
   using Arc::ClientHTTP::ClientHTTP;

@@ -11,6 +11,8 @@ pub(crate) mod formats;
 mod requests;
 mod resolve;
 mod session_names;
+#[cfg(test)]
+mod testing;
 mod validate;
 
 use std::path::PathBuf;

@@ -210,23 +210,10 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
-    use std::fmt;
     use std::os::unix::ffi::OsStrExt;
 
     use super::*;
-
-    fn job() -> JobDescription {
-        JobDescription::new("/bin/true")
-    }
-
-    /// The path and the message of an [`Error::InputFile`].
-    #[track_caller]
-    fn bad_input<T: fmt::Debug>(result: Result<T>) -> (PathBuf, String) {
-        match result {
-            Err(Error::InputFile { path, message, .. }) => (path, message),
-            other => panic!("{other:?}"),
-        }
-    }
+    use crate::description::testing::{bad_input, job};
 
     #[test]
     fn local_files_are_resolved_with_size_and_rights() {

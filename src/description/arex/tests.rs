@@ -1,19 +1,6 @@
 use super::*;
 use crate::description::RuntimeEnvironment;
-use crate::error::Error;
-
-fn job() -> JobDescription {
-    JobDescription::new("/bin/true")
-}
-
-/// The message of an [`Error::InvalidJobDescription`].
-#[track_caller]
-fn invalid_message(job: &JobDescription) -> String {
-    match job.validate() {
-        Err(Error::InvalidJobDescription { message, .. }) => message,
-        other => panic!("{other:?}"),
-    }
-}
+use crate::description::testing::{invalid_message, job};
 
 #[test]
 fn executables_that_would_change_are_refused() {

@@ -1,33 +1,9 @@
 use std::ffi::OsStr;
-use std::fmt;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
 use super::*;
+use crate::description::testing::{bad_input, invalid_message, job};
 use crate::description::{Notification, NotificationState, RuntimeEnvironment};
-use crate::error::Error;
-
-fn job() -> JobDescription {
-    JobDescription::new("/bin/true")
-}
-
-/// The message of an [`Error::InvalidJobDescription`].
-#[track_caller]
-fn invalid_message(job: &JobDescription) -> String {
-    match job.validate() {
-        Err(Error::InvalidJobDescription { message, .. }) => message,
-        other => panic!("{other:?}"),
-    }
-}
-
-/// The path and the message of an [`Error::InputFile`].
-#[track_caller]
-fn bad_input<T: fmt::Debug>(result: Result<T>) -> (PathBuf, String) {
-    match result {
-        Err(Error::InputFile { path, message, .. }) => (path, message),
-        other => panic!("{other:?}"),
-    }
-}
 
 #[test]
 fn session_names_that_a_rex_misreads_are_refused() {
