@@ -102,7 +102,7 @@ impl PluginBackend {
         let mut records = Vec::with_capacity(asked.len());
         for chunk in asked.chunks(CHUNK) {
             let (chunk, reasons) = logging::capture(|| self.session.update_jobs(chunk));
-            let chunk = chunk?;
+            let chunk = chunk.map_err(|error| self.call_error(error))?;
             if !chunk.iter().any(|record| record.found) && !has_responded(&reasons) {
                 return Err(self.connection_error(&reasons));
             }
@@ -124,8 +124,21 @@ impl PluginBackend {
         Failure::from_arc(&reasons.text(), reasons).into_error(&self.endpoint)
     }
 
+    /// The error for an exception of ARC's classes. ARC 7 has no plugin for EMI-ES, so a CE without REST offers nothing to it.
+    fn call_error(&self, error: ffi::Error) -> Error {
+        match error {
+            ffi::Error::Exception(message) if self.is_untried_fallback.load(Ordering::Relaxed) => {
+                self.no_targets_because(&message)
+            }
+            error => error.into(),
+        }
+    }
+
     fn no_targets(&self, reasons: &Reasons) -> Error {
-        let reasons = shorten(&reasons.text());
+        self.no_targets_because(&shorten(&reasons.text()))
+    }
+
+    fn no_targets_because(&self, reasons: &str) -> Error {
         let message = if self.is_untried_fallback.load(Ordering::Relaxed) {
             format!("the CE has no REST interface of a known version and does not respond to EMI-ES: {reasons}")
         } else {
