@@ -117,20 +117,6 @@ impl PluginBackend {
         Ok(ids.iter().zip(places).map(one).collect())
     }
 
-    /// Converts the error of a call of ARC's library. ARC 7 has no plugin for EMI-ES, so with it nothing is left to try
-    /// if the CE has no REST interface.
-    fn call_error(&self, error: ffi::Error) -> Error {
-        match error {
-            ffi::Error::Exception(reason)
-                if self.is_untried_fallback.load(Ordering::Relaxed) && reason.starts_with("ARC has no plugin for ") =>
-            {
-                let message = format!("the CE has no REST interface of a known version: {reason}");
-                Error::NoTargetsAvailable { endpoint: self.endpoint.url(), message }
-            }
-            error => error.into(),
-        }
-    }
-
     fn connection_error(&self, reasons: &Reasons) -> Error {
         if self.is_untried_fallback.load(Ordering::Relaxed) {
             return self.no_targets(reasons);
