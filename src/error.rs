@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::job::JobId;
 
+/// How the message of [`Error::JobNotFound`] begins if the id belongs to another CE. [`Error::hint`] depends on it.
+pub(crate) const OTHER_CE: &str = "it is not the id of a job on";
+
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -378,9 +381,7 @@ impl Error {
             Error::Refused { code: 404, .. } | Error::NoTargetsAvailable { .. } => {
                 "check the path in ARC_SERVER, which is /arex on most CEs"
             }
-            Error::JobNotFound { message, .. } if message.contains("is not the id of a job on") => {
-                "set ARC_SERVER to the CE in the id"
-            }
+            Error::JobNotFound { message, .. } if message.starts_with(OTHER_CE) => "set ARC_SERVER to the CE in the id",
             Error::JobSubmission { job_id: Some(_), .. } => "look up the job by its id before you submit it again",
             Error::OutputFile { source: Some(source), .. } | Error::ProxyGeneration { source: Some(source), .. } => {
                 match source.kind() {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::config::endpoint::Endpoint;
-use crate::error::{ConnectionFailure, Error, Operation};
+use crate::error::{ConnectionFailure, Error, OTHER_CE, Operation};
 use crate::ffi::{self, ConnectionError};
 use crate::job::JobId;
 use crate::logging::Reasons;
@@ -190,7 +190,7 @@ impl From<ffi::Error> for Error {
 pub(crate) fn not_found(endpoint: &Endpoint, id: &JobId) -> Error {
     let message = match endpoint.job_local_id(id.as_str()) {
         Some(_) => format!("{endpoint} does not know it"),
-        None => format!("it is not the id of a job on {endpoint}"),
+        None => format!("{OTHER_CE} {endpoint}"),
     };
     Error::JobNotFound { job_id: id.clone(), message }
 }
