@@ -113,12 +113,10 @@ impl RestBackend {
     }
 
     /// Those of the jobs that are known to be still running.
-    fn running<'a>(&self, ids: HashSet<&'a JobId>) -> HashSet<&'a JobId> {
-        let ids: Vec<&JobId> = ids.into_iter().collect();
-        let owned: Vec<JobId> = ids.iter().map(|id| (*id).clone()).collect();
-        let states = if owned.is_empty() { Ok(Vec::new()) } else { self.states(&owned) };
+    fn running(&self, ids: HashSet<&JobId>) -> HashSet<JobId> {
+        let ids: Vec<JobId> = ids.into_iter().cloned().collect();
+        let states = if ids.is_empty() { Vec::new() } else { self.states(&ids).unwrap_or_default() };
         let is_running = |state: &Result<JobState>| matches!(state, Ok(state) if !state.state.is_final());
-        let states = states.unwrap_or_default();
         ids.into_iter().zip(states).filter(|(_, state)| is_running(state)).map(|(id, _)| id).collect()
     }
 
