@@ -236,7 +236,10 @@ Arc::MCC_Status Guard::process(Arc::Message& request, Arc::Message& response) {
   inner_ = nullptr;
   framing_ = Framing();
   forwarded_ = 0;
+  sent_ = true; // also if an exception is thrown
   const Arc::MCC_Status status = next_->process(request, response);
+  // ARC's TLS reports no failure of a request whose body is a stream (MCC_TLS_Client::process).
+  if (transport_.write_failed()) sent_ = false;
   if (!status) return status;
   // The request has been sent.
   transport_.begin_phase("");

@@ -79,6 +79,11 @@ public:
   /// Ends the response here: ARC reads no more of it, not even when it destroys the response.
   void stop() { stopped_ = true; }
 
+  /// A request begins. It may fail before it reaches this component.
+  void begin_request() { sent_ = false; }
+  /// Whether the server may have received the whole request: false only if some of it was not handed to the kernel.
+  bool sent() const { return sent_; }
+
   /// Whether a whole response has been read.
   bool complete() const { return framing_.complete(); }
   /// Why the response is refused; empty if it is not.
@@ -101,6 +106,7 @@ private:
   std::vector<char> buffer_;
   std::size_t begin_ = 0, end_ = 0; // what is unread in buffer_
   bool stopped_ = false;
+  bool sent_ = false;
 };
 
 } // namespace jasmin_arc

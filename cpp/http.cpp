@@ -206,8 +206,11 @@ bool Connection::usable() const {
   return ::poll(&state, 1, 0) == 0;
 }
 
+bool Connection::sent() const { return guard_ && guard_->sent(); }
+
 // Prepares a request. The time limit includes connecting.
 void Connection::begin(std::chrono::seconds time_limit) {
+  if (guard_) guard_->begin_request();
   if (broken_) throw std::runtime_error("the connection is not usable");
   deadline_ = Transport::Clock::now() + time_limit;
   open();

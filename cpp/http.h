@@ -54,6 +54,10 @@ public:
   /// PUTs the first `size` bytes of the descriptor `file`.
   HttpReply upload(rust::Str path, std::int32_t file, std::uint64_t size);
 
+  /// Whether the server may have received the whole last request. False only if that is impossible: no connection was
+  /// established, or a part of the request was not handed to the kernel.
+  bool sent() const;
+
   /// Whether another request can be sent: the last one was completed and the server has not closed the connection.
   bool usable() const;
 

@@ -173,6 +173,9 @@ bool Transport::read(char* buffer, int& size) {
 }
 
 bool Transport::write(const char* data, std::size_t size) {
+  // What follows a gap is of no use to the server.
+  if (write_failed_) return false;
+  write_failed_ = true; // unless everything is sent
   while (size > 0) {
     if (socket_ < 0) return false;
     const ssize_t count = ::send(socket_, data, size, MSG_NOSIGNAL);
@@ -184,6 +187,7 @@ bool Transport::write(const char* data, std::size_t size) {
     if (count < 0 && errno == EINTR) continue;
     if ((errno != EAGAIN && errno != EWOULDBLOCK) || !wait(socket_, POLLOUT)) return false;
   }
+  write_failed_ = false;
   return true;
 }
 

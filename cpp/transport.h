@@ -43,6 +43,9 @@ public:
   bool read(char* buffer, int& size);
   bool write(const char* data, std::size_t size);
 
+  /// Whether something could not be handed to the kernel. Nothing is sent after that.
+  bool write_failed() const { return write_failed_; }
+
   /// Sends the content of a message. The response is the stream of what the server sends.
   Arc::MCC_Status process(Arc::Message& request, Arc::Message& response) override;
 
@@ -56,6 +59,7 @@ private:
   const char* phase_ = nullptr;
   std::string timed_out_;
   int socket_ = -1;
+  bool write_failed_ = false;
 };
 
 } // namespace jasmin_arc

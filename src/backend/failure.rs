@@ -18,6 +18,8 @@ pub(crate) enum Failure {
         failure: ConnectionFailure,
         message: String,
         source: Option<Arc<dyn std::error::Error + Send + Sync>>,
+        /// Whether the CE may have received the whole request.
+        sent: bool,
     },
     Untrusted(String),
     /// The CE refused the whole request.
@@ -49,7 +51,12 @@ pub(crate) enum FileFailure {
 impl Failure {
     /// Creates the failure for a response that does not have the required form.
     pub(crate) fn invalid_response(message: impl Into<String>) -> Failure {
-        Failure::Connection { failure: ConnectionFailure::InvalidResponse, message: message.into(), source: None }
+        Failure::Connection {
+            failure: ConnectionFailure::InvalidResponse,
+            message: message.into(),
+            source: None,
+            sent: true,
+        }
     }
 
     /// Creates the failure for a response that a parser rejects.
@@ -61,6 +68,7 @@ impl Failure {
             failure: ConnectionFailure::InvalidResponse,
             message: message.into(),
             source: Some(Arc::new(source)),
+            sent: true,
         }
     }
 
@@ -87,26 +95,41 @@ impl Failure {
         } else {
             ConnectionFailure::Broken
         };
-        Failure::Connection { failure, message: shorten(&full), source: None }
+        Failure::Connection { failure, message: shorten(&full), source: None, sent: true }
     }
 
-    /// The failure of a request on a connection.
-    pub(crate) fn from_connection(error: ConnectionError, reasons: &Reasons) -> Failure {
-        match error {
+    /// The failure of a request on a connection. `was_sent` is whether the CE may have received the whole request.
+    pub(crate) fn from_connection(error: ConnectionError, reasons: &Reasons, was_sent: bool) -> Failure {
+        let mut failure = match error {
             ConnectionError::Exiting => Failure::Exiting,
             ConnectionError::Untrusted(message) => Failure::Untrusted(message),
             ConnectionError::InvalidResponse(message) => Failure::invalid_response(message),
             ConnectionError::TimedOut(message) => {
-                Failure::Connection { failure: ConnectionFailure::TimedOut, message, source: None }
+                Failure::Connection { failure: ConnectionFailure::TimedOut, message, source: None, sent: true }
             }
             ConnectionError::Failed(message) => Failure::from_arc(&message, reasons),
+        };
+        if let Failure::Connection { sent, .. } = &mut failure {
+            *sent = was_sent;
+        }
+        failure
+    }
+
+    /// Whether the CE may have received the whole request. False only if that is impossible: no connection was
+    /// established, a part of the request could not be handed to the kernel, or the request was not tried.
+    pub(crate) fn was_sent(&self) -> bool {
+        match self {
+            Failure::Connection { sent, .. } => *sent,
+            Failure::Untrusted(_) | Failure::Arc(_) => false,
+            // A call that is refused during exit may have been the one that reads the response.
+            Failure::Exiting | Failure::Refused { .. } | Failure::NoTargets(_) => true,
         }
     }
 
     #[cfg(test)]
     pub(crate) fn timed_out(seconds: u64) -> Failure {
         let message = format!("no response within {seconds} s");
-        Failure::Connection { failure: ConnectionFailure::TimedOut, message, source: None }
+        Failure::Connection { failure: ConnectionFailure::TimedOut, message, source: None, sent: true }
     }
 
     /// Whether the CE gave no usable response.
@@ -119,7 +142,7 @@ impl Failure {
         let not_tried = |message: &str| format!("not tried after {message}");
         match self {
             Failure::Connection { failure, message, .. } => {
-                Failure::Connection { failure: *failure, message: not_tried(message), source: None }
+                Failure::Connection { failure: *failure, message: not_tried(message), source: None, sent: false }
             }
             Failure::Untrusted(message) => Failure::Untrusted(not_tried(message)),
             Failure::Refused { code, message } => Failure::Refused { code: *code, message: not_tried(message) },
@@ -133,7 +156,7 @@ impl Failure {
         let endpoint = endpoint.url();
         match self {
             Failure::Exiting => Error::Exiting,
-            Failure::Connection { failure, message, source } => {
+            Failure::Connection { failure, message, source, .. } => {
                 let source = source.map(|source| Box::new(source) as Box<dyn std::error::Error + Send + Sync>);
                 Error::Connection { endpoint, failure, message, source }
             }
@@ -303,6 +326,21 @@ mod tests {
         ] {
             assert!(matches!(classify(message), Failure::Untrusted(_)), "{message}");
         }
+    }
+
+    #[test]
+    fn a_request_counts_as_sent_unless_that_is_impossible() {
+        for was_sent in [true, false] {
+            for error in [ConnectionError::TimedOut("late".into()), ConnectionError::Failed("closed".into())] {
+                let failure = Failure::from_connection(error, &Reasons::default(), was_sent);
+                assert_eq!(failure.was_sent(), was_sent, "{failure:?}");
+                assert!(!failure.not_tried_after().was_sent());
+            }
+        }
+        let untrusted = ConnectionError::Untrusted("another name".into());
+        assert!(!Failure::from_connection(untrusted, &Reasons::default(), false).was_sent());
+        assert!(Failure::invalid_response("no list of jobs").was_sent());
+        assert!(Failure::Refused { code: 503, message: String::new() }.was_sent());
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl PluginBackend {
         }
         let mut connection = Connection::new(&self.session, &self.endpoint.url(), self.timeout)?;
         let (opened, reasons) = logging::capture(|| connection.open());
-        opened.map_err(|error| Failure::from_connection(error, &reasons).into_error(&self.endpoint))
+        opened.map_err(|error| Failure::from_connection(error, &reasons, false).into_error(&self.endpoint))
     }
 
     /// Returns the data with which ARC finds a job, or `None` if the id cannot belong to this CE.

@@ -293,6 +293,7 @@ pub(crate) mod cpp {
         fn body(self: &Connection) -> Result<&[u8]>;
         fn download(self: Pin<&mut Connection>, path: &str, file: i32, limit: u64) -> Result<HttpReply>;
         fn upload(self: Pin<&mut Connection>, path: &str, file: i32, size: u64) -> Result<HttpReply>;
+        fn sent(self: &Connection) -> Result<bool>;
         fn usable(self: &Connection) -> Result<bool>;
 
         fn named_instead(pem: &str, host: &str) -> Result<String>;

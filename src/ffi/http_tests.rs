@@ -100,6 +100,48 @@ fn a_response_that_ends_early_is_an_error() {
     assert!(!connection.usable());
 }
 
+/// Sends a request to a server that does `serve` and then closes the connection. Returns whether the connection says
+/// that the server may have the whole request.
+fn is_sent(content: &[u8], serve: impl FnOnce(TcpStream) + Send + 'static) -> bool {
+    let (mut connection, _served) = connection_to(serve);
+    assert!(!connection.sent());
+    connection.request("POST", "/", "text/plain", content).map(drop).unwrap_err();
+    connection.sent()
+}
+
+#[test]
+fn a_request_is_sent_unless_a_part_of_it_cannot_have_left() {
+    let large = vec![b'x'; 64 << 20];
+    assert!(!is_sent(&large, drop), "closed at once");
+    assert!(!is_sent(&large, |mut stream| read_head(&mut stream)), "closed after the head");
+    assert!(is_sent(b"0123456789", |mut stream| {
+        read_head(&mut stream);
+        stream.read_exact(&mut [0; 10]).unwrap();
+    }));
+    // Whether the server has read it does not matter.
+    assert!(is_sent(b"", |mut stream| stream.read_exact(&mut [0; 1]).unwrap()));
+    // No connection.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    let session = Session::new(&SessionSettings { timeout_seconds: 30, ..Default::default() }).unwrap();
+    let mut connection = Connection::new(&session, &url, 30).unwrap();
+    connection.request("POST", "/", "text/plain", b"content").map(drop).unwrap_err();
+    assert!(!connection.sent());
+}
+
+#[test]
+fn a_request_on_a_connection_that_is_not_usable_is_not_sent() {
+    let (mut connection, _served) = connection_to(|mut stream| {
+        read_head(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n0123456789").unwrap();
+    });
+    connection.request("GET", "/", "text/plain", b"").map(drop).unwrap_err();
+    assert!(connection.sent());
+    connection.request("GET", "/", "text/plain", b"").map(drop).unwrap_err();
+    assert!(!connection.sent());
+}
+
 /// A connection to a server that trusts `authority`.
 fn connection(authority: &Authority, url: &str, verify_host: bool, timeout: u32) -> Connection {
     let ca_directory = authority.directory.path().to_str().unwrap().to_owned();

@@ -334,6 +334,12 @@ impl Connection {
         self.0.pin_mut().upload(path, file.as_raw_fd(), size).map(transferred).map_err(connection_error)
     }
 
+    /// Whether the server may have received the whole last request. False only if that is impossible: no connection was
+    /// established, or a part of the request was not handed to the kernel.
+    pub(crate) fn sent(&self) -> bool {
+        self.0.sent().unwrap_or(true)
+    }
+
     /// Whether the connection can send another request.
     pub(crate) fn usable(&self) -> bool {
         self.0.usable().unwrap_or(false)

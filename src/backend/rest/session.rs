@@ -181,18 +181,20 @@ impl Pool {
             let reused = lease.reused;
             let Some(pooled) = &mut lease.pooled else { return Err(Failure::Exiting) };
             let (result, reasons) = logging::capture(|| work(&mut pooled.connection));
+            let was_sent = pooled.connection.sent();
             if result.is_err() {
                 // The rest of the response may still be on this connection, so it cannot be reused.
                 lease.pooled = None;
             }
-            let result = result.map_err(|error| Failure::from_connection(error, &reasons));
+            let result = result.map_err(|error| Failure::from_connection(error, &reasons, was_sent));
             Ok((result, reused))
         };
         match attempt(false)? {
             (Err(failure @ Failure::Connection { failure: ConnectionFailure::Broken, .. }), true)
                 if repeat == Repeat::Once =>
             {
-                logging::log(LogLevel::Verbose, format!("repeating the request on a new connection after {failure:?}"));
+                let sent = if failure.was_sent() { "sent" } else { "not completely sent" };
+                logging::log(LogLevel::Verbose, format!("repeating a request that was {sent} after {failure:?}"));
                 attempt(true)?.0
             }
             (result, _) => result,
