@@ -89,10 +89,14 @@ std::atomic<bool> stuck{false};
 // they held.
 std::atomic<pid_t> owner{0};
 
+bool is_forked() {
+  const pid_t initialiser = owner;
+  return initialiser != 0 && initialiser != getpid();
+}
+
 // Refuses new calls, and waits for those in flight.
 void close_gate() {
-  const pid_t initialiser = owner;
-  if (initialiser != 0 && initialiser != getpid()) return;
+  if (is_forked()) return;
   Gate& g = gate();
   std::unique_lock<std::mutex> lock(g.mutex);
   if (g.closing) return;
@@ -237,16 +241,19 @@ NoSigpipe::~NoSigpipe() {
   errno = saved;
 }
 
-Call::Call() noexcept : admitted_(false) {
+// In a forked process, another thread of its parent may have held the lock. Its connections are its parent's.
+Call::Call() noexcept : refusal_(forked_message) {
+  if (is_forked()) return;
   Gate& g = gate();
   std::lock_guard<std::mutex> lock(g.mutex);
+  refusal_ = exiting_message;
   if (g.closing) return;
   ++g.inside;
-  admitted_ = true;
+  refusal_ = nullptr;
 }
 
 Call::~Call() {
-  if (!admitted_) return;
+  if (refusal_ || is_forked()) return;
   runtime_after_call();
   Gate& g = gate();
   std::lock_guard<std::mutex> lock(g.mutex);

@@ -18,7 +18,8 @@ void runtime_after_call() noexcept;
 /// Throws an exception (0: Glib::Exception, 1: std::string, 2: int, otherwise: std::exception). For tests.
 void runtime_throw(std::uint8_t kind);
 
-/// A deleter that leaks the object if the process is exiting, when parts of ARC may be destroyed already.
+/// A deleter that leaks the object if the process is exiting, when parts of ARC may be destroyed already, or was
+/// forked, when the object belongs to its parent.
 template <typename T>
 struct Delete {
   void operator()(T* object) const noexcept;

@@ -11,6 +11,7 @@
 namespace jasmin_arc {
 
 const char* const exiting_message = "jasmin_arc: the process is exiting";
+const char* const forked_message = "this process was forked from one that uses jasmin-arc";
 
 namespace {
 

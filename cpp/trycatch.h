@@ -22,22 +22,28 @@ private:
   bool pending_;
 };
 
-/// A call in flight. False if the process is exiting: the call must then do nothing.
+/// A call in flight. False if the process is exiting or was forked: the call must then do nothing.
 class Call {
 public:
   Call() noexcept;
   ~Call();
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
-  explicit operator bool() const noexcept { return admitted_; }
+  explicit operator bool() const noexcept { return refusal_ == nullptr; }
+
+  /// The text of the error for a call that is not admitted.
+  const char* refusal() const noexcept { return refusal_; }
 
 private:
   NoSigpipe no_sigpipe_;
-  bool admitted_;
+  const char* refusal_;
 };
 
-/// The text of the error for calls that are not admitted. src/ffi recognises it.
+/// The refusal of a call while the process is exiting. src/ffi recognises it.
 extern const char* const exiting_message;
+
+/// The refusal of a call in a process that was forked from the one that initialised ARC.
+extern const char* const forked_message;
 
 /// The text of the exception that is being handled; its type if it has no text.
 std::string current_exception_text() noexcept;
@@ -51,7 +57,7 @@ template <typename Try, typename Fail>
 static void trycatch(Try&& func, Fail&& fail) noexcept {
   jasmin_arc::Call call;
   if (!call) {
-    fail(jasmin_arc::exiting_message);
+    fail(call.refusal());
     return;
   }
   try {

@@ -203,6 +203,11 @@ pub enum Error {
     /// The process is exiting, so the crate starts no operation.
     #[error("the process is exiting")]
     Exiting,
+
+    /// This process was forked, without an exec, from a process that had used the crate, so the crate starts no
+    /// operation in it. It would speak on the connections of its parent.
+    #[error("this process was forked from one that uses jasmin-arc")]
+    Forked,
 }
 
 /// The category of an [`Error`], for decisions in code.
@@ -245,6 +250,8 @@ pub enum ErrorKind {
     Arc,
     /// [`Error::Exiting`].
     Exiting,
+    /// [`Error::Forked`].
+    Forked,
 }
 
 /// How a connection to a CE failed.
@@ -314,6 +321,7 @@ impl Error {
             Error::Refused { .. } => ErrorKind::Refused,
             Error::Arc { .. } => ErrorKind::Arc,
             Error::Exiting => ErrorKind::Exiting,
+            Error::Forked => ErrorKind::Forked,
         }
     }
 
@@ -390,6 +398,7 @@ impl Error {
                     _ => return None,
                 }
             }
+            Error::Forked => "fork before the first use of the crate, or start programs with std::process::Command",
             _ => return None,
         })
     }

@@ -118,6 +118,20 @@ fn a_certificate_that_does_not_verify_is_untrusted() {
 }
 
 #[test]
+fn a_revoked_certificate_is_untrusted() {
+    let site = Site::new(LOCALHOST);
+    let accepted = status_error(site.config());
+    assert_ne!(accepted.kind(), ErrorKind::Untrusted, "{accepted}");
+    assert!(site.received().starts_with(b"GET "));
+
+    site.authority.revoke();
+    let error = status_error(site.config());
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Untrusted, false), "{error}");
+    assert!(error.to_string().contains("certificate revoked"), "{error}");
+    assert_eq!(site.received(), b"");
+}
+
+#[test]
 fn an_address_without_tls_is_untrusted() {
     let site = Site::new(LOCALHOST);
     let error = status_error(site.config().with_arc_server(format!("http://localhost:{}", site.port)));

@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 pub(crate) use bridge::cpp::{
@@ -102,8 +103,22 @@ fn error(exception: cxx::Exception) -> Error {
     }
 }
 
+/// The process that initialised ARC. 0 if none did.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+/// Whether this process was forked from the one that initialised ARC. It has copies of its parent's connections, and
+/// lacks ARC's threads.
+pub(crate) fn is_forked() -> bool {
+    let initialiser = PROCESS.load(Ordering::Relaxed);
+    initialiser != 0 && initialiser != std::process::id()
+}
+
 /// Initialises ARC once for the process.
 fn start() -> Result<()> {
+    if is_forked() {
+        return Err(Error::Exception("this process was forked from one that uses jasmin-arc".into()));
+    }
+    PROCESS.store(std::process::id(), Ordering::Relaxed);
     logging::this_thread_calls_arc();
     // The prefix under which the build script found ARC.
     cpp::runtime_start(env!("JASMIN_ARC_PREFIX")).map_err(error)

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::ArcInterface;
+use super::{ArcInterface, check_process};
 use crate::config::ConnectionConfig;
 use crate::error::Result;
 use crate::ffi::{self, CredentialInfo};
@@ -20,6 +20,7 @@ impl ArcInterface {
     ///
     /// [`Error::ProxyGeneration`](crate::Error::ProxyGeneration), with the output of `arcproxy`.
     pub fn create_proxy(&self) -> Result<()> {
+        check_process()?;
         let _entered = self.0.log.enter();
         self.0.proxy.create()
     }

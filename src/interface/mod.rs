@@ -164,6 +164,7 @@ impl ArcInterfaceBuilder {
     ///
     /// [`Error::InvalidConfig`], or [`Error::Arc`] if ARC's library cannot be initialised.
     pub fn build(self) -> Result<ArcInterface> {
+        check_process()?;
         let log = Log::new(self.level, self.destination);
         let _entered = log.enter();
         ffi::adjust_log_threshold()?;
@@ -252,6 +253,7 @@ impl ArcInterface {
 
     /// Enters the interface's log and makes sure that the proxy certificate is valid. Every operation begins with this.
     fn begin(&self) -> Result<Entered> {
+        check_process()?;
         let entered = self.0.log.enter();
         self.0.proxy.ensure()?;
         Ok(entered)
@@ -328,6 +330,11 @@ impl ArcInterface {
             source: None,
         }
     }
+}
+
+/// Refuses to work in a process that was forked from one that used the crate.
+fn check_process() -> Result<()> {
+    if ffi::is_forked() { Err(Error::Forked) } else { Ok(()) }
 }
 
 /// Copies ids into a vector, because backends take a slice. The copy is small compared with the requests.

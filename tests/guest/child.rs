@@ -14,7 +14,7 @@ use std::sync::{Once, OnceLock};
 use std::time::{Duration, Instant};
 use std::{env, fs, mem, process, ptr, thread};
 
-use jasmin_arc::{ArcInterface, ConnectionConfig, Error, JobId, LogLevel};
+use jasmin_arc::{ArcInterface, ConnectionConfig, Error, JobDescription, JobId, LogLevel};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::run;
@@ -78,6 +78,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     named!(scenario, several_interfaces_work, 0),
     named!(scenario, calls_in_exit_handlers_return_errors, 0),
     named!(alone, forked_process_exits, 0),
+    named!(scenario, forked_process_is_refused, 0),
     Scenario { without_ce: false, ..named!(scenario, submits, 0) },
     named!(alone, exits_while_a_proxy_is_created, 7),
     named!(in_flight, returns_with_a_call_in_flight, 7),
@@ -358,6 +359,34 @@ fn forked_process_exits() -> u8 {
     }
     assert_eq!(fs::read_to_string(guest().dir.join("handlers")).unwrap(), "after before ");
     fs::remove_file(guest().dir.join("handlers")).unwrap();
+    call(&arc);
+    0
+}
+
+fn forked_process_is_refused() -> u8 {
+    let arc = arc();
+    call(&arc);
+    // SAFETY: as above. The calls of the crate return before they touch a lock.
+    let forked = unsafe { libc::fork() };
+    if forked == 0 {
+        let results = [
+            arc.job_status(&job()).map(drop),
+            arc.submit_job("/bin/true", &[], &[]).map(drop),
+            arc.create_proxy(),
+            arc.ensure_proxy(),
+            ArcInterface::from_file(&guest().config).map(drop),
+        ];
+        let refused = results.iter().filter(|result| matches!(result, Err(Error::Forked))).count();
+        let described = JobDescription::new("/bin/true").to_adl();
+        drop(arc); // leaves the connections to the parent
+        let right = refused == results.len() && described.is_err_and(|error| error.to_string().contains("forked"));
+        // SAFETY: it ends the process at once, so the handlers of the parent do not run here.
+        unsafe { libc::_exit(if right { 6 } else { refused as i32 }) };
+    }
+    let mut status = 0;
+    // SAFETY: the status is written to a local.
+    assert_eq!(unsafe { libc::waitpid(forked, &mut status, 0) }, forked);
+    assert_eq!(process::ExitStatus::from_raw(status).code(), Some(6));
     call(&arc);
     0
 }

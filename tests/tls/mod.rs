@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -105,6 +106,23 @@ impl Authority {
         let key = new_key();
         let certificate = certificate(named, &key, Some((&self.key, &self.certificate)), Vec::new());
         (key, certificate)
+    }
+
+    /// Adds a list of revoked certificates to the directory. It has the serial number of every certificate that
+    /// [`certificate`] makes.
+    pub(crate) fn revoke(&self) {
+        let work = tempfile::tempdir().unwrap();
+        let path = |name: &str| work.path().join(name);
+        fs::write(path("key"), self.key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        fs::write(path("certificate"), self.certificate.to_pem().unwrap()).unwrap();
+        fs::write(path("index"), "R\t491231235959Z\t200101000000Z\t07\tunknown\t/O=Test\n").unwrap();
+        let config = "[ca]\ndefault_ca=test\n[test]\ndatabase=index\ndefault_md=sha256\n";
+        fs::write(path("config"), config).unwrap();
+        let mut openssl = Command::new("openssl");
+        openssl.args(["ca", "-gencrl", "-config", "config", "-keyfile", "key", "-cert", "certificate"]);
+        let list = self.directory.path().join(format!("{:08x}.r0", self.certificate.subject_name_hash()));
+        let made = openssl.args(["-crldays", "2", "-out"]).arg(list).current_dir(work.path()).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
     }
 }
 
