@@ -7,9 +7,12 @@
 mod common;
 mod descriptions;
 mod errors;
+mod faults;
 mod inputs;
 mod job_list;
 mod jobs;
+#[path = "../link/mod.rs"]
+mod link;
 mod logging;
 mod matching;
 mod proxy;
