@@ -71,6 +71,7 @@ Arc::JobDescription convert(const Description& description) {
   job.Identification.Description = std::string(description.description);
   for (const rust::String& annotation : description.annotations)
     job.Identification.Annotation.push_back(std::string(annotation));
+  for (const rust::String& id : description.old_ids) job.Identification.ActivityOldID.push_back(std::string(id));
 
   job.Application.Executable.Path = std::string(description.executable);
   for (const rust::String& argument : description.arguments)

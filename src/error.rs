@@ -91,6 +91,47 @@ pub enum Error {
         message: String,
     },
 
+    /// The response to a submission is lost, and the CE does not have the job yet. The job may still come to exist.
+    ///
+    /// Submit a description with the same key again later, or call
+    /// [`find_submission`](crate::ArcInterface::find_submission) or [`recover`](crate::ArcInterface::recover). None of
+    /// them makes a second job.
+    #[error("the job with the key {key:?} may have been submitted to {endpoint}: {message}")]
+    #[non_exhaustive]
+    SubmissionUnknown {
+        /// The URL of the CE.
+        endpoint: String,
+        /// The key of the submission: the one of the description, or the random one that the crate chose.
+        key: String,
+        /// Why the outcome is unknown.
+        message: String,
+    },
+
+    /// The journal of submissions, beside `JOBS_INFO_FILE`, cannot be read or written.
+    ///
+    /// If a submission returns this error, nothing has been sent.
+    #[error("the journal of submissions {}: {message}", path.display())]
+    #[non_exhaustive]
+    Journal {
+        /// The path of the journal.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+        /// The error of SQLite or the file system.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+
+    /// The interface of the CE that is in use does not offer the operation.
+    #[error("{endpoint} does not support this: {message}")]
+    #[non_exhaustive]
+    Unsupported {
+        /// The URL of the CE.
+        endpoint: String,
+        /// What is not supported, and over which interface it is.
+        message: String,
+    },
+
     /// The CE offers no queue, or no interface that this crate can use.
     #[error("no execution target at {endpoint}: {message}")]
     #[non_exhaustive]
@@ -222,6 +263,12 @@ pub enum ErrorKind {
     InvalidJobDescription,
     /// [`Error::JobSubmission`].
     JobSubmission,
+    /// [`Error::SubmissionUnknown`].
+    SubmissionUnknown,
+    /// [`Error::Journal`].
+    Journal,
+    /// [`Error::Unsupported`].
+    Unsupported,
     /// [`Error::NoTargetsAvailable`].
     NoTargetsAvailable,
     /// [`Error::JobNotFound`].
@@ -284,6 +331,8 @@ pub enum Operation {
     Clean,
     /// Listing the files in the session directory of the job.
     ListFiles,
+    /// Uploading the input files of the job.
+    UploadInputs,
 }
 
 impl fmt::Display for Operation {
@@ -293,6 +342,7 @@ impl fmt::Display for Operation {
             Operation::Cancel => "cancel",
             Operation::Clean => "clean",
             Operation::ListFiles => "list the files of",
+            Operation::UploadInputs => "upload the input files of",
         })
     }
 }
@@ -305,6 +355,9 @@ impl Error {
             Error::ProxyGeneration { .. } => ErrorKind::ProxyGeneration,
             Error::InvalidJobDescription { .. } => ErrorKind::InvalidJobDescription,
             Error::JobSubmission { .. } => ErrorKind::JobSubmission,
+            Error::SubmissionUnknown { .. } => ErrorKind::SubmissionUnknown,
+            Error::Journal { .. } => ErrorKind::Journal,
+            Error::Unsupported { .. } => ErrorKind::Unsupported,
             Error::NoTargetsAvailable { .. } => ErrorKind::NoTargetsAvailable,
             Error::JobNotFound { .. } => ErrorKind::JobNotFound,
             Error::InputFile { .. } => ErrorKind::InputFile,
@@ -391,6 +444,8 @@ impl Error {
             }
             Error::JobNotFound { message, .. } if message.starts_with(OTHER_CE) => "set ARC_SERVER to the CE in the id",
             Error::JobSubmission { job_id: Some(_), .. } => "look up the job by its id before you submit it again",
+            Error::SubmissionUnknown { .. } => "call recover() or find_submission() in a minute",
+            Error::Unsupported { .. } => "use the REST interface: set INTERFACE to org.nordugrid.arcrest",
             Error::OutputFile { source: Some(source), .. } | Error::ProxyGeneration { source: Some(source), .. } => {
                 match source.kind() {
                     io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some disk space",

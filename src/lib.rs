@@ -68,6 +68,7 @@ mod ffi;
 mod interface;
 mod job;
 mod job_list;
+mod journal;
 mod logging;
 mod matching;
 mod proxy;
@@ -80,7 +81,7 @@ pub use description::{
     ParseNotificationStateError, RuntimeEnvironment,
 };
 pub use error::{ConnectionFailure, Error, ErrorKind, Operation, Result};
-pub use interface::{ArcInterface, ArcInterfaceBuilder};
+pub use interface::{ArcInterface, ArcInterfaceBuilder, CreatedJob, RecoveredSubmission, SubmissionOutcome};
 pub use job::{ARC_STATUS_MAPPING, ArcState, Freshness, JobId, JobInfo, JobState, JobStatus, ParseJobStatusError};
 pub use logging::{LogLevel, ParseLogLevelError};
 pub use matching::{Mismatch, ResourceAmount};

@@ -1,13 +1,13 @@
 //! [`FakeBackend`]: a CE in memory, for unit tests.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::backend::offer::Offer;
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Accepted, Backend, Fetch, Fetched, SessionFile};
+use crate::backend::{Backend, Fetch, Fetched, Found, Loss, Progress, SessionFile, Submitted, Uploaded};
 use crate::error::{ConnectionFailure, Error, Result};
 use crate::ffi::{Description, JobPlace};
 use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState};
@@ -17,8 +17,21 @@ use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState};
 pub(crate) struct FakeJob {
     pub(crate) description: Description,
     pub(crate) state: ArcState,
+    /// Whether it has its input files.
+    pub(crate) has_inputs: bool,
     /// Name, content and listed size.
     pub(crate) files: Vec<(String, Vec<u8>, Option<u64>)>,
+}
+
+/// What happens to jobs that are submitted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Fate {
+    #[default]
+    Accepted,
+    /// The CE creates the jobs, and its answer is lost.
+    AnswerLost,
+    /// The request is lost.
+    RequestLost,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +43,8 @@ pub(crate) struct FakeBackend {
     pub(crate) removed: Mutex<Vec<String>>,
     /// What the CE offers.
     pub(crate) offer: Mutex<Offer>,
+    /// What happens to the jobs that are submitted.
+    pub(crate) fate: Mutex<Fate>,
     /// The number of calls.
     pub(crate) calls: AtomicUsize,
 }
@@ -65,22 +80,58 @@ impl FakeBackend {
 }
 
 impl Backend for FakeBackend {
-    fn submit(&self, jobs: &[PreparedJob], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>> {
+    fn submit(&self, jobs: &[PreparedJob], progress: &dyn Progress) -> Result<Vec<Submitted>> {
         self.begin_call()?;
-        let mut known = self.jobs();
-        let mut one = |PreparedJob { description, .. }: &PreparedJob| {
+        progress.sending(0..jobs.len())?;
+        let fate = *self.fate.lock().unwrap();
+        let one = |(index, PreparedJob { description, .. }): (usize, &PreparedJob)| {
             if description.executable == "/refused" {
                 let message = "the CE refuses it".into();
-                return Err(Error::JobSubmission { endpoint: "fake".into(), job_id: None, message });
+                return Submitted::Failed(Error::JobSubmission { endpoint: "fake".into(), job_id: None, message });
             }
+            let unknown = Submitted::Unknown { message: "the answer is lost".into(), loss: Loss::Broken };
+            if fate == Fate::RequestLost {
+                return unknown;
+            }
+            let mut known = self.jobs();
             let id = format!("fake://ce/{}", known.len() + 1);
-            let job = FakeJob { description: description.clone(), state: ArcState::Accepted, files: Vec::new() };
+            let has_inputs = fate == Fate::Accepted;
+            let description = description.clone();
+            let job = FakeJob { description, state: ArcState::Accepted, has_inputs, files: Vec::new() };
             known.insert(id.clone(), job);
-            let place = JobPlace { id, ..JobPlace::default() };
-            accepted(std::slice::from_ref(&place));
-            Ok(place)
+            drop(known);
+            if fate == Fate::AnswerLost {
+                return unknown;
+            }
+            let place = JobPlace { local_id: id.clone(), id, ..JobPlace::default() };
+            match progress.created(&[(index, place.clone())]) {
+                Ok(()) => Submitted::Complete(place),
+                Err(error) => Submitted::Incomplete { place, message: error.to_string(), cancelled: false },
+            }
         };
-        Ok(jobs.iter().map(&mut one).collect())
+        Ok(jobs.iter().enumerate().map(one).collect())
+    }
+
+    fn find(&self, identifiers: &HashSet<String>, known: &HashMap<String, String>) -> Result<Found> {
+        self.begin_call()?;
+        let mut found = Found::default();
+        for (id, job) in &*self.jobs() {
+            let identifier = known.get(id).cloned().or(job.description.old_ids.first().cloned()).unwrap_or_default();
+            let place = JobPlace { local_id: id.clone(), id: id.clone(), ..JobPlace::default() };
+            found.looked_at.push((id.clone(), identifier.clone()));
+            if identifiers.contains(&identifier) {
+                found.jobs.push((identifier, place));
+            }
+        }
+        Ok(found)
+    }
+
+    fn upload_missing(&self, jobs: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>> {
+        let ids: Vec<JobId> = jobs.iter().map(|(id, _)| (*id).clone()).collect();
+        self.each(&ids, |job| {
+            job.has_inputs = true;
+            Uploaded::Whole
+        })
     }
 
     fn states(&self, ids: &[JobId]) -> Result<Vec<Result<JobState>>> {
@@ -92,9 +143,12 @@ impl Backend for FakeBackend {
     }
 
     fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>> {
-        let states = self.states(ids)?;
-        let info =
-            |(id, state): (&JobId, Result<JobState>)| Ok(JobInfo { state: state?.state, ..JobInfo::new(id.clone()) });
+        let states = self.each(ids, |job| (job.state, job.has_inputs))?;
+        let info = |(id, state): (&JobId, Result<(ArcState, bool)>)| {
+            let (state, has_inputs) = state?;
+            let missing_inputs = if has_inputs { Vec::new() } else { vec!["input".into()] };
+            Ok(JobInfo { state, missing_inputs, ..JobInfo::new(id.clone()) })
+        };
         Ok(ids.iter().zip(states).map(info).collect())
     }
 

@@ -1,12 +1,14 @@
 //! [`Backend`]: the operations of an ARC-CE, independent of the protocol.
 
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fmt::Debug;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::backend::offer::Offer;
 use crate::backend::prepare::PreparedJob;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ffi::JobPlace;
 use crate::job::{JobId, JobInfo, JobState};
 
@@ -18,17 +20,77 @@ pub(crate) mod plugin;
 pub(crate) mod prepare;
 pub(crate) mod rest;
 
-/// Called with jobs as soon as the CE has accepted them, before their input files are uploaded.
-pub(crate) type Accepted<'a> = &'a dyn Fn(&[JobPlace]);
+/// Is told how far a submission has come. Jobs are named by their index in the slice that is submitted.
+pub(crate) trait Progress {
+    /// Jobs are about to be sent. An error stops the submission before that.
+    fn sending(&self, jobs: Range<usize>) -> Result<()>;
+
+    /// Jobs exist, and have no input files yet. An error stops the uploads.
+    fn created(&self, jobs: &[(usize, JobPlace)]) -> Result<()>;
+}
+
+/// What became of a job that was to be submitted.
+#[derive(Debug)]
+pub(crate) enum Submitted {
+    /// The job exists and has its input files.
+    Complete(JobPlace),
+    /// The job exists and does not have all input files.
+    Incomplete {
+        place: JobPlace,
+        message: String,
+        /// Whether the CE has confirmed that it cancels the job.
+        cancelled: bool,
+    },
+    /// The job does not exist.
+    Failed(Error),
+    /// The job may exist.
+    Unknown { message: String, loss: Loss },
+}
+
+/// How the answer to a submission was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// The CE has responded without the ids. A job that it does not have now will not come to exist.
+    Unreadable,
+    /// The connection broke, or something else than the CE responded.
+    Broken,
+    /// The CE did not respond within the time limit.
+    TimedOut,
+}
+
+/// What became of the missing input files of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Uploaded {
+    /// The job has all its input files.
+    Whole,
+    /// The job has ended and needs no files.
+    JobHasEnded,
+}
+
+/// The jobs that a search by identifier found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// The jobs with a wanted identifier.
+    pub(crate) jobs: Vec<(String, JobPlace)>,
+    /// A-REX's own ids of all jobs that were looked at, and their identifiers. Empty for a job without one.
+    pub(crate) looked_at: Vec<(String, String)>,
+}
 
 /// A connection to one CE over one protocol.
 ///
 /// Every call takes any number of jobs and returns one result for each, in the order of the jobs. An error of the call
 /// itself replaces all results. Every call ends in bounded time.
 pub(crate) trait Backend: Send + Sync + Debug {
-    /// Submits jobs and uploads their input files. Cancels a job whose upload fails; the error has its id if the job may
-    /// still exist.
-    fn submit(&self, jobs: &[PreparedJob], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>>;
+    /// Submits jobs and uploads their input files. Cancels a job whose upload fails. An error of the call means that
+    /// nothing has been sent.
+    fn submit(&self, jobs: &[PreparedJob], progress: &dyn Progress) -> Result<Vec<Submitted>>;
+
+    /// Searches the user's jobs for identifiers. Does not look at jobs whose identifiers are in `known`, which has
+    /// A-REX's own ids.
+    fn find(&self, identifiers: &HashSet<String>, known: &HashMap<String, String>) -> Result<Found>;
+
+    /// Uploads those input files of jobs that the CE is still waiting for. Cancels no job.
+    fn upload_missing(&self, jobs: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>>;
 
     /// Looks up the states of jobs, as current as the protocol provides them.
     fn states(&self, ids: &[JobId]) -> Result<Vec<Result<JobState>>>;

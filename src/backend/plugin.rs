@@ -1,5 +1,7 @@
 //! [`PluginBackend`]: ARC's general client classes, which support every interface that ARC has a plugin for.
 
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -7,12 +9,12 @@ use std::time::{Duration, SystemTime};
 use crate::backend::failure::{Failure, JobFailure, not_found, shorten};
 use crate::backend::offer::{Offer, Queue, published_limit, tighter};
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Accepted, Backend, Fetch, Fetched, SessionFile};
+use crate::backend::{Backend, Fetch, Fetched, Found, Loss, Progress, SessionFile, Submitted, Uploaded};
 use crate::config::Protocol;
 use crate::config::endpoint::Endpoint;
 use crate::description::{Content, invalid, is_below};
 use crate::error::{Error, Operation, Result};
-use crate::ffi::{self, Connection, JobPlace, JobRecord, Output, Session, SessionSettings, Target};
+use crate::ffi::{self, Connection, Description, JobPlace, JobRecord, Output, Session, SessionSettings, Target};
 use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState};
 use crate::logging::{self, LogLevel, Reasons};
 use crate::util::byte_size::ByteSize;
@@ -147,65 +149,52 @@ impl PluginBackend {
         Error::NoTargetsAvailable { endpoint: self.endpoint.url(), message }
     }
 
-    fn submit_one(&self, job: &PreparedJob) -> Result<JobPlace> {
-        let mut description = job.description.clone();
-        // ARC adds each of these as an output (Arc::JobDescription::Prepare), and A-REX then deletes the rest of its
-        // directory (Arc::DirDeleteExcl).
-        for name in [&description.stdout, &description.stderr, &description.log_directory] {
-            let contains = |output: &&Output| output.url.is_empty() && is_below(name, &output.name);
-            if let Some(Output { name: directory, .. }) = description.outputs.iter().find(contains) {
-                return Err(invalid(format!(
-                    "{name:?} is inside the output {directory:?}: over EMI-ES the CE would keep nothing else of it"
-                )));
-            }
-        }
-        // ARC uploads only from paths, so contents in memory get a path in /proc.
-        let mut files = Vec::new();
-        for upload in job.uploads.iter().filter(|upload| matches!(upload.content, Content::Bytes(_))) {
-            let failed = |error: std::io::Error| Error::InputFile {
-                path: upload.label(),
-                message: "its content cannot be copied into a memory file".into(),
-                source: Some(error),
-            };
-            let file = upload.open().map_err(failed)?;
-            for input in description.inputs.iter_mut().filter(|input| input.name == upload.name) {
-                input.path = format!("/proc/self/fd/{}", file.as_raw_fd());
-            }
-            files.push(file);
-        }
+    fn unsupported(&self, what: &str) -> Error {
+        let message = format!("{} has no {what}", self.names.submission);
+        Error::Unsupported { endpoint: self.endpoint.url(), message }
+    }
+
+    fn submit_one(&self, job: &PreparedJob) -> Submitted {
+        let (description, _files) = match with_paths(job) {
+            Ok(described) => described,
+            Err(error) => return Submitted::Failed(error),
+        };
         let (submission, reasons) = logging::capture(|| {
             self.session.submit(&self.endpoint.url(), self.names.information, self.names.submission, &description)
         });
         let submission = match submission {
             Ok(submission) => submission,
-            Err(ffi::Error::Exception(message)) => return Err(self.not_submitted(message, &reasons)),
-            Err(ffi::Error::Exiting) => return Err(Error::Exiting),
+            Err(ffi::Error::Exception(message)) => return self.not_submitted(&message, &reasons),
+            Err(ffi::Error::Exiting) => return Submitted::Failed(Error::Exiting),
         };
         if submission.targets == 0 {
-            return Err(self.no_targets(&reasons));
+            return Submitted::Failed(self.no_targets(&reasons));
         }
         self.is_untried_fallback.store(false, Ordering::Relaxed);
         if !submission.submitted {
-            return Err(self.not_submitted(reasons.text(), &reasons));
+            return self.not_submitted(&reasons.text(), &reasons);
         }
-        Ok(submission.place)
+        Submitted::Complete(submission.place)
     }
 
-    /// Creates the error for a submission that failed.
+    /// The outcome of a submission that failed.
     ///
     /// The CE may have created the job before the failure. ARC then only logs its URL. Cancels such a job, because it
     /// would wait for its input files.
-    fn not_submitted(&self, message: String, reasons: &Reasons) -> Error {
-        let left_behind = reasons.texts().find_map(|text| self.job_in(text));
-        if let Some(id) = &left_behind {
-            let cancelled = self.cancel(std::slice::from_ref(id)).is_ok_and(|done| done.iter().all(Result::is_ok));
-            let outcome = if cancelled { "has been cancelled" } else { "could not be cancelled" };
-            logging::log(
-                LogLevel::Warning,
-                format!("job {id} was created but not completely submitted, and {outcome}"),
-            );
-        }
-        Error::JobSubmission { endpoint: self.endpoint.url(), job_id: left_behind, message: shorten(&message) }
+    fn not_submitted(&self, message: &str, reasons: &Reasons) -> Submitted {
+        let message = shorten(message);
+        let Some(id) = reasons.texts().find_map(|text| self.job_in(text)) else {
+            if may_have_been_received(&reasons.text()) {
+                return Submitted::Unknown { message, loss: Loss::Broken };
+            }
+            return Submitted::Failed(Error::JobSubmission { endpoint: self.endpoint.url(), job_id: None, message });
+        };
+        let done = self.cancel(std::slice::from_ref(&id));
+        let cancelled = done.is_ok_and(|done| done.iter().all(Result::is_ok));
+        let outcome = if cancelled { "has been cancelled" } else { "could not be cancelled" };
+        logging::log(LogLevel::Warning, format!("job {id} was created but not completely submitted, and {outcome}"));
+        let place = self.place(&id).unwrap_or_else(|| JobPlace { id: id.to_string(), ..JobPlace::default() });
+        Submitted::Incomplete { place, message, cancelled }
     }
 
     /// Finds the URL of a job in a message of ARC's log.
@@ -251,14 +240,32 @@ impl PluginBackend {
 }
 
 impl Backend for PluginBackend {
-    fn submit(&self, jobs: &[PreparedJob], accepted: Accepted<'_>) -> Result<Vec<Result<JobPlace>>> {
+    fn submit(&self, jobs: &[PreparedJob], progress: &dyn Progress) -> Result<Vec<Submitted>> {
         self.verify_host()?;
-        let one = |job| {
-            let place = self.submit_one(job)?;
-            accepted(std::slice::from_ref(&place));
-            Ok(place)
+        let one = |(index, job): (usize, &PreparedJob)| {
+            if job.commit {
+                return Submitted::Failed(self.unsupported("a commit"));
+            }
+            if let Err(error) = progress.sending(index..index + 1) {
+                return Submitted::Failed(error);
+            }
+            match self.submit_one(job) {
+                Submitted::Complete(place) => match progress.created(&[(index, place.clone())]) {
+                    Ok(()) => Submitted::Complete(place),
+                    Err(error) => Submitted::Incomplete { place, message: error.to_string(), cancelled: false },
+                },
+                other => other,
+            }
         };
-        Ok(jobs.iter().map(one).collect())
+        Ok(jobs.iter().enumerate().map(one).collect())
+    }
+
+    fn find(&self, _: &HashSet<String>, _: &HashMap<String, String>) -> Result<Found> {
+        Err(self.unsupported("search by key"))
+    }
+
+    fn upload_missing(&self, _: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>> {
+        Err(self.unsupported("upload of input files after the submission"))
     }
 
     fn states(&self, ids: &[JobId]) -> Result<Vec<Result<JobState>>> {
@@ -393,4 +400,42 @@ fn queue(target: Target) -> Queue {
         disk: tighter(published_limit(target.disk), published_limit(target.free_disk)),
         slots: tighter(published_limit(target.slots), published_limit(target.total_slots)),
     }
+}
+
+/// Returns the description for ARC's client, which uploads only from paths, and the files behind these paths.
+fn with_paths(job: &PreparedJob) -> Result<(Description, Vec<File>)> {
+    let mut description = job.description.clone();
+    // ARC adds each of these as an output (Arc::JobDescription::Prepare), and A-REX then deletes the rest of its
+    // directory (Arc::DirDeleteExcl).
+    for name in [&description.stdout, &description.stderr, &description.log_directory] {
+        let contains = |output: &&Output| output.url.is_empty() && is_below(name, &output.name);
+        if let Some(Output { name: directory, .. }) = description.outputs.iter().find(contains) {
+            return Err(invalid(format!(
+                "{name:?} is inside the output {directory:?}: over EMI-ES the CE would keep nothing else of it"
+            )));
+        }
+    }
+    // Contents in memory get a path in /proc.
+    let mut files = Vec::new();
+    for upload in job.uploads.iter().filter(|upload| matches!(upload.content, Content::Bytes(_))) {
+        let failed = |error: std::io::Error| Error::InputFile {
+            path: upload.label(),
+            message: "its content cannot be copied into a memory file".into(),
+            source: Some(error),
+        };
+        let file = upload.open().map_err(failed)?;
+        for input in description.inputs.iter_mut().filter(|input| input.name == upload.name) {
+            input.path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        }
+        files.push(file);
+    }
+    Ok((description, files))
+}
+
+/// Whether the CE may have received a submission that failed with these messages of ARC. ARC reports a connection that
+/// it cannot make in other words.
+fn may_have_been_received(messages: &str) -> bool {
+    const SIGNS: [&str; 6] =
+        ["Connection was closed", "unexpected eof", "Connection reset", "timed out", "No response", "no response"];
+    SIGNS.iter().any(|sign| messages.contains(sign)) && !messages.contains("Failed to establish connection")
 }

@@ -8,6 +8,7 @@ pub(crate) mod arex;
 mod errors;
 mod files;
 pub(crate) mod formats;
+mod key;
 mod requests;
 mod resolve;
 mod session_names;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use errors::invalid;
 pub use files::{InputFile, InputSource, OutputFile};
+pub(crate) use key::{URN_PREFIX, urn};
 pub use requests::{
     Delegation, Notification, NotificationState, ParseDelegationError, ParseNotificationStateError, RuntimeEnvironment,
 };
@@ -194,6 +196,10 @@ pub struct JobDescription {
     log_directory: Option<String>,
     #[serde(default, skip_serializing_if = "Delegation::is_auto")]
     delegation: Delegation,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    commit: Option<bool>,
 }
 
 /// # What to run
@@ -241,6 +247,8 @@ impl JobDescription {
             priority: None,
             log_directory: None,
             delegation: Delegation::Auto,
+            key: None,
+            commit: None,
         }
     }
 
@@ -488,6 +496,55 @@ impl JobDescription {
     /// Whether the job gets a delegation.
     pub fn delegation(&self) -> Delegation {
         self.delegation
+    }
+
+    /// Sets the key of the submission: a name for this job that no other job of yours has, such as "sweep 7, seed 42".
+    ///
+    /// Submitting a description whose key was submitted before returns the job that exists, and never makes a second
+    /// one. This holds for all programs that use the same [journal](crate::ArcInterface::recover) and the same
+    /// identity on the same CE. Without a key, the crate uses a random one.
+    ///
+    /// The key is a text of 1 to 500 bytes. It is stored with the job on the CE, where its owner and the administrators
+    /// can read it. Two descriptions with the same key are the same job, whatever else they contain.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
+    /// use jasmin_arc::JobDescription;
+    ///
+    /// let job = JobDescription::new("/opt/model").with_arg("42").with_key("sweep 7, seed 42");
+    /// let id = arc.submit(&job)?;
+    /// assert_eq!(arc.submit(&job)?, id);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The key of the submission, if set.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// Sets whether the job runs only after its id is in the journal. The default is the setting of the
+    /// [interface](crate::ArcInterfaceBuilder::commit).
+    ///
+    /// With `true`, a request that is delayed in the network and reaches the CE after the crate has given it up makes a
+    /// job that never runs. Therefore the crate can send a lost request again at once. A job with files to upload
+    /// behaves in this way in any case, because the CE waits for them. A job without such files gets a small one, called
+    /// `.jasmin-arc-commit`, which costs one more request.
+    ///
+    /// Over EMI-ES, submitting such a job is [`Error::Unsupported`](crate::Error::Unsupported).
+    pub fn with_commit(mut self, commit: bool) -> Self {
+        self.commit = Some(commit);
+        self
+    }
+
+    /// Whether the job runs only after its id is in the journal, if set.
+    pub fn commit(&self) -> Option<bool> {
+        self.commit
     }
 }
 

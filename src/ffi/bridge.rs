@@ -72,6 +72,8 @@ pub(crate) mod cpp {
         name: String,
         description: String,
         annotations: Vec<String>,
+        /// ADL's `ActivityOldID`, in which the key of the submission travels.
+        old_ids: Vec<String>,
         executable: String,
         arguments: Vec<String>,
         environment: Vec<Variable>,

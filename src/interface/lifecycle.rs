@@ -101,15 +101,18 @@ impl ArcInterface {
         }
         let _entered = self.begin()?;
         let cleaned = self.backend()?.clean(&ids)?;
-        self.remove_from_job_list(ids.iter().zip(&cleaned).filter(|(_, result)| result.is_ok()).map(|(id, _)| id));
+        self.remove_from_lists(ids.iter().zip(&cleaned).filter(|(_, result)| result.is_ok()).map(|(id, _)| id));
         Ok(cleaned)
     }
 
-    /// Removes jobs from the job list of ARC's tools. Only logs a failure, because the CE has removed the jobs already.
-    fn remove_from_job_list<'a>(&self, ids: impl Iterator<Item = &'a JobId>) {
+    /// Removes jobs from the journal and from the job list of ARC's tools. Only logs a failure, because the CE has removed the jobs already.
+    fn remove_from_lists<'a>(&self, ids: impl Iterator<Item = &'a JobId>) {
         let path = self.0.config.jobs_info_file();
-        let local_ids = ids.filter_map(|id| self.0.endpoint.job_local_id(id.as_str()));
-        let ids: Vec<String> = local_ids.flat_map(|id| self.0.endpoint.job_ids(id)).collect();
+        let local_ids: Vec<&str> = ids.filter_map(|id| self.0.endpoint.job_local_id(id.as_str())).collect();
+        if let Err(error) = self.0.journal.remove_jobs(&self.0.endpoint.url(), &local_ids) {
+            logging::log(LogLevel::Warning, error.to_string());
+        }
+        let ids: Vec<String> = local_ids.into_iter().flat_map(|id| self.0.endpoint.job_ids(id)).collect();
         if let Err(message) = job_list::remove(&path, &ids) {
             let message = format!("cannot remove jobs from the job list {}: {message}", path.display());
             logging::log(LogLevel::Warning, message);

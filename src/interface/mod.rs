@@ -5,9 +5,14 @@
 mod credentials;
 mod files;
 mod lifecycle;
+mod recovery;
 mod service;
 mod status;
+mod submission;
 mod submit;
+
+use recovery::OnCreated;
+pub use recovery::{CreatedJob, RecoveredSubmission, SubmissionOutcome};
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -24,6 +29,7 @@ use crate::config::{ConnectionConfig, Protocol};
 use crate::error::{ConnectionFailure, Error, Result};
 use crate::ffi::{self, SessionSettings};
 use crate::job::JobId;
+use crate::journal::Journal;
 use crate::logging::{self, Destination, Entered, Log, LogLevel};
 use crate::proxy::Proxy;
 use crate::util::lock;
@@ -70,6 +76,10 @@ struct Inner {
     log: Arc<Log>,
     proxy: Proxy,
     backend: Mutex<Option<Arc<dyn Backend>>>,
+    journal: Journal,
+    /// Whether jobs need a commit that do not say so themselves.
+    commit: bool,
+    on_created: Option<OnCreated>,
 }
 
 impl fmt::Debug for ArcInterface {
@@ -86,6 +96,8 @@ pub struct ArcInterfaceBuilder {
     timeout: Duration,
     level: LogLevel,
     destination: Destination,
+    commit: bool,
+    on_created: Option<OnCreated>,
 }
 
 #[derive(Debug)]
@@ -158,6 +170,34 @@ impl ArcInterfaceBuilder {
         self
     }
 
+    /// Sets whether jobs run only after their ids are in the journal: see
+    /// [`JobDescription::with_commit`](crate::JobDescription::with_commit). The default is `false`.
+    pub fn commit(mut self, commit: bool) -> Self {
+        self.commit = commit;
+        self
+    }
+
+    /// Calls `callback` with each job as soon as the CE has created it, before its input files are uploaded.
+    ///
+    /// A program can keep its own record in this way. The journal has the job already. The callback runs in the thread
+    /// that submits the job, and the submission waits for it. It must not submit jobs through the same interface.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// use jasmin_arc::ArcInterface;
+    ///
+    /// let arc = ArcInterface::builder()
+    ///     .config_file("config.json")
+    ///     .on_created(|job| println!("{} is {}", job.key, job.id))
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_created(mut self, callback: impl Fn(&CreatedJob) + Send + Sync + 'static) -> Self {
+        self.on_created = Some(OnCreated::new(callback));
+        self
+    }
+
     /// Checks the configuration and creates the interface. Sends nothing to the CE.
     ///
     /// # Errors
@@ -178,8 +218,18 @@ impl ArcInterfaceBuilder {
         config.validate()?;
         let endpoint = config.endpoint()?;
         let proxy = credentials::proxy(&config);
-        let inner =
-            Inner { config, endpoint, timeout: self.timeout, log: log.clone(), proxy, backend: Mutex::new(None) };
+        let journal = Journal::new(&config.jobs_info_file(), config.has_default_jobs_info_file());
+        let inner = Inner {
+            config,
+            endpoint,
+            timeout: self.timeout,
+            log: log.clone(),
+            proxy,
+            backend: Mutex::new(None),
+            journal,
+            commit: self.commit,
+            on_created: self.on_created,
+        };
         Ok(ArcInterface(Arc::new(inner)))
     }
 }
@@ -243,6 +293,8 @@ impl ArcInterface {
             timeout: DEFAULT_TIMEOUT,
             level: LogLevel::default(),
             destination: Destination::Facade,
+            commit: false,
+            on_created: None,
         }
     }
 

@@ -1,16 +1,16 @@
 //! Submitting jobs.
 
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::path::Path;
 
 use super::ArcInterface;
+use super::submission::Submission;
 use crate::backend::prepare::{PreparedJob, prepare};
 use crate::description::JobDescription;
-use crate::error::Result;
-use crate::ffi::JobPlace;
+use crate::error::{Error, Result};
 use crate::job::JobId;
-use crate::job_list;
-use crate::logging::{self, LogLevel};
+use crate::util::random_hex;
 
 impl ArcInterface {
     /// Submits a job that runs `executable`, a path on the CE, with `args`.
@@ -106,36 +106,57 @@ impl ArcInterface {
     /// # }
     /// ```
     pub fn submit_jobs(&self, jobs: impl IntoIterator<Item: Borrow<JobDescription>>) -> Result<Vec<Result<JobId>>> {
-        let prepared: Vec<Result<PreparedJob>> = jobs.into_iter().map(|job| prepare(job.borrow())).collect();
-        let valid: Vec<PreparedJob> = prepared.iter().flatten().cloned().collect();
-        let mut submitted = if valid.is_empty() {
+        let mut prepared = Vec::new();
+        for job in jobs {
+            let job = job.borrow();
+            prepared.push(match prepare(job, self.0.commit) {
+                Ok(mut prepared) => {
+                    prepared.set_key(&job.key().map_or_else(random_key, |key| Ok(key.to_owned()))?);
+                    Ok(prepared)
+                }
+                Err(error) => Err(error),
+            });
+        }
+        // Descriptions with the same key are the same job.
+        let mut distinct = Vec::new();
+        let mut by_key: HashMap<String, usize> = HashMap::new();
+        for job in prepared.iter().flatten() {
+            by_key.entry(job.key.clone()).or_insert_with(|| {
+                distinct.push(job.clone());
+                distinct.len() - 1
+            });
+        }
+        let submitted = if distinct.is_empty() {
             Vec::new()
         } else {
             let _entered = self.begin()?;
-            self.backend()?.submit(&valid, &|places| self.add_to_job_list(places))?
-        }
-        .into_iter();
+            let backend = self.backend()?;
+            Submission::new(self, &*backend)?.submit(distinct)?
+        };
+        let copy = |result: &Result<JobId>| match result {
+            Ok(id) => Ok(id.clone()),
+            Err(error) => Err(error.to_string()),
+        };
+        let copies: Vec<Result<JobId, String>> = submitted.iter().map(copy).collect();
+        let mut submitted: Vec<Option<Result<JobId>>> = submitted.into_iter().map(Some).collect();
         let one = |job: Result<PreparedJob>| {
-            job.and_then(|_| submitted.next().unwrap_or_else(|| Err(self.missing_result())))
-                .map(|place| JobId::from(place.id))
+            let Some(index) = by_key.get(&job?.key).copied() else { return Err(self.missing_result()) };
+            match (submitted.get_mut(index).and_then(Option::take), copies.get(index)) {
+                (Some(result), _) => result,
+                (None, Some(Ok(id))) => Ok(id.clone()),
+                (None, Some(Err(why))) => Err(Error::JobSubmission {
+                    endpoint: self.0.endpoint.url(),
+                    job_id: None,
+                    message: format!("the description with the same key failed: {why}"),
+                }),
+                (None, None) => Err(self.missing_result()),
+            }
         };
         Ok(prepared.into_iter().map(one).collect())
     }
+}
 
-    /// Adds jobs to the job list of ARC's tools. Only logs a failure, because the CE has accepted the jobs already.
-    fn add_to_job_list(&self, places: &[JobPlace]) {
-        for place in places {
-            logging::log(LogLevel::Info, format!("submitted job {}", place.id));
-        }
-        let path = self.0.config.jobs_info_file();
-        if let Err(message) = job_list::add(&path, self.0.config.has_default_jobs_info_file(), places) {
-            let ids: Vec<&str> = places.iter().map(|place| place.id.as_str()).collect();
-            let message = format!(
-                "cannot write the job list {}: {message}; it does not contain {}",
-                path.display(),
-                ids.join(" ")
-            );
-            logging::log(LogLevel::Warning, message);
-        }
-    }
+/// Returns a key that no other job has.
+fn random_key() -> Result<String> {
+    random_hex().map_err(|error| Error::Arc { message: format!("the system has no random numbers: {error}") })
 }

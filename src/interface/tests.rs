@@ -6,11 +6,14 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use super::*;
-use crate::backend::fake::FakeBackend;
+use std::collections::HashMap;
+
+use crate::backend::fake::{FakeBackend, FakeJob, Fate};
 use crate::backend::offer::{Offer, Queue};
-use crate::description::JobDescription;
-use crate::ffi::CredentialInfo;
+use crate::description::{InputFile, JobDescription};
+use crate::ffi::{CredentialInfo, Description};
 use crate::job::{ArcState, JobStatus};
+use crate::journal::Scope;
 use crate::matching::{Mismatch, ResourceAmount};
 use crate::proxy::CredentialReader;
 
@@ -53,6 +56,9 @@ fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
     let arc = ArcInterface(Arc::new(Inner {
         endpoint: config.endpoint().unwrap(),
         proxy: Proxy::new(credentials::settings(&config), Arc::new(AnyCredential)),
+        journal: Journal::new(&config.jobs_info_file(), false),
+        commit: false,
+        on_created: None,
         config,
         timeout: DEFAULT_TIMEOUT,
         log,
@@ -253,9 +259,166 @@ fn every_output_file_that_the_configuration_accepts_can_be_submitted() {
             log: Log::new(LogLevel::Info, Destination::Nowhere),
             proxy: Proxy::new(credentials::settings(&config), Arc::new(AnyCredential)),
             backend: Mutex::new(Some(backend.clone() as Arc<dyn Backend>)),
+            journal: Journal::new(&config.jobs_info_file(), false),
+            commit: false,
+            on_created: None,
         };
         let id = ArcInterface(Arc::new(inner)).submit_job("/bin/true", &[], &[]).unwrap();
         assert_eq!(backend.jobs()[id.as_str()].description.outputs[0].name, expected);
     }
     drop(directory);
+}
+
+/// Returns another interface to the same CE with the same journal, as another process would have.
+fn another(arc: &ArcInterface, backend: &Arc<FakeBackend>, change: impl FnOnce(&mut Inner)) -> ArcInterface {
+    let config = arc.config().clone();
+    let mut inner = Inner {
+        endpoint: config.endpoint().unwrap(),
+        timeout: Duration::from_millis(300),
+        log: Log::new(LogLevel::Info, Destination::Nowhere),
+        proxy: Proxy::new(credentials::settings(&config), Arc::new(AnyCredential)),
+        backend: Mutex::new(Some(backend.clone() as Arc<dyn Backend>)),
+        journal: Journal::new(&config.jobs_info_file(), false),
+        commit: false,
+        on_created: None,
+        config,
+    };
+    change(&mut inner);
+    ArcInterface(Arc::new(inner))
+}
+
+fn keyed(key: &str) -> JobDescription {
+    JobDescription::new("/bin/true").with_key(key)
+}
+
+#[test]
+fn a_key_submits_one_job() {
+    let (arc, backend, _directory) = fake();
+    let id = arc.submit(&keyed("a")).unwrap();
+    assert_eq!(arc.submit(&keyed("a").with_arg("other")).unwrap(), id);
+    assert_eq!(another(&arc, &backend, |_| {}).submit(&keyed("a")).unwrap(), id);
+    assert_eq!(arc.find_submission("a").unwrap(), Some(id.clone()));
+    assert_eq!(arc.find_submission("b").unwrap(), None);
+    let ids = arc.submit_jobs([keyed("a"), keyed("b"), keyed("b"), JobDescription::new("/bin/true")]).unwrap();
+    let ids: Vec<JobId> = ids.into_iter().map(Result::unwrap).collect();
+    assert_eq!(ids[0], id);
+    assert_eq!(ids[1], ids[2]);
+    assert_eq!(backend.jobs().len(), 3);
+    assert!(arc.recover().unwrap().is_empty());
+
+    let refused = JobDescription::new("/refused").with_key("c");
+    let failed = arc.submit_jobs([&refused, &refused]).unwrap();
+    assert!(failed.iter().all(|result| matches!(result, Err(Error::JobSubmission { .. }))), "{failed:?}");
+    assert_eq!(arc.find_submission("c").unwrap(), None);
+    arc.submit(&keyed("c")).unwrap();
+
+    backend.jobs().get_mut(id.as_str()).unwrap().state = ArcState::Finished;
+    assert!(matches!(arc.submit(&keyed("")), Err(Error::InvalidJobDescription { .. })));
+}
+
+#[test]
+fn jobs_whose_answer_is_lost_are_found() {
+    let (arc, backend, _directory) = fake();
+    *backend.fate.lock().unwrap() = Fate::AnswerLost;
+    let created = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&created);
+    let watched = another(&arc, &backend, |inner| {
+        inner.on_created = Some(OnCreated::new(move |job| seen.lock().unwrap().push(job.clone())));
+    });
+    let input = InputFile::bytes("data.txt", "data");
+    let ids = watched.submit_jobs([keyed("a").with_input(input), keyed("b")]).unwrap();
+    let ids: Vec<JobId> = ids.into_iter().map(Result::unwrap).collect();
+    assert_eq!(backend.jobs().len(), 2);
+    assert!(backend.jobs()[ids[0].as_str()].has_inputs);
+    let seen: Vec<(String, JobId)> =
+        created.lock().unwrap().iter().map(|job| (job.key.clone(), job.id.clone())).collect();
+    assert!(seen.contains(&("a".into(), ids[0].clone())) && seen.contains(&("b".into(), ids[1].clone())), "{seen:?}");
+    assert_eq!(arc.submit(&keyed("a")).unwrap(), ids[0]);
+}
+
+#[test]
+fn lost_requests_are_sent_again_only_when_that_is_certain() {
+    let (arc, backend, _directory) = fake();
+    *backend.fate.lock().unwrap() = Fate::RequestLost;
+    let error = arc.submit(&keyed("a")).unwrap_err();
+    assert!(matches!(&error, Error::SubmissionUnknown { key, .. } if key == "a"), "{error}");
+    assert!(!error.is_retryable() && error.hint().is_some());
+    *backend.fate.lock().unwrap() = Fate::Accepted;
+    assert!(matches!(arc.submit(&keyed("a")), Err(Error::SubmissionUnknown { .. })));
+    assert!(matches!(arc.find_submission("a"), Err(Error::SubmissionUnknown { .. })));
+    let [recovered] = &arc.recover().unwrap()[..] else { panic!() };
+    assert_eq!((recovered.key.as_str(), &recovered.outcome), ("a", &SubmissionOutcome::Unknown));
+    assert_eq!(backend.jobs().len(), 0);
+
+    // With a commit, the job is sent again at once.
+    *backend.fate.lock().unwrap() = Fate::RequestLost;
+    assert!(matches!(arc.submit(&keyed("b").with_commit(true)), Err(Error::SubmissionUnknown { .. })));
+    *backend.fate.lock().unwrap() = Fate::Accepted;
+    let id = arc.submit(&keyed("b").with_commit(true)).unwrap();
+    let job = backend.jobs()[id.as_str()].description.clone();
+    assert_eq!(job.inputs[0].name, ".jasmin-arc-commit");
+    assert_eq!(job.old_ids, ["urn:jasmin-arc:b"]);
+
+    // Half a minute after the CE was seen not to have it, it will not come any more.
+    let scope = Scope { endpoint: arc.0.endpoint.url(), identity: "/CN=me".into() };
+    let journal = Journal::new(&arc.config().jobs_info_file(), false);
+    let path = arc.config().jobs_info_file().with_file_name("jobs.dat.submissions");
+    let database = rusqlite::Connection::open(path).unwrap();
+    database.execute("UPDATE submission SET missing_since = missing_since - 31", []).unwrap();
+    assert_eq!(journal.unfinished(&scope).unwrap(), ["a"]);
+    arc.submit(&keyed("a")).unwrap();
+    assert_eq!(backend.jobs().len(), 2);
+}
+
+#[test]
+fn recovery_settles_what_a_killed_program_left() {
+    let (arc, backend, _directory) = fake();
+    let dead = another(&arc, &backend, |_| {});
+    *backend.fate.lock().unwrap() = Fate::AnswerLost;
+    // What the program that was killed had done: it had planned one job, and sent two.
+    let scope = Scope { endpoint: arc.0.endpoint.url(), identity: "/CN=me".into() };
+    dead.0.journal.claim(&scope, &["planned", "sent", "lost"]).unwrap();
+    dead.0.journal.sending(&scope, &["sent", "lost"]).unwrap();
+    let job = FakeJob {
+        description: Description { old_ids: vec!["urn:jasmin-arc:sent".into()], ..Description::default() },
+        state: ArcState::Preparing,
+        has_inputs: false,
+        files: Vec::new(),
+    };
+    backend.jobs().insert("fake://ce/1".into(), job);
+    let outcomes = || -> HashMap<String, SubmissionOutcome> {
+        arc.recover().unwrap().into_iter().map(|submission| (submission.key, submission.outcome)).collect()
+    };
+    assert!(outcomes().values().all(|outcome| *outcome == SubmissionOutcome::InProgress));
+    drop(dead);
+    let found = outcomes();
+    assert_eq!(found["planned"], SubmissionOutcome::NotSubmitted);
+    assert_eq!(found["sent"], SubmissionOutcome::NeedsInputs("fake://ce/1".into()));
+    assert_eq!(found["lost"], SubmissionOutcome::Unknown);
+    assert_eq!(arc.find_submission("sent").unwrap(), Some("fake://ce/1".into()));
+    arc.submit(&keyed("sent").with_input(InputFile::bytes("data.txt", "data"))).unwrap();
+    assert!(backend.jobs()["fake://ce/1"].has_inputs);
+    assert_eq!(outcomes().into_keys().collect::<Vec<_>>(), ["lost"]);
+    assert_eq!(backend.jobs().len(), 1);
+}
+
+#[test]
+fn threads_that_submit_one_key_get_one_job() {
+    let (arc, backend, _directory) = fake();
+    let ids: Vec<JobId> = std::thread::scope(|scope| {
+        let submit = || arc.submit(&keyed("a")).unwrap();
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(submit)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(ids.iter().all(|id| *id == ids[0]));
+    assert_eq!(backend.jobs().len(), 1);
+}
+
+#[test]
+fn nothing_is_sent_without_a_journal() {
+    let (arc, backend, directory) = fake();
+    let nowhere = directory.path().join("missing/jobs.dat");
+    let arc = another(&arc, &backend, |inner| inner.journal = Journal::new(&nowhere, false));
+    assert!(matches!(arc.submit(&keyed("a")), Err(Error::Journal { .. })));
+    assert_eq!(calls(&backend), 0);
 }

@@ -149,6 +149,11 @@ pub struct JobInfo {
     /// Other messages of the CE.
     #[serde(default)]
     pub messages: Vec<String>,
+    /// The input files that the job waits for and that its submitter has not uploaded yet. While there are any, the job
+    /// does not run, and A-REX gives up after 10 minutes. Always empty over protocols other than REST. See
+    /// [`resume_uploads`](crate::ArcInterface::resume_uploads).
+    #[serde(default)]
+    pub missing_inputs: Vec<String>,
     /// The hosts that the job ran on.
     #[serde(default)]
     pub execution_nodes: Vec<String>,
@@ -214,6 +219,7 @@ impl JobInfo {
             exit_code: None,
             errors: Vec::new(),
             messages: Vec::new(),
+            missing_inputs: Vec::new(),
             execution_nodes: Vec::new(),
             stdin: None,
             stdout: None,

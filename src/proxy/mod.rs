@@ -121,6 +121,19 @@ impl Proxy {
         &self.settings.proxy
     }
 
+    /// Returns the distinguished name of the user, from the existing proxy certificate.
+    pub(crate) fn identity(&self) -> Result<String> {
+        let mut state = self.state();
+        let identity = match self.existing_proxy() {
+            Ok(Some(metadata)) => read(&*self.reader, &mut state.proxy, self.path(), &metadata)
+                .map(|proxy| proxy.identity.clone())
+                .map_err(Failure::new),
+            Ok(None) => Err(Failure::new("it has been removed")),
+            Err(failure) => Err(failure),
+        };
+        identity.map_err(|failure| self.error(failure))
+    }
+
     /// Creates a new proxy certificate, even if the existing one is usable.
     pub(crate) fn create(&self) -> Result<()> {
         self.generate(&mut self.state(), false).map_err(|failure| self.error(failure))

@@ -13,6 +13,7 @@ use super::MAX_PARALLEL;
 use super::activity;
 use super::jobs::{self, Item, act};
 use super::parallel::in_parallel;
+use super::record::{diagnose, missing_inputs};
 use super::session::{Pool, Repeat};
 use super::state::RestState;
 use crate::backend::failure::{Failure, JobFailure};
@@ -139,13 +140,24 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
         observed.extend(settled.ok().map(|settled| (id.clone(), settled)));
     }
     let mut ended = Vec::new();
+    let mut waiting = Vec::new();
     for item in items.values_mut() {
         let (Some(info), Some(observed)) = (&mut item.info, observed.remove(&item.id)) else { continue };
         // A job that was cancelled early is published as failed without a reason at first.
         let is_incomplete = !item.state.is_final() || item.state == RestState::Failed && info.errors.is_empty();
         set_state(info, &observed.state);
+        if matches!(observed.state, RestState::Accepting | RestState::Accepted | RestState::Preparing) {
+            waiting.push(item.id.clone());
+        }
         if observed.state.is_final() && is_incomplete {
             ended.push((item.id.clone(), observed.state == RestState::Finished));
+        }
+    }
+    let missing = in_parallel(&waiting, |id| missing_inputs(pool, id));
+    for (id, missing) in waiting.iter().zip(missing) {
+        let info = items.get_mut(id).and_then(|item| item.info.as_mut());
+        if let (Some(info), Some(missing)) = (info, missing?) {
+            info.missing_inputs = missing;
         }
     }
     // These jobs ended after the last run of the information provider, so their exit codes and errors are not published
@@ -235,17 +247,8 @@ fn look_up_each(
     Ok(())
 }
 
-/// Returns the content of a job's file in A-REX's control directory, or `None` if the job has no such file.
-fn diagnose(pool: &Pool, id: &str, file: &str) -> Result<Option<String>, Failure> {
-    let response = pool.request(Repeat::Once, "GET", &format!("jobs/{id}/diagnose/{file}"), b"")?;
-    match response.code {
-        200 => Ok(Some(String::from_utf8_lossy(&response.body).into_owned())),
-        404 => Ok(None),
-        _ => Err(response.refusal()),
-    }
-}
-
-fn recorded_state(pool: &Pool, id: &str) -> Result<Option<RestState>, Failure> {
+/// Looks up the state in A-REX's own record. `None` if there is none, or one that is unknown.
+pub(super) fn recorded_state(pool: &Pool, id: &str) -> Result<Option<RestState>, Failure> {
     let Some(status) = diagnose(pool, id, "status")? else { return Ok(None) };
     RestState::from_record(&status, || diagnose(pool, id, "failed"))
 }

@@ -35,6 +35,7 @@ pub(crate) fn description(job: &JobDescription, inputs: Vec<Input>) -> Descripti
         name: job.name().into(),
         description: text(job.description()),
         annotations: job.annotations().to_vec(),
+        old_ids: Vec::new(),
         executable: job.executable().into(),
         arguments: job.args().to_vec(),
         environment: job.envs().map(variable).collect(),

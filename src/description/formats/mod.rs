@@ -52,7 +52,7 @@ impl JobDescription {
     pub fn to_adl(&self) -> Result<String> {
         self.check()?;
         self.check_for_ce()?;
-        self.check_delegation("ADL")?;
+        self.check_submission_settings("ADL")?;
         let inputs = arc::inputs_in(self, Language::Adl)?;
         ffi::describe(&arc::description(self, inputs), Language::Adl).map_err(from_ffi)
     }
@@ -80,7 +80,7 @@ impl JobDescription {
     pub fn to_xrsl(&self) -> Result<String> {
         self.check()?;
         self.check_project()?;
-        self.check_delegation("xRSL")?;
+        self.check_submission_settings("xRSL")?;
         let unsupported = [
             ("a description", self.description().is_some()),
             ("annotations", !self.annotations().is_empty()),
@@ -305,10 +305,16 @@ impl JobDescription {
         }
     }
 
-    fn check_delegation(&self, language: &str) -> Result<()> {
-        match self.delegation() {
-            Delegation::Auto => Ok(()),
-            _ => Err(invalid(format!("{language} cannot express whether credentials are delegated"))),
+    /// Refuses the settings that concern how this crate submits the job.
+    fn check_submission_settings(&self, language: &str) -> Result<()> {
+        let settings = [
+            ("whether credentials are delegated", self.delegation() != Delegation::Auto),
+            ("the key of a submission", self.key().is_some()),
+            ("whether the job waits for a commit", self.commit().is_some()),
+        ];
+        match settings.iter().find(|(_, is_set)| *is_set) {
+            Some((what, _)) => Err(invalid(format!("{language} cannot express {what}"))),
+            None => Ok(()),
         }
     }
 }

@@ -465,7 +465,7 @@ fn settings_that_no_ce_accepts_are_refused() {
         (state(NotificationState::Deleted), "DELETED"),
         (plain().with_slots(2).with_exclusive(true), "needs slots_per_host"),
     ] {
-        for error in [prepare(&bad).unwrap_err(), bad.to_adl().unwrap_err()] {
+        for error in [prepare(&bad, false).unwrap_err(), bad.to_adl().unwrap_err()] {
             let is_right = matches!(&error, Error::InvalidJobDescription { .. }) && error.to_string().contains(why);
             assert!(is_right, "{error}");
         }
@@ -481,7 +481,7 @@ fn settings_that_a_ce_would_lose_are_refused() {
         (plain().with_life_time(Duration::from_secs(3600)), "life_time"),
     ] {
         bad.to_adl().unwrap();
-        let error = prepare(&bad).unwrap_err();
+        let error = prepare(&bad, false).unwrap_err();
         let is_right = matches!(&error, Error::InvalidJobDescription { .. }) && error.to_string().contains(why);
         assert!(is_right, "{error}");
     }

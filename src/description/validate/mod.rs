@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 pub(crate) use self::urls::check_url;
 use super::errors::invalid;
+use super::key::check_key;
 use super::session_names::{check_characters, check_session_name, is_below, without_slash};
 use super::{InputFile, InputSource, JobDescription};
 use crate::error::Result;
@@ -47,6 +48,9 @@ fn check_texts(job: &JobDescription) -> Result<()> {
     }
     for (n, annotation) in iter::zip(1.., job.annotations()) {
         check_characters(format_args!("annotation {n}"), annotation)?;
+    }
+    if let Some(key) = job.key() {
+        check_key(key)?;
     }
     if job.executable().is_empty() {
         return Err(invalid("the executable is empty"));

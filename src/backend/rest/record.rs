@@ -1,0 +1,134 @@
+//! Reads the files that A-REX keeps about a job in its control directory (`diagnose/...`).
+
+use super::session::{Pool, Repeat};
+use crate::backend::failure::Failure;
+
+/// How often a file is read that A-REX may be writing.
+const ATTEMPTS: u32 = 5;
+
+/// The pause between two attempts.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// The part of A-REX's file `local` that identifies a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct LocalRecord {
+    pub(super) name: String,
+    /// The job's `ActivityOldID`s.
+    pub(super) identifiers: Vec<String>,
+}
+
+impl LocalRecord {
+    /// Reads the file. Returns `None` if it is not complete.
+    ///
+    /// A-REX rewrites the file in place while the job runs (`KeyValueFile`), and `dryrun` is the last line
+    /// (`JobLocalDescription::write`, 6.17 and 7.0).
+    fn parse(text: &str) -> Option<LocalRecord> {
+        let mut record = LocalRecord::default();
+        let mut is_complete = false;
+        for line in text.split_inclusive('\n') {
+            let Some((name, value)) = line.strip_suffix('\n')?.split_once('=') else { continue };
+            match name {
+                "jobname" => record.name = value.into(),
+                "activityid" => record.identifiers.push(value.into()),
+                "dryrun" => is_complete = true,
+                _ => {}
+            }
+        }
+        is_complete.then_some(record)
+    }
+}
+
+/// Returns the content of a job's file in A-REX's control directory, or `None` if the job has no such file.
+pub(super) fn diagnose(pool: &Pool, id: &str, file: &str) -> Result<Option<String>, Failure> {
+    let response = pool.request(Repeat::Once, "GET", &format!("jobs/{id}/diagnose/{file}"), b"")?;
+    match response.code {
+        200 => Ok(Some(String::from_utf8_lossy(&response.body).into_owned())),
+        404 => Ok(None),
+        _ => Err(response.refusal()),
+    }
+}
+
+/// Looks up what identifies a job. Returns `None` if the job does not exist.
+pub(super) fn local_record(pool: &Pool, id: &str) -> Result<Option<LocalRecord>, Failure> {
+    for attempt in 0..ATTEMPTS {
+        std::thread::sleep(PAUSE * attempt);
+        let Some(text) = diagnose(pool, id, "local")? else { return Ok(None) };
+        if let Some(record) = LocalRecord::parse(&text) {
+            return Ok(Some(record));
+        }
+    }
+    Err(Failure::invalid_response(format!("A-REX's record of job {id} is incomplete")))
+}
+
+/// Looks up the input files that a job still waits for. Returns `None` if the job does not exist.
+pub(super) fn missing_inputs(pool: &Pool, id: &str) -> Result<Option<Vec<String>>, Failure> {
+    let Some(inputs) = diagnose(pool, id, "input")? else {
+        return Ok(local_record(pool, id)?.map(|_| Vec::new()));
+    };
+    let inputs = declared_uploads(&inputs);
+    if inputs.is_empty() {
+        return Ok(Some(inputs));
+    }
+    let uploaded = diagnose(pool, id, "input_status")?.unwrap_or_default();
+    Ok(Some(without_uploaded(inputs, &uploaded)))
+}
+
+/// Reads A-REX's list of input files, and returns those that the client uploads.
+///
+/// A line has the name, and after a blank what is known about the content: the size and checksum, a URL from which A-REX
+/// fetches the file, or `*.*` for one that is optional. Blanks and backslashes are escaped by a backslash.
+fn declared_uploads(list: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for line in list.lines() {
+        let mut name = String::new();
+        let mut rest = line.chars();
+        while let Some(character) = rest.next() {
+            match character {
+                '\\' => name.extend(rest.next()),
+                ' ' => break,
+                other => name.push(other),
+            }
+        }
+        let content = rest.as_str().trim();
+        let name = name.trim_start_matches('/');
+        if !name.is_empty() && !content.contains(':') && content != "*.*" {
+            names.push(name.to_owned());
+        }
+    }
+    names
+}
+
+/// Removes the files that have been uploaded. A line `/` means that all have.
+fn without_uploaded(mut inputs: Vec<String>, uploaded: &str) -> Vec<String> {
+    let done: std::collections::HashSet<&str> = uploaded.lines().filter(|line| !line.is_empty()).collect();
+    if done.contains("/") {
+        return Vec::new();
+    }
+    inputs.retain(|name| !done.contains(format!("/{name}").as_str()));
+    inputs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_read_only_if_they_are_complete() {
+        let text = "globalid=x\njobname=a=b\nactivityid=urn:jasmin-arc:k\nactivityid=other\ndryrun=no\n";
+        let expected = LocalRecord { name: "a=b".into(), identifiers: vec!["urn:jasmin-arc:k".into(), "other".into()] };
+        assert_eq!(LocalRecord::parse(text), Some(expected));
+        for length in 0..text.len() {
+            assert_eq!(LocalRecord::parse(&text[..length]), None, "{length}");
+        }
+    }
+
+    #[test]
+    fn missing_inputs_are_those_that_were_not_uploaded() {
+        let list = "/data.bin\n/with\\ blank\\\\x 7\n/sub/a 5.123\n/fetched https://h:443/x\n/optional *.*\n\n";
+        let declared = declared_uploads(list);
+        assert_eq!(declared, ["data.bin", "with blank\\x", "sub/a"]);
+        assert_eq!(without_uploaded(declared.clone(), "\n/data.bin\n/sub/a\n"), ["with blank\\x"]);
+        assert_eq!(without_uploaded(declared.clone(), ""), declared);
+        assert!(without_uploaded(declared, "\n/\n").is_empty());
+    }
+}

@@ -1,0 +1,395 @@
+//! Submits jobs, finds them by their identifiers, and uploads their input files.
+
+use std::collections::{HashMap, HashSet};
+
+use super::jobs::Item;
+use super::parallel::in_parallel;
+use super::session::{Repeat, Response};
+use super::{INTERFACE, MAX_PARALLEL, RestBackend, files, jobs, lookup, record};
+use crate::backend::failure::{Failure, FileFailure, not_found};
+use crate::backend::prepare::PreparedJob;
+use crate::backend::{Found, Loss, Progress, Submitted, Uploaded};
+use crate::description::formats::from_ffi;
+use crate::description::{Delegation, URN_PREFIX, Upload};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::ffi::{self, JobPlace, Language};
+use crate::job::JobId;
+use crate::logging::{self, LogLevel};
+
+/// The maximum number of jobs that one request submits. A-REX takes about 10 ms for each job before it responds.
+const SUBMIT_CHUNK: usize = 250;
+
+/// The maximum size of the descriptions in one request, in bytes. A-REX accepts 100 MiB.
+const SUBMIT_BYTES: usize = 32 << 20;
+
+/// How many jobs a search looks at before it checks whether it has found all.
+const SEARCH_CHUNK: usize = 16 * MAX_PARALLEL;
+
+/// A-REX's reason if it holds as many jobs as its configuration allows (`ARexRest::processJobs`, `make_new_job`).
+const JOB_LIMIT: &str = "No more jobs allowed";
+
+/// Why the rest of the jobs is not sent.
+enum Stopped {
+    /// The CE does not respond, or refuses requests.
+    Failure(Failure),
+    /// The jobs cannot be recorded.
+    Unrecorded(String),
+}
+
+impl RestBackend {
+    /// Submits jobs in as many requests as necessary.
+    pub(super) fn submit_jobs(&self, jobs: &[PreparedJob], progress: &dyn Progress) -> Result<Vec<Submitted>> {
+        let mut jobs = jobs.to_vec();
+        let is_delegated = |job: &PreparedJob| match self.delegation {
+            Delegation::Always => true,
+            Delegation::Never => false,
+            _ => job.delegate,
+        };
+        if jobs.iter().any(is_delegated) {
+            let id = self.delegations.ensure(&self.pool, &self.proxy).map_err(|failure| self.error(failure))?;
+            jobs.iter_mut().filter(|job| is_delegated(job)).for_each(|job| job.description.delegation = id.clone());
+        }
+        // All descriptions are written before any is sent. One that ARC cannot write affects no other.
+        let mut results: Vec<Option<Submitted>> = Vec::with_capacity(jobs.len());
+        let mut written = Vec::with_capacity(jobs.len());
+        for (index, job) in jobs.iter().enumerate() {
+            match ffi::describe(&job.description, Language::Adl).map_err(from_ffi) {
+                Ok(text) => {
+                    written.push((index, without_declaration(text)));
+                    results.push(None);
+                }
+                Err(Error::Exiting) => return Err(Error::Exiting),
+                Err(error) => results.push(Some(Submitted::Failed(error))),
+            }
+        }
+        if !written.is_empty() {
+            // Whatever fails here fails before anything exists.
+            self.pool.reach().map_err(|failure| self.error(failure))?;
+        }
+        let mut stopped: Option<Stopped> = None;
+        let mut rest = &written[..];
+        while !rest.is_empty() {
+            let (chunk, others) = rest.split_at(chunk_length(rest));
+            rest = others;
+            let submitted = match &stopped {
+                Some(Stopped::Failure(failure)) => failed(chunk.len(), || self.error(failure.not_tried_after())),
+                Some(Stopped::Unrecorded(message)) => failed(chunk.len(), || self.not_submitted(message.clone())),
+                None => self.submit_chunk(&jobs, chunk, progress, &mut stopped),
+            };
+            for ((index, _), submitted) in chunk.iter().zip(submitted) {
+                results[*index] = Some(submitted);
+            }
+        }
+        let lost =
+            || Submitted::Unknown { message: "the response has no result for the job".into(), loss: Loss::Broken };
+        Ok(results.into_iter().map(|result| result.unwrap_or_else(lost)).collect())
+    }
+
+    /// Submits jobs with one request, given as their indices and descriptions. Sets `stopped` if the caller should send
+    /// no more.
+    fn submit_chunk(
+        &self,
+        jobs: &[PreparedJob],
+        chunk: &[(usize, String)],
+        progress: &dyn Progress,
+        stopped: &mut Option<Stopped>,
+    ) -> Vec<Submitted> {
+        let all =
+            |message: &str, loss| chunk.iter().map(|_| Submitted::Unknown { message: message.into(), loss }).collect();
+        let (Some((first, _)), Some((last, _))) = (chunk.first(), chunk.last()) else { return Vec::new() };
+        if let Err(error) = progress.sending(*first..*last + 1) {
+            let message = format!("not sent: {error}");
+            *stopped = Some(Stopped::Unrecorded(message.clone()));
+            let mut error = Some(error);
+            return failed(chunk.len(), || error.take().unwrap_or_else(|| self.not_submitted(message.clone())));
+        }
+        let mut body = String::from("<ActivityDescriptions>");
+        body.extend(chunk.iter().map(|(_, text)| text.as_str()));
+        body.push_str("</ActivityDescriptions>");
+        let response = match self.pool.request(Repeat::Never, "POST", "jobs?action=new", body.as_bytes()) {
+            Ok(response) => response,
+            Err(failure) => {
+                *stopped = Some(Stopped::Failure(failure.clone()));
+                if !failure.was_sent() {
+                    return failed(chunk.len(), || self.error(failure.clone()));
+                }
+                let error = self.error(failure);
+                let message = format!("up to {} jobs may exist whose ids are unknown: {error}", chunk.len());
+                logging::log(LogLevel::Warning, message);
+                let timed_out = error.kind() == ErrorKind::TimedOut;
+                return all(&error.to_string(), if timed_out { Loss::TimedOut } else { Loss::Broken });
+            }
+        };
+        if response.code != 201 {
+            if is_refusal(&response) {
+                *stopped = Some(Stopped::Failure(response.refusal()));
+                return failed(chunk.len(), || self.error(response.refusal()));
+            }
+            // A gateway may send the response while A-REX still works on the request.
+            let loss = if matches!(response.code, 408 | 502..=504) { Loss::Broken } else { Loss::Unreadable };
+            return all(&self.error(response.refusal()).to_string(), loss);
+        }
+        let items = match jobs::parse(&response.body) {
+            Ok(items) if items.len() == chunk.len() => items,
+            Ok(items) => {
+                let message = format!("the CE responded with {} items for {} jobs", items.len(), chunk.len());
+                return all(&message, Loss::Unreadable);
+            }
+            Err(failure) => return all(&self.error(failure).to_string(), Loss::Unreadable),
+        };
+        let mut places = Vec::with_capacity(chunk.len());
+        let mut results: Vec<Option<Submitted>> = Vec::with_capacity(chunk.len());
+        for ((index, _), item) in chunk.iter().zip(items) {
+            let usable = self.pool.endpoint().job_local_id(&item.id) == Some(&item.id);
+            results.push(match item.code {
+                201 if usable => {
+                    places.push((*index, self.place(&jobs[*index], &item.id)));
+                    None
+                }
+                201 => {
+                    let message = format!("the job exists with the unusable id {:?}", item.id);
+                    Some(Submitted::Unknown { message, loss: Loss::Unreadable })
+                }
+                _ => Some(Submitted::Failed(self.refused_item(item))),
+            });
+        }
+        // The jobs exist now, so report them before anything else can fail.
+        let recorded = progress.created(&places);
+        let with_jobs: Vec<(&JobPlace, &PreparedJob)> =
+            places.iter().map(|(index, place)| (place, &jobs[*index])).collect();
+        let mut uploaded = match recorded {
+            Ok(()) => self.upload(&with_jobs),
+            // The jobs would wait for files that nobody uploads.
+            Err(error) => {
+                let error = error.to_string();
+                let unrecorded = |index: usize| !jobs[index].uploads.is_empty();
+                let failures = places.iter().enumerate().filter(|(_, (index, _))| unrecorded(*index));
+                self.cancel_incomplete(&with_jobs, failures.map(|(n, _)| (n, error.clone())).collect())
+            }
+        }
+        .into_iter();
+        let lost =
+            || Submitted::Unknown { message: "the response has no result for the job".into(), loss: Loss::Broken };
+        results.into_iter().map(|result| result.or_else(|| uploaded.next()).unwrap_or_else(lost)).collect()
+    }
+
+    /// Converts the item of a job that A-REX does not accept.
+    fn refused_item(&self, item: Item) -> Error {
+        self.not_submitted(item.reason)
+    }
+
+    fn not_submitted(&self, message: String) -> Error {
+        Error::JobSubmission { endpoint: self.pool.endpoint().url(), job_id: None, message }
+    }
+
+    fn place(&self, PreparedJob { description: job, .. }: &PreparedJob, local_id: &str) -> JobPlace {
+        JobPlace {
+            name: job.name.clone(),
+            stdout: job.stdout.clone(),
+            stderr: job.stderr.clone(),
+            delegation: job.delegation.clone(),
+            ..self.place_of(local_id)
+        }
+    }
+
+    /// The data with which ARC's tools find a job, as far as the id determines them.
+    fn place_of(&self, local_id: &str) -> JobPlace {
+        let service_url = self.pool.endpoint().url();
+        JobPlace {
+            id: format!("{service_url}/rest/1.0/jobs/{local_id}"),
+            local_id: local_id.into(),
+            service_url,
+            information_interface: INTERFACE.into(),
+            management_interface: INTERFACE.into(),
+            ..JobPlace::default()
+        }
+    }
+
+    /// Uploads the input files of jobs. Cancels a job that does not get all its files, since it would wait until A-REX
+    /// gives up.
+    fn upload(&self, jobs: &[(&JobPlace, &PreparedJob)]) -> Vec<Submitted> {
+        let uploads = jobs.iter().enumerate();
+        let uploads = uploads
+            .flat_map(|(n, (place, job))| job.uploads.iter().map(move |input| (n, place.local_id.as_str(), input)));
+        let failures = self.upload_files(&uploads.collect::<Vec<_>>());
+        self.cancel_incomplete(jobs, failures)
+    }
+
+    /// Uploads files, given as the index of the job, its id and the file. Returns why jobs do not have all their files.
+    fn upload_files(&self, uploads: &[(usize, &str, &Upload)]) -> HashMap<usize, String> {
+        let results = in_parallel(uploads, |(_, id, input)| files::upload(&self.pool, id, input));
+        let mut failures = HashMap::new();
+        for ((index, _, input), result) in uploads.iter().zip(results) {
+            let Err(failure) = result else { continue };
+            let cause = match failure {
+                FileFailure::Local(error) => error.to_string(),
+                FileFailure::Request(failure) => self.error(failure).to_string(),
+            };
+            failures.entry(*index).or_insert_with(|| format!("input file {}: {cause}", input.label().display()));
+        }
+        failures
+    }
+
+    /// Cancels the jobs that do not have all their input files, with one request, so that a CE that does not respond
+    /// causes only one timeout.
+    fn cancel_incomplete(
+        &self,
+        jobs: &[(&JobPlace, &PreparedJob)],
+        mut failures: HashMap<usize, String>,
+    ) -> Vec<Submitted> {
+        let failed: Vec<usize> = (0..jobs.len()).filter(|index| failures.contains_key(index)).collect();
+        let ids: Vec<&str> = failed.iter().map(|index| jobs[*index].0.local_id.as_str()).collect();
+        let cancelled: HashSet<usize> = match self.operate(Operation::Cancel, "kill", &ids) {
+            Ok(results) => failed.iter().zip(results).filter(|(_, result)| result.is_ok()).map(|(n, _)| *n).collect(),
+            Err(_) => HashSet::new(),
+        };
+        let one = |(index, (place, _)): (usize, &(&JobPlace, &PreparedJob))| match failures.remove(&index) {
+            None => Submitted::Complete((*place).clone()),
+            Some(cause) => {
+                let cancelled = cancelled.contains(&index);
+                let outcome = if cancelled { "the job has been cancelled" } else { "the job could not be cancelled" };
+                let message = format!("{cause}; {outcome}");
+                logging::log(LogLevel::Warning, format!("job {} did not get all input files: {message}", place.id));
+                Submitted::Incomplete { place: (*place).clone(), message, cancelled }
+            }
+        };
+        jobs.iter().enumerate().map(one).collect()
+    }
+
+    /// Searches the user's jobs for identifiers, with one request for the list and one for each job that is not in
+    /// `known`. Stops when all are found.
+    pub(super) fn find_jobs(
+        &self,
+        identifiers: &HashSet<String>,
+        known: &HashMap<String, String>,
+    ) -> Result<Found, Failure> {
+        let response = self.pool.request(Repeat::Once, "GET", "jobs", b"")?;
+        if response.code != 200 {
+            return Err(response.refusal());
+        }
+        let ids: Vec<String> = jobs::parse(&response.body)?.into_iter().map(|item| item.id).collect();
+        let mut found = Found::default();
+        let mut wanted = identifiers.clone();
+        let mut unknown = Vec::new();
+        for id in &ids {
+            match known.get(id) {
+                Some(identifier) if wanted.remove(identifier) => {
+                    found.jobs.push((identifier.clone(), self.place_of(id)));
+                }
+                Some(_) => {}
+                None => unknown.push(id.as_str()),
+            }
+        }
+        for chunk in unknown.chunks(SEARCH_CHUNK) {
+            if wanted.is_empty() {
+                break;
+            }
+            let records = in_parallel(chunk, |id| record::local_record(&self.pool, id));
+            for (id, record) in chunk.iter().zip(records) {
+                // A job that is gone since the list was made is not one that was just submitted.
+                let Some(record) = record? else { continue };
+                let ours = record.identifiers.into_iter().find(|identifier| identifier.starts_with(URN_PREFIX));
+                let identifier = ours.unwrap_or_default();
+                if wanted.remove(&identifier) {
+                    let place = JobPlace { name: record.name, ..self.place_of(id) };
+                    found.jobs.push((identifier.clone(), place));
+                }
+                found.looked_at.push(((*id).to_owned(), identifier));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Looks up the input files that a job waits for, and whether it has ended without them. `None` if the CE does not
+    /// know the job.
+    fn missing_inputs(&self, id: &str) -> Result<Option<(Vec<String>, bool)>, Failure> {
+        let Some(missing) = record::missing_inputs(&self.pool, id)? else { return Ok(None) };
+        let has_ended =
+            !missing.is_empty() && lookup::recorded_state(&self.pool, id)?.is_some_and(|state| state.is_final());
+        Ok(Some((missing, has_ended)))
+    }
+
+    /// Uploads the input files that jobs still wait for. Costs two requests for each job, and one for each file.
+    pub(super) fn upload_missing_files(&self, jobs: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>> {
+        let endpoint = self.pool.endpoint();
+        let missing = in_parallel(jobs, |(id, _)| match endpoint.job_local_id(id.as_str()) {
+            Some(local_id) => self.missing_inputs(local_id),
+            None => Ok(None),
+        });
+        let mut results: Vec<Result<Uploaded>> = Vec::with_capacity(jobs.len());
+        let mut uploads = Vec::new();
+        for (index, ((id, job), missing)) in jobs.iter().zip(missing).enumerate() {
+            let Some(local_id) = endpoint.job_local_id(id.as_str()) else {
+                results.push(Err(not_found(endpoint, id)));
+                continue;
+            };
+            let missing = match missing {
+                Ok(Some((_, true))) => {
+                    results.push(Ok(Uploaded::JobHasEnded));
+                    continue;
+                }
+                Ok(Some((missing, false))) => missing,
+                Ok(None) => {
+                    results.push(Err(not_found(endpoint, id)));
+                    continue;
+                }
+                Err(failure) => {
+                    results.push(Err(self.error(failure)));
+                    continue;
+                }
+            };
+            let unknown = missing.iter().find(|name| !job.uploads.iter().any(|upload| upload.name == **name));
+            if let Some(name) = unknown {
+                let message =
+                    format!("the job waits for the input file {name:?}, which the description does not upload");
+                results.push(Err(Error::JobOperation {
+                    job_id: (*id).clone(),
+                    operation: Operation::UploadInputs,
+                    message,
+                }));
+                continue;
+            }
+            let wanted = job.uploads.iter().filter(|upload| missing.contains(&upload.name));
+            uploads.extend(wanted.map(|upload| (index, local_id, upload)));
+            results.push(Ok(Uploaded::Whole));
+        }
+        for (index, message) in self.upload_files(&uploads) {
+            let (id, _) = jobs[index];
+            results[index] =
+                Err(Error::JobOperation { job_id: id.clone(), operation: Operation::UploadInputs, message });
+        }
+        Ok(results)
+    }
+}
+
+fn failed(count: usize, error: impl FnMut() -> Error) -> Vec<Submitted> {
+    std::iter::repeat_with(error).take(count).map(Submitted::Failed).collect()
+}
+
+/// Returns the number of jobs that fit into one request.
+fn chunk_length(rest: &[(usize, String)]) -> usize {
+    let mut bytes = 0;
+    let fits = |(_, text): &&(usize, String)| {
+        bytes += text.len();
+        bytes <= SUBMIT_BYTES
+    };
+    rest.iter().take(SUBMIT_CHUNK).take_while(fits).count().max(1)
+}
+
+/// Whether A-REX has refused the whole request before it created a job.
+fn is_refusal(response: &Response) -> bool {
+    match response.code {
+        408 | 429 => false,
+        400..=499 => true,
+        500 => response.reason.contains(JOB_LIMIT),
+        _ => false,
+    }
+}
+
+/// The text without `<?xml ...?>`, so that it can be part of another document.
+fn without_declaration(xml: String) -> String {
+    match xml.strip_prefix("<?xml").and_then(|rest| rest.split_once("?>")) {
+        Some((_, rest)) => rest.trim_start().to_owned(),
+        None => xml,
+    }
+}

@@ -1,0 +1,456 @@
+//! How a submission passes through the journal: claim the keys, send the jobs, and find those whose answer is lost.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{ArcInterface, CreatedJob};
+use crate::backend::prepare::PreparedJob;
+use crate::backend::{Backend, Found, Loss, Progress, Submitted, Uploaded};
+use crate::description::urn;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ffi::JobPlace;
+use crate::job::JobId;
+use crate::job_list;
+use crate::journal::{Claim, Scope, Sent};
+use crate::logging::{self, LogLevel};
+
+/// A job that the CE did not have when it was asked, and does not have after this time, does not exist. A-REX needs
+/// seconds for a request that it has received.
+const SETTLE_TIME: Duration = Duration::from_secs(30);
+
+/// The pauses before the searches for jobs whose answer was lost. A-REX may still be creating them.
+const SEARCH_PAUSES: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
+
+/// The pause between two looks at a job that another thread or process is submitting.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often a job with a commit is sent in one call.
+const MAX_SENDS: usize = 3;
+
+/// Results by the index of the job.
+type Results = Vec<(usize, Result<JobId>)>;
+
+/// One call that submits jobs or settles earlier submissions.
+pub(super) struct Submission<'a> {
+    arc: &'a ArcInterface,
+    backend: &'a dyn Backend,
+    scope: Scope,
+    /// The keys that belong to this call. They are released when it ends, whatever happens.
+    claimed: RefCell<HashSet<String>>,
+}
+
+impl Drop for Submission<'_> {
+    fn drop(&mut self) {
+        let claimed = self.claimed.take();
+        let keys: Vec<&str> = claimed.iter().map(String::as_str).collect();
+        if !keys.is_empty()
+            && let Err(error) = self.arc.0.journal.release(&self.scope, &keys)
+        {
+            logging::log(LogLevel::Warning, error.to_string());
+        }
+    }
+}
+
+/// Tells the journal and the user of the progress of the jobs of one call.
+struct Recorder<'a> {
+    submission: &'a Submission<'a>,
+    jobs: &'a [PreparedJob],
+}
+
+impl Progress for Recorder<'_> {
+    fn sending(&self, jobs: Range<usize>) -> Result<()> {
+        let keys: Vec<&str> = self.jobs[jobs].iter().map(|job| job.key.as_str()).collect();
+        self.submission.arc.0.journal.sending(&self.submission.scope, &keys)
+    }
+
+    fn created(&self, jobs: &[(usize, JobPlace)]) -> Result<()> {
+        let durable = jobs.iter().any(|(index, _)| self.jobs[*index].commit);
+        let jobs: Vec<(&str, &JobPlace)> =
+            jobs.iter().map(|(index, place)| (self.jobs[*index].key.as_str(), place)).collect();
+        self.submission.created(&jobs, durable)
+    }
+}
+
+impl<'a> Submission<'a> {
+    pub(super) fn new(arc: &'a ArcInterface, backend: &'a dyn Backend) -> Result<Submission<'a>> {
+        let scope = Scope { endpoint: arc.0.endpoint.url(), identity: arc.0.proxy.identity()? };
+        Ok(Submission { arc, backend, scope, claimed: RefCell::default() })
+    }
+
+    /// Submits jobs with different keys. The results are in the order of `jobs`.
+    pub(super) fn submit(&self, jobs: Vec<PreparedJob>) -> Result<Vec<Result<JobId>>> {
+        let mut results: Vec<Option<Result<JobId>>> = jobs.iter().map(|_| None).collect();
+        let mut new = Vec::new();
+        let mut sent = Vec::new();
+        let mut created = Vec::new();
+        let keys: Vec<&str> = jobs.iter().map(|job| job.key.as_str()).collect();
+        for (index, claim) in self.claim(&keys)?.into_iter().enumerate() {
+            match claim {
+                Claim::New => new.push(index),
+                Claim::Sent(open) => sent.push((index, open)),
+                Claim::Created(id) => created.push((index, JobId::from(id))),
+                Claim::Exists(id) => results[index] = Some(Ok(JobId::from(id))),
+                Claim::Busy => {
+                    let message = "another thread or process is still submitting it";
+                    results[index] = Some(Err(self.unknown(&jobs[index].key, message)));
+                }
+            }
+        }
+        for (index, result) in self.resume(&jobs, created) {
+            results[index] = Some(result);
+        }
+        let (certain, settled) = self.settle(&jobs, sent);
+        new.extend(certain);
+        results.iter_mut().zip(settled).filter(|(_, settled)| settled.is_some()).for_each(|(r, s)| *r = s);
+        new.sort_unstable();
+        for (index, result) in self.send(&jobs, new)? {
+            results[index] = Some(result);
+        }
+        let lost = || Err(self.arc.missing_result());
+        Ok(results.into_iter().map(|result| result.unwrap_or_else(lost)).collect())
+    }
+
+    /// Claims keys. Waits for those that other threads or processes are submitting, at most for the time-out of the
+    /// interface.
+    fn claim(&self, keys: &[&str]) -> Result<Vec<Claim>> {
+        let begun = Instant::now();
+        let mut claims = self.take(keys)?;
+        loop {
+            let busy: Vec<usize> = (0..keys.len()).filter(|index| claims[*index] == Claim::Busy).collect();
+            if busy.is_empty() || begun.elapsed() >= self.arc.0.timeout {
+                return Ok(claims);
+            }
+            sleep(BUSY_PAUSE);
+            let again: Vec<&str> = busy.iter().map(|index| keys[*index]).collect();
+            for (index, claim) in busy.into_iter().zip(self.take(&again)?) {
+                claims[index] = claim;
+            }
+        }
+    }
+
+    pub(super) fn take(&self, keys: &[&str]) -> Result<Vec<Claim>> {
+        let claims = self.arc.0.journal.claim(&self.scope, keys)?;
+        let taken = keys.iter().zip(&claims).filter(|(_, claim)| !matches!(claim, Claim::Exists(_) | Claim::Busy));
+        self.claimed.borrow_mut().extend(taken.map(|(key, _)| (*key).to_owned()));
+        Ok(claims)
+    }
+
+    /// Sends jobs, and looks for those whose answer is lost.
+    fn send(&self, jobs: &[PreparedJob], mut indices: Vec<usize>) -> Result<Results> {
+        let mut results = Results::with_capacity(indices.len());
+        for attempt in 1..=MAX_SENDS {
+            if indices.is_empty() {
+                break;
+            }
+            let chosen: Vec<PreparedJob> = indices.iter().map(|index| jobs[*index].clone()).collect();
+            let keys: Vec<&str> = chosen.iter().map(|job| job.key.as_str()).collect();
+            let submitted = match self.backend.submit(&chosen, &Recorder { submission: self, jobs: &chosen }) {
+                Ok(submitted) => submitted,
+                Err(error) => {
+                    self.forget(&keys);
+                    // What an earlier attempt has done stays in the results.
+                    if attempt == 1 {
+                        return Err(error);
+                    }
+                    let unknown = |index: &usize| (*index, Err(self.unknown(&jobs[*index].key, &error.to_string())));
+                    results.extend(indices.iter().map(unknown));
+                    return Ok(results);
+                }
+            };
+            let mut lost = Vec::new();
+            let mut complete = Vec::new();
+            let mut none = Vec::new();
+            for (index, submitted) in indices.iter().copied().zip(submitted) {
+                let key = jobs[index].key.as_str();
+                match submitted {
+                    Submitted::Complete(place) => {
+                        complete.push(key);
+                        results.push((index, Ok(JobId::from(place.id))));
+                    }
+                    Submitted::Incomplete { place, message, cancelled } => {
+                        results.push((index, Err(self.incomplete(key, place, message, cancelled))));
+                    }
+                    Submitted::Failed(error) => {
+                        none.push(key);
+                        results.push((index, Err(error)));
+                    }
+                    Submitted::Unknown { message, loss } => lost.push((index, message, loss)),
+                }
+            }
+            self.complete(&complete);
+            self.forget(&none);
+            let (again, found) = self.find_lost(jobs, lost, attempt < MAX_SENDS);
+            results.extend(found);
+            indices = again;
+        }
+        Ok(results)
+    }
+
+    /// Looks for jobs whose answer is lost, given as their index and the reason. Returns those to send once more, and the
+    /// results of the others.
+    fn find_lost(
+        &self,
+        jobs: &[PreparedJob],
+        mut lost: Vec<(usize, String, Loss)>,
+        can_send_again: bool,
+    ) -> (Vec<usize>, Results) {
+        let mut results = Vec::new();
+        let mut again = Vec::new();
+        // A call waits for a silent CE only once.
+        let is_silent = lost.iter().any(|(.., loss)| *loss == Loss::TimedOut);
+        let mut problem = is_silent.then(|| "not tried, because the CE is silent".to_owned());
+        let begun = SystemTime::now();
+        for pause in SEARCH_PAUSES {
+            if is_silent || lost.is_empty() {
+                break;
+            }
+            sleep(pause);
+            let wanted: Vec<usize> = lost.iter().map(|(index, ..)| *index).collect();
+            match self.adopt(jobs, &wanted) {
+                Ok(found) => {
+                    lost.retain(|(index, ..)| !found.iter().any(|(found, _)| found == index));
+                    results.extend(found);
+                    problem = None;
+                }
+                Err(error) => {
+                    let kind = error.kind();
+                    problem = Some(error.to_string());
+                    if matches!(kind, ErrorKind::Unsupported | ErrorKind::Exiting | ErrorKind::TimedOut) {
+                        break;
+                    }
+                }
+            }
+            let is_decided =
+                |(index, _, loss): &(usize, String, Loss)| *loss == Loss::Unreadable || jobs[*index].commit;
+            if problem.is_none() && lost.iter().all(is_decided) {
+                break;
+            }
+        }
+        let mut missing = Vec::new();
+        for (index, message, loss) in lost {
+            let key = jobs[index].key.as_str();
+            if let Some(problem) = &problem {
+                results.push((index, Err(self.unknown(key, &format!("{message}; looking for the job: {problem}")))));
+            } else if loss == Loss::Unreadable {
+                self.forget(&[key]);
+                let endpoint = self.scope.endpoint.clone();
+                results.push((index, Err(Error::JobSubmission { endpoint, job_id: None, message })));
+            } else if jobs[index].commit && can_send_again {
+                again.push(index);
+            } else {
+                missing.push(key);
+                results.push((index, Err(self.unknown(key, &message))));
+            }
+        }
+        self.missing(&missing, begun);
+        (again, results)
+    }
+
+    /// Settles submissions of earlier calls. Returns those that certainly do not exist, and the results of the others by
+    /// index.
+    fn settle(&self, jobs: &[PreparedJob], open: Vec<(usize, Sent)>) -> (Vec<usize>, Vec<Option<Result<JobId>>>) {
+        let mut results: Vec<Option<Result<JobId>>> = jobs.iter().map(|_| None).collect();
+        if open.is_empty() {
+            return (Vec::new(), results);
+        }
+        let begun = SystemTime::now();
+        let wanted: Vec<usize> = open.iter().map(|(index, _)| *index).collect();
+        let found = match self.adopt(jobs, &wanted) {
+            Ok(found) => found,
+            Err(error) => {
+                for index in wanted {
+                    results[index] = Some(Err(self.unknown(&jobs[index].key, &error.to_string())));
+                }
+                return (Vec::new(), results);
+            }
+        };
+        for (index, result) in found {
+            results[index] = Some(result);
+        }
+        let mut certain = Vec::new();
+        let mut missing = Vec::new();
+        for (index, sent) in open {
+            if results[index].is_some() {
+                continue;
+            }
+            let job = &jobs[index];
+            if job.commit || is_settled(sent, begun) {
+                certain.push(index);
+            } else {
+                missing.push(job.key.as_str());
+                results[index] = Some(Err(self.unknown(&job.key, "the CE does not have the job yet")));
+            }
+        }
+        self.missing(&missing, begun);
+        (certain, results)
+    }
+
+    /// Searches the CE for jobs, records those that it has, and uploads their input files.
+    fn adopt(&self, jobs: &[PreparedJob], indices: &[usize]) -> Result<Results> {
+        let by_identifier: HashMap<String, usize> =
+            indices.iter().map(|index| (urn(&jobs[*index].key), *index)).collect();
+        let found = self.search(by_identifier.keys().cloned().collect())?;
+        let mut places = Vec::new();
+        for (identifier, mut place) in found.jobs {
+            let Some(index) = by_identifier.get(&identifier) else { continue };
+            let description = &jobs[*index].description;
+            place.name.clone_from(&description.name);
+            place.stdout.clone_from(&description.stdout);
+            place.stderr.clone_from(&description.stderr);
+            places.push((*index, place));
+        }
+        let created: Vec<(&str, &JobPlace)> =
+            places.iter().map(|(index, place)| (jobs[*index].key.as_str(), place)).collect();
+        self.created(&created, true)?;
+        Ok(self.resume(jobs, places.into_iter().map(|(index, place)| (index, JobId::from(place.id))).collect()))
+    }
+
+    /// Searches the CE for identifiers. Remembers the identifiers of the jobs that it looks at.
+    pub(super) fn search(&self, identifiers: HashSet<String>) -> Result<Found> {
+        let journal = &self.arc.0.journal;
+        let known = journal.known_jobs(&self.scope, urn)?;
+        let found = self.backend.find(&identifiers, &known)?;
+        self.log_failure(journal.remember(&self.scope, &found.looked_at));
+        Ok(found)
+    }
+
+    /// Uploads the missing input files of jobs that exist.
+    fn resume(&self, jobs: &[PreparedJob], created: Vec<(usize, JobId)>) -> Results {
+        let (with_uploads, without): (Vec<_>, Vec<_>) =
+            created.into_iter().partition(|(index, _)| !jobs[*index].uploads.is_empty());
+        let mut complete: Vec<&str> = without.iter().map(|(index, _)| jobs[*index].key.as_str()).collect();
+        let mut results: Results = without.into_iter().map(|(index, id)| (index, Ok(id))).collect();
+        let uploads: Vec<(&JobId, &PreparedJob)> = with_uploads.iter().map(|(index, id)| (id, &jobs[*index])).collect();
+        let uploaded = if uploads.is_empty() { Ok(Vec::new()) } else { self.backend.upload_missing(&uploads) };
+        let uploaded = uploaded.unwrap_or_else(|error| {
+            let message = error.to_string();
+            uploads.iter().map(|_| Err(self.submission_error(None, message.clone()))).collect()
+        });
+        for ((index, id), uploaded) in with_uploads.into_iter().zip(uploaded) {
+            match uploaded {
+                Ok(Uploaded::Whole | Uploaded::JobHasEnded) => {
+                    complete.push(&jobs[index].key);
+                    results.push((index, Ok(id)));
+                }
+                Err(error) => results.push((index, Err(self.submission_error(Some(id), error.to_string())))),
+            }
+        }
+        self.complete(&complete);
+        results
+    }
+
+    /// Records jobs that have come to exist, given as keys and places, adds them to the job list, and tells the user. With
+    /// `durable`, the record survives a crash of the machine.
+    pub(super) fn created(&self, jobs: &[(&str, &JobPlace)], durable: bool) -> Result<()> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let entries: Vec<(&str, &str, &str)> =
+            jobs.iter().map(|(key, place)| (*key, place.id.as_str(), place.local_id.as_str())).collect();
+        let recorded = self.arc.0.journal.created(&self.scope, &entries, durable);
+        let places: Vec<JobPlace> = jobs.iter().map(|(_, place)| (*place).clone()).collect();
+        self.arc.add_to_job_list(&places);
+        if let Some(on_created) = &self.arc.0.on_created {
+            for (key, id, _) in entries {
+                on_created.call(&CreatedJob { key: key.into(), id: id.into() });
+            }
+        }
+        recorded
+    }
+
+    /// Converts the outcome of a job that did not get its input files.
+    fn incomplete(&self, key: &str, place: JobPlace, message: String, cancelled: bool) -> Error {
+        if cancelled {
+            // The job never ran, so the key is free again. The job itself must not be found by the key.
+            let ruled_out = [(place.local_id, String::new())];
+            self.log_failure(self.arc.0.journal.remember(&self.scope, &ruled_out));
+            self.forget(&[key]);
+        }
+        self.submission_error(Some(JobId::from(place.id)), message)
+    }
+
+    fn submission_error(&self, job_id: Option<JobId>, message: String) -> Error {
+        Error::JobSubmission { endpoint: self.scope.endpoint.clone(), job_id, message }
+    }
+
+    /// Records that the CE did not have jobs when it was asked at `since`.
+    pub(super) fn missing(&self, keys: &[&str], since: SystemTime) {
+        self.log_failure(self.arc.0.journal.missing(&self.scope, keys, since));
+    }
+
+    /// Returns the id of the job with a key, if the journal has it, and whether an answer is open.
+    pub(super) fn look_up(&self, key: &str) -> Result<(Option<String>, bool)> {
+        self.arc.0.journal.look_up(&self.scope, key)
+    }
+
+    /// Returns the keys of all submissions that are not complete.
+    pub(super) fn unfinished(&self) -> Result<Vec<String>> {
+        self.arc.0.journal.unfinished(&self.scope)
+    }
+
+    pub(super) fn backend(&self) -> &dyn Backend {
+        self.backend
+    }
+
+    pub(super) fn complete(&self, keys: &[&str]) {
+        let completed = self.arc.0.journal.completed(&self.scope, keys);
+        if completed.is_ok() {
+            self.drop_claims(keys);
+        }
+        self.log_failure(completed);
+    }
+
+    pub(super) fn forget(&self, keys: &[&str]) {
+        let forgotten = self.arc.0.journal.forget(&self.scope, keys);
+        if forgotten.is_ok() {
+            self.drop_claims(keys);
+        }
+        self.log_failure(forgotten);
+    }
+
+    fn drop_claims(&self, keys: &[&str]) {
+        let mut claimed = self.claimed.borrow_mut();
+        for key in keys {
+            claimed.remove(*key);
+        }
+    }
+
+    /// Logs a failure of the journal that changes nothing for the caller: an entry that stays open is settled later.
+    fn log_failure(&self, result: Result<()>) {
+        if let Err(error) = result {
+            logging::log(LogLevel::Warning, error.to_string());
+        }
+    }
+
+    pub(super) fn unknown(&self, key: &str, message: &str) -> Error {
+        Error::SubmissionUnknown { endpoint: self.scope.endpoint.clone(), key: key.into(), message: message.into() }
+    }
+}
+
+/// Whether a job that the CE does not have now will not come to exist.
+pub(super) fn is_settled(sent: Sent, now: SystemTime) -> bool {
+    sent.missing_since.is_some_and(|since| now.duration_since(since).is_ok_and(|waited| waited >= SETTLE_TIME))
+}
+
+impl ArcInterface {
+    /// Adds jobs to the job list of ARC's tools. Only logs a failure, because the CE has accepted the jobs already.
+    fn add_to_job_list(&self, places: &[JobPlace]) {
+        for place in places {
+            logging::log(LogLevel::Info, format!("submitted job {}", place.id));
+        }
+        let path = self.0.config.jobs_info_file();
+        if let Err(message) = job_list::add(&path, self.0.config.has_default_jobs_info_file(), places) {
+            let ids: Vec<&str> = places.iter().map(|place| place.id.as_str()).collect();
+            let message = format!(
+                "cannot write the job list {}: {message}; it does not contain {}",
+                path.display(),
+                ids.join(" ")
+            );
+            logging::log(LogLevel::Warning, message);
+        }
+    }
+}

@@ -1,0 +1,488 @@
+//! [`Journal`]: the submissions of this user, in a SQLite database beside `JOBS_INFO_FILE`.
+//!
+//! An entry is written before a job is sent, and completed when its id is known. After a crash, an entry without an id
+//! tells which job may exist. Any number of threads and processes can use one journal.
+
+mod owner;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use crate::error::{Error, Result};
+use crate::util::lock;
+use owner::Owner;
+
+/// The maximum time to wait for another process that writes to the journal.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long entries are kept after their last change. A-REX forgets jobs earlier, by default after about 40 days.
+const KEEP: Duration = Duration::from_secs(60 * 24 * 3600);
+
+/// The version of the tables, in `PRAGMA user_version`.
+const VERSION: i64 = 1;
+
+/// `submission` has one row for each key. `seen` caches the identifiers of jobs on the CE that are not in `submission`: ''
+/// for a job without one.
+const TABLES: &str = "
+    CREATE TABLE submission (
+        endpoint TEXT NOT NULL,
+        identity TEXT NOT NULL,
+        key TEXT NOT NULL,
+        state INTEGER NOT NULL,
+        job TEXT,
+        local_id TEXT,
+        owner TEXT,
+        changed INTEGER NOT NULL,
+        missing_since INTEGER,
+        PRIMARY KEY (endpoint, identity, key)
+    ) WITHOUT ROWID;
+    CREATE INDEX submission_job ON submission (local_id);
+    CREATE INDEX submission_changed ON submission (changed);
+    CREATE TABLE seen (
+        endpoint TEXT NOT NULL,
+        identity TEXT NOT NULL,
+        local_id TEXT NOT NULL,
+        identifier TEXT NOT NULL,
+        changed INTEGER NOT NULL,
+        PRIMARY KEY (endpoint, identity, local_id)
+    ) WITHOUT ROWID;
+    PRAGMA user_version = 1;";
+
+/// The CE and the identity for which keys are unique.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// The URL of the CE.
+    pub(crate) endpoint: String,
+    /// The distinguished name of the user.
+    pub(crate) identity: String,
+}
+
+/// How far a submission has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing has been sent.
+    Planned = 0,
+    /// The job may exist.
+    Sent = 1,
+    /// The job exists, and its input files may be missing.
+    Created = 2,
+    /// The job exists and has its input files.
+    Complete = 3,
+}
+
+/// What the journal says about a key that is to be submitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// The job does not exist, and the caller may send it.
+    New,
+    /// The job may exist, and the caller has to look for it.
+    Sent(Sent),
+    /// The job exists, and its submitter ended before all input files were uploaded. The caller continues.
+    Created(String),
+    /// The job exists.
+    Exists(String),
+    /// Another thread or process is submitting the job.
+    Busy,
+}
+
+/// A submission whose answer is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// When the CE was first asked and did not have the job.
+    pub(crate) missing_since: Option<SystemTime>,
+}
+
+/// The journal at a path. Opened at the first use.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    path: PathBuf,
+    /// Whether to create the directory of the journal, but not the parent of that directory.
+    create_directory: bool,
+    open: Mutex<Option<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    database: Connection,
+    owner: Owner,
+}
+
+impl Journal {
+    /// Creates the value without accessing any file. `jobs_info_file` is the path beside which the journal lies.
+    pub(crate) fn new(jobs_info_file: &Path, create_directory: bool) -> Journal {
+        let mut path = OsString::from(jobs_info_file);
+        path.push(".submissions");
+        Journal { path: path.into(), create_directory, open: Mutex::default() }
+    }
+
+    /// Claims keys for a submission, in the order of `keys`. What is claimed as [`Claim::New`], [`Claim::Sent`] or
+    /// [`Claim::Created`] belongs to this journal until it is [released](Self::release) or the process ends.
+    pub(crate) fn claim(&self, scope: &Scope, keys: &[&str]) -> Result<Vec<Claim>> {
+        self.change(|open| {
+            let mut alive = HashMap::new();
+            let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut claims = Vec::with_capacity(keys.len());
+            {
+                let mut find = transaction.prepare_cached(
+                    "SELECT state, job, owner, missing_since FROM submission \
+                     WHERE endpoint = ?1 AND identity = ?2 AND key = ?3",
+                )?;
+                let mut add = transaction.prepare_cached(
+                    "INSERT INTO submission (endpoint, identity, key, state, owner, changed) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                )?;
+                let mut take = transaction.prepare_cached(
+                    "UPDATE submission SET owner = ?4 WHERE endpoint = ?1 AND identity = ?2 AND key = ?3",
+                )?;
+                for key in keys {
+                    let entry = find
+                        .query_row(params![scope.endpoint, scope.identity, key], |row| {
+                            let since: Option<i64> = row.get(3)?;
+                            let job: Option<String> = row.get(1)?;
+                            let owner: Option<String> = row.get(2)?;
+                            Ok((row.get::<_, i64>(0)?, job, owner, since.map(time)))
+                        })
+                        .optional()?;
+                    let Some((state, job, owner, missing_since)) = entry else {
+                        let planned = State::Planned as i64;
+                        add.execute(params![
+                            scope.endpoint,
+                            scope.identity,
+                            key,
+                            planned,
+                            open.owner.name(),
+                            seconds(SystemTime::now())
+                        ])?;
+                        claims.push(Claim::New);
+                        continue;
+                    };
+                    let is_busy = owner.is_some_and(|owner| {
+                        *alive.entry(owner).or_insert_with_key(|owner| open.owner.is_alive(owner))
+                    });
+                    let claim = match job {
+                        Some(job) if is_busy || state == State::Complete as i64 => Claim::Exists(job),
+                        Some(job) => Claim::Created(job),
+                        None if is_busy => Claim::Busy,
+                        None if state == State::Planned as i64 => Claim::New,
+                        None => Claim::Sent(Sent { missing_since }),
+                    };
+                    if !matches!(claim, Claim::Exists(_) | Claim::Busy) {
+                        take.execute(params![scope.endpoint, scope.identity, key, open.owner.name()])?;
+                    }
+                    claims.push(claim);
+                }
+            }
+            transaction.commit()?;
+            Ok(claims)
+        })
+    }
+
+    /// Records that jobs are about to be sent. The record survives a crash of the machine.
+    pub(crate) fn sending(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
+        let sql = "UPDATE submission SET state = ?4, changed = ?5, missing_since = NULL \
+                   WHERE endpoint = ?1 AND identity = ?2 AND key = ?3";
+        self.durably(|open| {
+            update(open, sql, scope, keys.iter().map(|key| (*key, State::Sent as i64, seconds(SystemTime::now()))))
+        })
+    }
+
+    /// Records the ids of jobs, given as key, id and A-REX's own id. With `durable`, the record survives a crash of the
+    /// machine.
+    pub(crate) fn created(&self, scope: &Scope, jobs: &[(&str, &str, &str)], durable: bool) -> Result<()> {
+        let write = |open: &mut Open| {
+            let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            {
+                let mut set = transaction.prepare_cached(
+                    "UPDATE submission SET state = ?4, job = ?5, local_id = ?6, changed = ?7, missing_since = NULL \
+                     WHERE endpoint = ?1 AND identity = ?2 AND key = ?3",
+                )?;
+                for (key, job, local_id) in jobs {
+                    let state = State::Created as i64;
+                    let now = seconds(SystemTime::now());
+                    set.execute(params![scope.endpoint, scope.identity, key, state, job, local_id, now])?;
+                }
+            }
+            transaction.commit()
+        };
+        if durable { self.durably(write) } else { self.change(write) }
+    }
+
+    /// Records that jobs have their input files, and releases them.
+    pub(crate) fn completed(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
+        let sql = "UPDATE submission SET state = ?4, changed = ?5, owner = NULL \
+                   WHERE endpoint = ?1 AND identity = ?2 AND key = ?3";
+        self.change(|open| {
+            update(open, sql, scope, keys.iter().map(|key| (*key, State::Complete as i64, seconds(SystemTime::now()))))
+        })
+    }
+
+    /// Records that a job has its input files, by A-REX's own id. Does nothing if the job is not in the journal.
+    pub(crate) fn completed_job(&self, endpoint: &str, local_id: &str) -> Result<()> {
+        self.change(|open| {
+            open.database
+                .prepare_cached("UPDATE submission SET state = ?3, changed = ?4, owner = NULL WHERE endpoint = ?1 AND local_id = ?2")?
+                .execute(params![endpoint, local_id, State::Complete as i64, seconds(SystemTime::now())])
+                .map(drop)
+        })
+    }
+
+    /// Records that the CE did not have these jobs when it was asked at `since`. Keeps an earlier time.
+    pub(crate) fn missing(&self, scope: &Scope, keys: &[&str], since: SystemTime) -> Result<()> {
+        let sql = "UPDATE submission SET missing_since = coalesce(missing_since, ?5) \
+                   WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND state = ?4";
+        self.change(|open| update(open, sql, scope, keys.iter().map(|key| (*key, State::Sent as i64, seconds(since)))))
+    }
+
+    /// Ends the claims of this journal without a change of the entries.
+    pub(crate) fn release(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
+        let sql = "UPDATE submission SET owner = NULL WHERE endpoint = ?1 AND identity = ?2 AND key = ?3";
+        self.change(|open| update_keys(open, sql, scope, keys))
+    }
+
+    /// Removes entries whose jobs certainly do not exist.
+    pub(crate) fn forget(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
+        let sql = "DELETE FROM submission WHERE endpoint = ?1 AND identity = ?2 AND key = ?3";
+        self.change(|open| update_keys(open, sql, scope, keys))
+    }
+
+    /// Removes the entries of jobs that have been removed from the CE, by A-REX's own ids. Does nothing if there is no
+    /// journal.
+    pub(crate) fn remove_jobs(&self, endpoint: &str, local_ids: &[&str]) -> Result<()> {
+        if local_ids.is_empty() || !self.path.exists() {
+            return Ok(());
+        }
+        self.change(|open| {
+            let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            {
+                let mut remove =
+                    transaction.prepare_cached("DELETE FROM submission WHERE local_id = ?2 AND endpoint = ?1")?;
+                for id in local_ids {
+                    remove.execute([endpoint, id])?;
+                }
+            }
+            transaction.commit()
+        })
+    }
+
+    /// Returns the id of the job with this key, if the journal has it, and whether an answer is open.
+    pub(crate) fn look_up(&self, scope: &Scope, key: &str) -> Result<(Option<String>, bool)> {
+        self.change(|open| {
+            let entry: Option<(Option<String>, i64)> = open
+                .database
+                .prepare_cached("SELECT job, state FROM submission WHERE endpoint = ?1 AND identity = ?2 AND key = ?3")?
+                .query_row(params![scope.endpoint, scope.identity, key], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            Ok(entry.map_or((None, false), |(job, state)| (job, state == State::Sent as i64)))
+        })
+    }
+
+    /// Returns the keys of all submissions that are not complete.
+    pub(crate) fn unfinished(&self, scope: &Scope) -> Result<Vec<String>> {
+        self.change(|open| {
+            let mut find = open.database.prepare_cached(
+                "SELECT key FROM submission WHERE endpoint = ?1 AND identity = ?2 AND state < ?3 ORDER BY changed, key",
+            )?;
+            let keys =
+                find.query_map(params![scope.endpoint, scope.identity, State::Complete as i64], |row| row.get(0))?;
+            keys.collect()
+        })
+    }
+
+    /// Returns the jobs whose identifiers are known, by A-REX's own ids. `identifier` converts a key. The identifier is
+    /// empty for a job without one.
+    pub(crate) fn known_jobs(
+        &self,
+        scope: &Scope,
+        identifier: impl Fn(&str) -> String,
+    ) -> Result<HashMap<String, String>> {
+        self.change(|open| {
+            let mut find = open.database.prepare_cached(
+                "SELECT local_id, identifier, NULL FROM seen WHERE endpoint = ?1 AND identity = ?2 \
+                 UNION ALL \
+                 SELECT local_id, NULL, key FROM submission \
+                 WHERE endpoint = ?1 AND identity = ?2 AND local_id IS NOT NULL",
+            )?;
+            let jobs = find.query_map(params![scope.endpoint, scope.identity], |row| {
+                let key: Option<String> = row.get(2)?;
+                Ok((row.get(0)?, key.map_or_else(|| row.get(1), |key| Ok(identifier(&key)))?))
+            })?;
+            jobs.collect()
+        })
+    }
+
+    /// Remembers the identifiers of jobs on the CE, given as A-REX's own ids and identifiers.
+    pub(crate) fn remember(&self, scope: &Scope, jobs: &[(String, String)]) -> Result<()> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        self.change(|open| {
+            let now = seconds(SystemTime::now());
+            let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            {
+                let mut add = transaction.prepare_cached("INSERT OR REPLACE INTO seen VALUES (?1, ?2, ?3, ?4, ?5)")?;
+                for (local_id, identifier) in jobs {
+                    add.execute(params![scope.endpoint, scope.identity, local_id, identifier, now])?;
+                }
+            }
+            transaction.commit()
+        })
+    }
+
+    /// Runs `work`, whose transaction is on the disk when it returns.
+    fn durably<T>(&self, work: impl FnOnce(&mut Open) -> rusqlite::Result<T>) -> Result<T> {
+        self.change(|open| {
+            open.database.pragma_update(None, "synchronous", "FULL")?;
+            let result = work(open);
+            open.database.pragma_update(None, "synchronous", "NORMAL")?;
+            result
+        })
+    }
+
+    fn change<T>(&self, work: impl FnOnce(&mut Open) -> rusqlite::Result<T>) -> Result<T> {
+        let mut open = self.open()?;
+        let Some(journal) = open.as_mut() else { return Err(self.error("it is closed", None)) };
+        let result = work(journal);
+        if result.is_err() {
+            // Another file may have taken its place.
+            *open = None;
+        }
+        result.map_err(|error| self.sqlite_error(error))
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, Option<Open>>> {
+        let mut open = lock(&self.open);
+        if open.is_none() {
+            self.check_directory()?;
+            let database = self.connect().map_err(|error| self.sqlite_error(error))?;
+            let owner = Owner::new(&self.owners()).map_err(|error| {
+                self.error(format!("no file can be created in {}", self.owners().display()), Some(Box::new(error)))
+            })?;
+            *open = Some(Open { database, owner });
+        }
+        Ok(open)
+    }
+
+    fn check_directory(&self) -> Result<()> {
+        let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir())
+        else {
+            return Ok(());
+        };
+        let place = parent.display();
+        if !self.create_directory {
+            return Err(self.error(
+                format!("there is no directory {place}; create it, or set JOBS_INFO_FILE to a path in another one"),
+                None,
+            ));
+        }
+        match fs::create_dir(parent) {
+            // Another thread or process may have created it.
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(self.error(format!("the directory {place} cannot be created"), Some(Box::new(error))))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The directory with the files that tell which processes are alive.
+    fn owners(&self) -> PathBuf {
+        let mut path = self.path.clone().into_os_string();
+        path.push(".owners");
+        path.into()
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        owner::create_private(&self.path).map_err(|error| {
+            rusqlite::Error::SqliteFailure(
+                rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN),
+                Some(error.to_string()),
+            )
+        })?;
+        let mut database = Connection::open(&self.path)?;
+        database.busy_timeout(LOCK_TIMEOUT)?;
+        database.pragma_update(None, "journal_mode", "WAL")?;
+        database.pragma_update(None, "synchronous", "NORMAL")?;
+        let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        match transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
+            0 => transaction.execute_batch(TABLES)?,
+            VERSION => {}
+            other => {
+                let message = format!("its version is {other}, which this version of the crate does not know");
+                return Err(rusqlite::Error::InvalidParameterName(message));
+            }
+        }
+        let oldest = seconds(SystemTime::now()) - seconds(SystemTime::UNIX_EPOCH + KEEP);
+        transaction.execute("DELETE FROM submission WHERE changed < ?1", [oldest])?;
+        transaction.execute("DELETE FROM seen WHERE changed < ?1", [oldest])?;
+        transaction.commit()?;
+        Ok(database)
+    }
+
+    fn sqlite_error(&self, error: rusqlite::Error) -> Error {
+        let message = match &error {
+            rusqlite::Error::SqliteFailure(code, _) => match code.code {
+                rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt => {
+                    "it is not a journal or is damaged; move it away"
+                }
+                rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked => {
+                    "another process has locked it"
+                }
+                rusqlite::ErrorCode::DiskFull => "the disk is full",
+                _ => "it cannot be read or written",
+            },
+            _ => "it cannot be read or written",
+        };
+        self.error(message, Some(Box::new(error)))
+    }
+
+    fn error(&self, message: impl Into<String>, source: Option<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::Journal { path: self.path.clone(), message: message.into(), source }
+    }
+}
+
+/// Runs an update of one row for each of the keys, with two more parameters.
+fn update<'a>(
+    open: &mut Open,
+    sql: &str,
+    scope: &Scope,
+    rows: impl Iterator<Item = (&'a str, i64, i64)>,
+) -> rusqlite::Result<()> {
+    let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    {
+        let mut statement = transaction.prepare_cached(sql)?;
+        for (key, first, second) in rows {
+            statement.execute(params![scope.endpoint, scope.identity, key, first, second])?;
+        }
+    }
+    transaction.commit()
+}
+
+/// Runs a statement for each of the keys.
+fn update_keys(open: &mut Open, sql: &str, scope: &Scope, keys: &[&str]) -> rusqlite::Result<()> {
+    let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    {
+        let mut statement = transaction.prepare_cached(sql)?;
+        for key in keys {
+            statement.execute(params![scope.endpoint, scope.identity, key])?;
+        }
+    }
+    transaction.commit()
+}
+
+fn seconds(time: SystemTime) -> i64 {
+    let since_1970 = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn time(seconds: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests;
