@@ -9,6 +9,7 @@
 
 #include <openssl/bio.h>
 #include <openssl/err.h>
+#include <openssl/objects.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
@@ -51,6 +52,15 @@ std::unique_ptr<Credential> open_credential(const std::string& path) {
     return std::make_unique<Credential>(path, unset, unset, unset, false, false, false, none);
 }
 
+// The extension in which arcproxy and voms-proxy-init put the attributes that a VOMS server certifies.
+constexpr const char* voms_extension = "1.3.6.1.4.1.8005.100.100.5";
+
+bool has_voms_extension(X509* certificate) {
+  const std::unique_ptr<ASN1_OBJECT, decltype(&ASN1_OBJECT_free)> name(OBJ_txt2obj(voms_extension, 1),
+                                                                       &ASN1_OBJECT_free);
+  return name && X509_get_ext_by_OBJ(certificate, name.get(), -1) >= 0;
+}
+
 // Whether a certificate has the ProxyCertInfo extension, which marks proxy certificates (RFC 3820, section 3.8).
 bool is_proxy(X509* certificate) { return X509_get_ext_by_NID(certificate, NID_proxyCertInfo, -1) >= 0; }
 
@@ -66,6 +76,7 @@ CredentialFile read_credential(rust::Str path) {
   std::time_t not_before = to_time(X509_get0_notBefore(first));
   std::time_t not_after = to_time(X509_get0_notAfter(first));
   X509* end_entity = is_proxy(first) ? nullptr : first;
+  bool has_voms = has_voms_extension(first);
 
   STACK_OF(X509)* const chain = credential.GetCertChain();
   const auto free_chain = [](STACK_OF(X509)* stack) { sk_X509_pop_free(stack, X509_free); };
@@ -74,6 +85,7 @@ CredentialFile read_credential(rust::Str path) {
     X509* const link = sk_X509_value(chain, n);
     not_before = std::max(not_before, to_time(X509_get0_notBefore(link)));
     not_after = std::min(not_after, to_time(X509_get0_notAfter(link)));
+    has_voms = has_voms || has_voms_extension(link);
     if (!is_proxy(link)) end_entity = link;
   }
   if (!end_entity)
@@ -84,25 +96,52 @@ CredentialFile read_credential(rust::Str path) {
   result.certificate = to_pem(end_entity);
   result.not_before = not_before;
   result.not_after = not_after;
+  result.has_voms = has_voms;
   return result;
 }
 
-bool is_key_of(rust::Str key, rust::Str certificate) {
-  // OpenSSL leaves its errors in a queue of the thread, where ARC would find them.
-  struct ClearErrors {
-    ~ClearErrors() { ERR_clear_error(); }
-  } clear_errors;
-  const auto open = [](rust::Str path) {
-    std::unique_ptr<BIO, decltype(&BIO_free)> file(BIO_new_file(std::string(path).c_str(), "r"), &BIO_free);
-    if (!file) throw std::runtime_error("cannot open " + std::string(path));
-    return file;
-  };
-  const auto no_password = [](char*, int, int, void*) { return -1; };
-  std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> private_key(
-      PEM_read_bio_PrivateKey(open(key).get(), nullptr, no_password, nullptr), &EVP_PKEY_free);
+namespace {
+
+// OpenSSL leaves its errors in a queue of the thread, where ARC would find them.
+struct ClearErrors {
+  ~ClearErrors() { ERR_clear_error(); }
+};
+
+using File = std::unique_ptr<BIO, decltype(&BIO_free)>;
+using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
+
+File open_file(rust::Str path) {
+  File file(BIO_new_file(std::string(path).c_str(), "r"), &BIO_free);
+  if (!file) throw std::runtime_error("cannot open " + std::string(path));
+  return file;
+}
+
+// Gives OpenSSL a passphrase. Without this function, OpenSSL would prompt. It clears its buffer after use.
+int give_passphrase(char* buffer, int size, int, void* passphrase) {
+  const auto& bytes = *static_cast<rust::Slice<const std::uint8_t>*>(passphrase);
+  if (bytes.empty() || bytes.size() > static_cast<std::size_t>(size)) return -1;
+  std::copy(bytes.begin(), bytes.end(), buffer);
+  return static_cast<int>(bytes.size());
+}
+
+Key read_key(rust::Str path, rust::Slice<const std::uint8_t> passphrase) {
+  return Key(PEM_read_bio_PrivateKey(open_file(path).get(), nullptr, &give_passphrase, &passphrase), &EVP_PKEY_free);
+}
+
+} // namespace
+
+bool can_decrypt(rust::Str key, rust::Slice<const std::uint8_t> passphrase) {
+  const ClearErrors clear_errors;
+  return read_key(key, passphrase) != nullptr;
+}
+
+bool is_key_of(rust::Str key, rust::Slice<const std::uint8_t> passphrase, rust::Str certificate) {
+  const ClearErrors clear_errors;
+  const Key private_key = read_key(key, passphrase);
   if (!private_key) throw std::runtime_error("no private key in " + std::string(key));
+  rust::Slice<const std::uint8_t> none;
   std::unique_ptr<X509, decltype(&X509_free)> x509(
-      PEM_read_bio_X509(open(certificate).get(), nullptr, no_password, nullptr), &X509_free);
+      PEM_read_bio_X509(open_file(certificate).get(), nullptr, &give_passphrase, &none), &X509_free);
   if (!x509) throw std::runtime_error("no certificate in " + std::string(certificate));
   return X509_check_private_key(x509.get(), private_key.get()) == 1;
 }

@@ -63,6 +63,21 @@ pub enum Error {
         source: Option<io::Error>,
     },
 
+    /// The private key at `CLIENT_KEY` is encrypted and was not decrypted, so no proxy certificate was created.
+    #[error("cannot decrypt CLIENT_KEY {}: {message}", path.display())]
+    #[non_exhaustive]
+    Passphrase {
+        /// The value of `CLIENT_KEY`.
+        path: PathBuf,
+        /// Whether there is no passphrase or a wrong one.
+        failure: PassphraseFailure,
+        /// What is wrong.
+        message: String,
+        /// The error of the function that was to return the passphrase.
+        #[source]
+        source: Option<io::Error>,
+    },
+
     /// The job description is not valid, or contains a value that an ARC-CE cannot express or would change.
     #[error("invalid job description{}: {message}", Place { path: path.as_deref(), line: None, key: None })]
     #[non_exhaustive]
@@ -259,6 +274,8 @@ pub enum ErrorKind {
     InvalidConfig,
     /// [`Error::ProxyGeneration`].
     ProxyGeneration,
+    /// [`Error::Passphrase`].
+    Passphrase,
     /// [`Error::InvalidJobDescription`].
     InvalidJobDescription,
     /// [`Error::JobSubmission`].
@@ -318,6 +335,19 @@ pub enum ConnectionFailure {
     InvalidResponse,
 }
 
+/// Why an encrypted private key was not decrypted, in [`Error::Passphrase`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PassphraseFailure {
+    /// The program has set no function that returns the passphrase.
+    Missing,
+    /// The function failed, or returned a text that cannot be a passphrase.
+    NotGiven,
+    /// The passphrase does not decrypt the key.
+    Wrong,
+}
+
 /// An operation on a job, as it appears in [`Error::JobOperation`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -353,6 +383,7 @@ impl Error {
         match self {
             Error::InvalidConfig { .. } => ErrorKind::InvalidConfig,
             Error::ProxyGeneration { .. } => ErrorKind::ProxyGeneration,
+            Error::Passphrase { .. } => ErrorKind::Passphrase,
             Error::InvalidJobDescription { .. } => ErrorKind::InvalidJobDescription,
             Error::JobSubmission { .. } => ErrorKind::JobSubmission,
             Error::SubmissionUnknown { .. } => ErrorKind::SubmissionUnknown,
@@ -452,6 +483,9 @@ impl Error {
                     io::ErrorKind::PermissionDenied => "check the permissions of the directory",
                     _ => return None,
                 }
+            }
+            Error::Passphrase { .. } => {
+                "check the passphrase that the program gives to ArcInterfaceBuilder::passphrase"
             }
             Error::Forked => "fork before the first use of the crate, or start programs with std::process::Command",
             _ => return None,

@@ -80,7 +80,7 @@ pub use description::{
     InputFile, InputSource, JobDescription, Notification, NotificationState, OutputFile, ParseDelegationError,
     ParseNotificationStateError, RuntimeEnvironment,
 };
-pub use error::{ConnectionFailure, Error, ErrorKind, Operation, Result};
+pub use error::{ConnectionFailure, Error, ErrorKind, Operation, PassphraseFailure, Result};
 pub use interface::{ArcInterface, ArcInterfaceBuilder, CreatedJob, RecoveredSubmission, SubmissionOutcome};
 pub use job::{ARC_STATUS_MAPPING, ArcState, Freshness, JobId, JobInfo, JobState, JobStatus, ParseJobStatusError};
 pub use logging::{LogLevel, ParseLogLevelError};

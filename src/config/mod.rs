@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::endpoint::Endpoint;
-use self::parse::log_warning;
+use self::parse::{Texts, log_warning};
 pub use self::protocol::{ParseProtocolError, Protocol};
 pub use crate::description::Delegation;
 use crate::error::{Error, Result};
@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 ///
 /// | key                       | default                           | meaning                                                 |
 /// |---------------------------|-----------------------------------|---------------------------------------------------------|
-/// | `CLIENT_KEY`              | `~/.arc/userkey-nopass.pem`       | private key of your grid certificate, not encrypted     |
+/// | `CLIENT_KEY`              | `~/.arc/userkey-nopass.pem`       | private key of your grid certificate                    |
 /// | `CLIENT_CERT`             | `~/.arc/usercert.pem`             | your grid certificate                                   |
 /// | `CERTS_DIR`               | `/etc/grid-security/certificates` | directory of trusted CA certificates                    |
 /// | `ARCPROXY_PATH`           | `/usr/bin/arcproxy`               | ARC's program that creates proxy certificates           |
@@ -35,6 +35,7 @@ use crate::error::{Error, Result};
 /// | `INTERFACE`               | `auto`                            | see [`Protocol`]                                        |
 /// | `DELEGATION`              | `auto`                            | see [`Delegation`]                                      |
 /// | `VERIFY_HOST`             | `true`                            | whether the CE's certificate must name its host         |
+/// | `VOMS`                    | none                              | VOMS attributes of a new proxy: `vo`, `vo:command`, or a list |
 ///
 /// In paths of local files, a leading `~` or `~/` means your home directory. The getters expand it. The stored value
 /// keeps the `~`, so reading a configuration and writing it again gives the same JSON document.
@@ -97,9 +98,11 @@ pub struct ConnectionConfig {
     delegation: Option<Delegation>,
     #[serde(deserialize_with = "parse::value", skip_serializing_if = "Option::is_none")]
     verify_host: Option<bool>,
+    #[serde(deserialize_with = "parse::value", skip_serializing_if = "Option::is_none")]
+    voms: Option<Texts>,
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "CLIENT_KEY",
     "CLIENT_CERT",
     "CERTS_DIR",
@@ -113,6 +116,7 @@ const KEYS: [&str; 13] = [
     "INTERFACE",
     "DELEGATION",
     "VERIFY_HOST",
+    "VOMS",
 ];
 
 /// Reading and validating.
@@ -166,6 +170,7 @@ impl ConnectionConfig {
     /// - `PROXY_VALIDITY_PERIOD` is 0;
     /// - `PROXY_RENEWAL_THRESHOLD` is not less than `PROXY_VALIDITY_PERIOD`, because every operation would then create
     ///   a new proxy certificate;
+    /// - an element of `VOMS` does not begin with the name of a VO, or contains spaces or control characters;
     /// - `OUTPUT_FILE` contains control characters or `..`, is absolute, or names no file;
     /// - `OUTPUT_FILE` is `stdout.txt` or `stderr.txt`, or is below one of them, because `submit_job` uses these names
     ///   for the standard streams of the job.
@@ -196,7 +201,9 @@ fn invalid(key: &str, message: String) -> Error {
 
 /// Getters. They return the default for a key that is not set.
 impl ConnectionConfig {
-    /// `CLIENT_KEY`: the file with the private key of your grid certificate, not encrypted. A leading `~` is expanded.
+    /// `CLIENT_KEY`: the file with the private key of your grid certificate. A leading `~` is expanded.
+    ///
+    /// An encrypted key needs [`passphrase`](crate::ArcInterfaceBuilder::passphrase).
     pub fn client_key(&self) -> PathBuf {
         expand(&self.client_key, "~/.arc/userkey-nopass.pem")
     }
@@ -283,6 +290,16 @@ impl ConnectionConfig {
     /// If this is `false`, anyone with a certificate of a CA in `CERTS_DIR`, a user's included, can pose as the CE.
     pub fn verify_host(&self) -> bool {
         self.verify_host.unwrap_or(true)
+    }
+
+    /// `VOMS`: the attributes that `arcproxy` requests from VOMS servers for a new proxy certificate, in the syntax of its
+    /// option `--voms`: `vo` or `vo:command`, such as `atlas` or `atlas:/atlas/Role=production`. In JSON, the value is one
+    /// text or a list of texts.
+    ///
+    /// `arcproxy` finds the servers in its `vomses` files. An existing proxy certificate without any VOMS attributes is
+    /// replaced. The attributes are requested for `PROXY_VALIDITY_PERIOD`. A server may certify them for a shorter time.
+    pub fn voms(&self) -> &[String] {
+        self.voms.as_ref().map_or(&[], Texts::as_slice)
     }
 }
 
@@ -387,6 +404,22 @@ impl ConnectionConfig {
     #[must_use]
     pub fn with_verify_host(mut self, verify: bool) -> Self {
         self.verify_host = Some(verify);
+        self
+    }
+
+    /// Sets `VOMS`: `vo` or `vo:command`, one or several.
+    ///
+    /// ```
+    /// use jasmin_arc::ConnectionConfig;
+    ///
+    /// let config = ConnectionConfig::default().with_voms(["atlas:/atlas/Role=production"]);
+    /// config.validate()?;
+    /// assert!(config.with_voms(["--help"]).validate().is_err());
+    /// # Ok::<(), jasmin_arc::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_voms(mut self, voms: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.voms = Some(Texts::Many(voms.into_iter().map(Into::into).collect()));
         self
     }
 }

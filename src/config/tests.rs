@@ -108,6 +108,7 @@ fn full() -> Value {
         "INTERFACE": "org.nordugrid.arcrest",
         "DELEGATION": "always",
         "VERIFY_HOST": false,
+        "VOMS": ["atlas:/atlas/Role=production", "vo.example.org"],
     })
 }
 
@@ -116,6 +117,7 @@ fn reading_and_writing_keeps_the_document() {
     let mut documents = vec![json!({}), full()];
     documents.extend(full().as_object().unwrap().iter().map(|(key, value)| json!({ key: value })));
     // Values that equal the default are still written.
+    documents.push(json!({"VOMS": "atlas"}));
     documents.push(json!({"CLIENT_KEY": "~/.arc/userkey-nopass.pem", "OUTPUT_FILE": "output"}));
     documents.push(json!({"PROXY_VALIDITY_PERIOD": 43_200, "PROXY_RENEWAL_THRESHOLD": 10, "INTERFACE": "auto"}));
     documents.push(json!({"PROXY_VALIDITY_PERIOD": u64::MAX}));
@@ -142,7 +144,8 @@ fn setters_correspond_to_keys() {
         .with_output_file("~/out/")
         .with_interface(Protocol::ArcRest)
         .with_delegation(Delegation::Always)
-        .with_verify_host(false);
+        .with_verify_host(false)
+        .with_voms(["atlas:/atlas/Role=production", "vo.example.org"]);
     built.validate().unwrap();
     assert_eq!(serde_json::to_value(&built).unwrap(), full());
     assert_eq!(load(&full().to_string()).0, built);
@@ -211,12 +214,24 @@ fn anything_but_an_object_is_refused() {
 }
 
 #[test]
+fn voms_elements_cannot_be_options() {
+    for voms in ["", "--help", "-V/x", ":all", "a b", "atlas:\u{7}", "atlas:a\nb", "atlas: x", "/atlas"] {
+        let config = ConnectionConfig::default().with_voms([voms]);
+        let message = refusal(config.validate().map(|()| config)).3;
+        assert!(message.contains(&format!("{voms:?} must")), "{message}");
+    }
+    let config = ConnectionConfig::from_json(r#"{"VOMS": "atlas:all"}"#).unwrap();
+    assert_eq!(config.voms(), ["atlas:all"]);
+}
+
+#[test]
 fn wrong_types_are_refused() {
     for key in KEYS {
         let is_number = key.starts_with("PROXY_") && key != "PROXY_FILE";
         let wrong: &[&str] = match is_number {
             _ if key == "VERIFY_HOST" => &["0", "1", "\"true\"", "\"\"", "null", "[false]", "{}"],
             true => &["-1", "10.0", "1e3", "18446744073709551616", "\"10\"", "\"\"", "null", "true", "[10]", "{}"],
+            _ if key == "VOMS" => &["5", "null", "false", "[5]", "{}"],
             false => &["5", "-5", "0.5", "null", "false", "[\"/x\"]", "{\"auto\": null}"],
         };
         for value in wrong {

@@ -43,8 +43,23 @@ impl ConnectionConfig {
             );
             return Err((key, message));
         }
+        self.voms().iter().try_for_each(|voms| check_voms(voms)).map_err(|message| ("VOMS", message))?;
         check_output_file(self.output_file()).map_err(|message| ("OUTPUT_FILE", message))
     }
+}
+
+/// The element becomes an argument of arcproxy.
+fn check_voms(voms: &str) -> Result<(), String> {
+    let vo = voms.split_once(':').map_or(voms, |(vo, _)| vo);
+    let is_name = vo.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && vo.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if !is_name {
+        return Err(format!("{voms:?} must begin with the name of a VO, such as \"atlas:/atlas/Role=production\""));
+    }
+    if voms.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(format!("{voms:?} must not contain spaces or control characters"));
+    }
+    Ok(())
 }
 
 pub(super) fn check_output_file(name: &str) -> Result<(), String> {

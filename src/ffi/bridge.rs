@@ -11,6 +11,7 @@ pub(crate) mod cpp {
         certificate: String,
         not_before: i64,
         not_after: i64,
+        has_voms: bool,
     }
 
     /// The settings with which ARC connects to a CE.
@@ -252,7 +253,8 @@ pub(crate) mod cpp {
         fn logging_message(level: u32, text: &str) -> Result<()>;
 
         fn read_credential(path: &str) -> Result<CredentialFile>;
-        fn is_key_of(key: &str, certificate: &str) -> Result<bool>;
+        fn can_decrypt(key: &str, passphrase: &[u8]) -> Result<bool>;
+        fn is_key_of(key: &str, passphrase: &[u8], certificate: &str) -> Result<bool>;
 
         type Session;
         fn new_session(settings: &SessionSettings) -> Result<SharedPtr<Session>>;

@@ -152,6 +152,8 @@ pub(crate) struct CredentialInfo {
     pub(crate) not_before: SystemTime,
     /// When the first certificate of the chain expires.
     pub(crate) not_after: SystemTime,
+    /// Whether a certificate of the chain has attributes of a VOMS server.
+    pub(crate) has_voms: bool,
 }
 
 /// Reads the certificate, or the proxy with its chain, in a PEM file. Never prompts for a password.
@@ -164,14 +166,21 @@ pub(crate) fn read_credential(path: &str) -> Result<CredentialInfo> {
         certificate: file.certificate,
         not_before: time(file.not_before),
         not_after: time(file.not_after),
+        has_voms: file.has_voms,
     })
 }
 
-/// Whether the private key in the PEM file `key` belongs to the first certificate in the PEM file `certificate`. Never
-/// prompts for a password.
-pub(crate) fn is_key_of(key: &str, certificate: &str) -> Result<bool> {
+/// Whether a passphrase decrypts the private key in the PEM file `key`.
+pub(crate) fn can_decrypt(key: &str, passphrase: &[u8]) -> Result<bool> {
     start()?;
-    cpp::is_key_of(key, certificate).map_err(error)
+    cpp::can_decrypt(key, passphrase).map_err(error)
+}
+
+/// Whether the private key in the PEM file `key` belongs to the first certificate in the PEM file `certificate`.
+/// `passphrase` is empty if the key is not encrypted. Never prompts for a passphrase.
+pub(crate) fn is_key_of(key: &str, passphrase: &[u8], certificate: &str) -> Result<bool> {
+    start()?;
+    cpp::is_key_of(key, passphrase, certificate).map_err(error)
 }
 
 /// The languages that ARC reads and writes.
@@ -423,12 +432,20 @@ mod tests {
         certificate.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
         certificate.sign(&own, MessageDigest::sha256()).unwrap();
         let certificate = file("certificate", &certificate.build().to_pem().unwrap());
+        let encrypted = |cipher| own.private_key_to_pem_pkcs8_passphrase(cipher, b"secret").unwrap();
+        let encrypted = file("encrypted", &encrypted(openssl::symm::Cipher::aes_256_cbc()));
+        assert!(can_decrypt(&encrypted, b"secret").unwrap());
+        assert!(is_key_of(&encrypted, b"secret", &certificate).unwrap());
+        for wrong in [&b""[..], b"Secret", &[b'x'; 5000]] {
+            assert!(!can_decrypt(&encrypted, wrong).unwrap());
+            assert!(is_key_of(&encrypted, wrong, &certificate).is_err());
+        }
         let own = file("own", &own.private_key_to_pem_pkcs8().unwrap());
         let other = file("other", &other.private_key_to_pem_pkcs8().unwrap());
-        assert!(is_key_of(&own, &certificate).unwrap());
-        assert!(!is_key_of(&other, &certificate).unwrap());
+        assert!(is_key_of(&own, b"", &certificate).unwrap());
+        assert!(!is_key_of(&other, b"", &certificate).unwrap());
         for (key, certificate) in [(&certificate, &certificate), (&own, &own), (&own, &"/nonexistent".to_owned())] {
-            assert!(is_key_of(key, certificate).is_err());
+            assert!(is_key_of(key, b"", certificate).is_err());
         }
     }
 

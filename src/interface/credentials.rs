@@ -8,7 +8,7 @@ use crate::config::ConnectionConfig;
 use crate::error::Result;
 use crate::ffi::{self, CredentialInfo};
 use crate::logging;
-use crate::proxy::{CredentialReader, Proxy, ProxySettings};
+use crate::proxy::{CredentialReader, PassphraseCallback, Proxy, ProxySettings};
 
 impl ArcInterface {
     /// Creates a proxy certificate with `arcproxy` and stores it at `PROXY_FILE`, even if a valid one exists.
@@ -47,8 +47,8 @@ impl ArcInterface {
     }
 }
 
-pub(super) fn proxy(config: &ConnectionConfig) -> Proxy {
-    Proxy::new(settings(config), Arc::new(ArcCredentials))
+pub(super) fn proxy(config: &ConnectionConfig, passphrase: Option<PassphraseCallback>) -> Proxy {
+    Proxy::new(settings(config), Arc::new(ArcCredentials)).with_passphrase(passphrase)
 }
 
 pub(super) fn settings(config: &ConnectionConfig) -> ProxySettings {
@@ -60,7 +60,12 @@ pub(super) fn settings(config: &ConnectionConfig) -> ProxySettings {
         proxy: config.proxy_file(),
         validity: config.proxy_validity_period(),
         threshold: config.proxy_renewal_threshold(),
+        voms: config.voms().to_vec(),
     }
+}
+
+fn utf8(path: &Path) -> std::result::Result<&str, String> {
+    path.to_str().ok_or_else(|| "the path is not UTF-8".to_owned())
 }
 
 /// Reads certificates with ARC's library.
@@ -68,13 +73,16 @@ struct ArcCredentials;
 
 impl CredentialReader for ArcCredentials {
     fn read(&self, path: &Path) -> std::result::Result<CredentialInfo, String> {
-        let path = path.to_str().ok_or("the path is not UTF-8")?;
+        let path = utf8(path)?;
         let (read, reasons) = logging::capture(|| ffi::read_credential(path));
         read.map_err(|error| format!("{error}: {}", reasons.text()))
     }
 
-    fn is_key_of(&self, key: &Path, certificate: &Path) -> std::result::Result<bool, String> {
-        let text = |path: &Path| path.to_str().map(str::to_owned).ok_or("the path is not UTF-8");
-        ffi::is_key_of(&text(key)?, &text(certificate)?).map_err(|error| error.to_string())
+    fn can_decrypt(&self, key: &Path, passphrase: &[u8]) -> std::result::Result<bool, String> {
+        ffi::can_decrypt(utf8(key)?, passphrase).map_err(|error| error.to_string())
+    }
+
+    fn is_key_of(&self, key: &Path, passphrase: &[u8], certificate: &Path) -> std::result::Result<bool, String> {
+        ffi::is_key_of(utf8(key)?, passphrase, utf8(certificate)?).map_err(|error| error.to_string())
     }
 }

@@ -31,7 +31,7 @@ use crate::ffi::{self, SessionSettings};
 use crate::job::JobId;
 use crate::journal::Journal;
 use crate::logging::{self, Destination, Entered, Log, LogLevel};
-use crate::proxy::Proxy;
+use crate::proxy::{PassphraseCallback, Proxy};
 use crate::util::lock;
 
 /// The default of [`ArcInterfaceBuilder::timeout`].
@@ -89,15 +89,21 @@ impl fmt::Debug for ArcInterface {
 }
 
 /// Builds an [`ArcInterface`] from a configuration, a log destination and a time limit.
-#[derive(Debug)]
 #[must_use]
 pub struct ArcInterfaceBuilder {
     config: ConfigSource,
+    passphrase: Option<PassphraseCallback>,
     timeout: Duration,
     level: LogLevel,
     destination: Destination,
     commit: bool,
     on_created: Option<OnCreated>,
+}
+
+impl fmt::Debug for ArcInterfaceBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArcInterfaceBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -128,6 +134,37 @@ impl ArcInterfaceBuilder {
     /// Over EMI-ES, ARC's own limits apply, which hold for each wait.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sets the function that returns the passphrase of `CLIENT_KEY`. It is called with the path of the key.
+    ///
+    /// The crate calls it only when it must create a proxy certificate from an encrypted key: about once per
+    /// `PROXY_VALIDITY_PERIOD`, and for each operation while creating one fails. Only one call runs at a time for
+    /// one interface. Other threads and processes with the same `PROXY_FILE` wait in the meantime, the processes for up
+    /// to two minutes. The function must not use this interface.
+    ///
+    /// The passphrase reaches `arcproxy` through a pipe. It never appears on a command line, in the environment, on a
+    /// terminal, in a log or in an error. The crate clears its memory after use.
+    ///
+    /// Without a function, an encrypted key is [`Error::Passphrase`]. The same error reports that the function failed
+    /// or that the passphrase is wrong: see [`PassphraseFailure`](crate::PassphraseFailure).
+    ///
+    /// ```no_run
+    /// use jasmin_arc::{ArcInterface, ConnectionConfig};
+    ///
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// let config = ConnectionConfig::default().with_client_key("~/.arc/userkey.pem");
+    /// let arc = ArcInterface::builder()
+    ///     .config(config)
+    ///     .passphrase(|_| std::fs::read_to_string("/run/secrets/passphrase").map(|text| text.trim_end().to_owned()))
+    ///     .build()?;
+    /// arc.ensure_proxy()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn passphrase(mut self, passphrase: impl Fn(&Path) -> std::io::Result<String> + Send + Sync + 'static) -> Self {
+        self.passphrase = Some(Arc::new(passphrase));
         self
     }
 
@@ -217,7 +254,7 @@ impl ArcInterfaceBuilder {
         };
         config.validate()?;
         let endpoint = config.endpoint()?;
-        let proxy = credentials::proxy(&config);
+        let proxy = credentials::proxy(&config, self.passphrase);
         let journal = Journal::new(&config.jobs_info_file(), config.has_default_jobs_info_file());
         let inner = Inner {
             config,
@@ -290,6 +327,7 @@ impl ArcInterface {
     pub fn builder() -> ArcInterfaceBuilder {
         ArcInterfaceBuilder {
             config: ConfigSource::Value(Box::default()),
+            passphrase: None,
             timeout: DEFAULT_TIMEOUT,
             level: LogLevel::default(),
             destination: Destination::Facade,

@@ -27,10 +27,15 @@ impl CredentialReader for AnyCredential {
             certificate: "mine".into(),
             not_before: now,
             not_after: now + Duration::from_secs(3600),
+            has_voms: false,
         })
     }
 
-    fn is_key_of(&self, _: &Path, _: &Path) -> std::result::Result<bool, String> {
+    fn can_decrypt(&self, _: &Path, _: &[u8]) -> std::result::Result<bool, String> {
+        Ok(true)
+    }
+
+    fn is_key_of(&self, _: &Path, _: &[u8], _: &Path) -> std::result::Result<bool, String> {
         Ok(true)
     }
 }

@@ -4,12 +4,13 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::passphrase::{self, Passphrase};
 use super::{Failure, POLL_INTERVAL, ProxySettings};
 use crate::ffi;
 
@@ -25,8 +26,14 @@ const OUTPUT_LIMIT: u64 = 16 << 20;
 
 /// Runs `arcproxy`, which writes a proxy certificate to `file`. Returns its output as the end of a sentence.
 ///
-/// `work` is a private, empty directory.
-pub(super) fn run(settings: &ProxySettings, timeout: Duration, work: &Path, file: &Path) -> Result<String, Failure> {
+/// `work` is a private, empty directory. `passphrase` is that of the key, if the key is encrypted.
+pub(super) fn run(
+    settings: &ProxySettings,
+    timeout: Duration,
+    work: &Path,
+    file: &Path,
+    passphrase: Option<&Passphrase>,
+) -> Result<String, Failure> {
     let config = work.join("client.conf");
     // The output goes to a file. Unlike a pipe, a file does not fill up, and reading it does not wait for child
     // processes of arcproxy that still run.
@@ -34,7 +41,7 @@ pub(super) fn run(settings: &ProxySettings, timeout: Duration, work: &Path, file
     let create = |path| File::create_new(path).map_err(|e| Failure::io("a file for arcproxy cannot be created", e));
     create(&config)?;
     let stdout = create(&printed)?;
-    let mut child = start(settings, &config, file, stdout)
+    let mut child = start(settings, &config, file, stdout, passphrase)
         .map_err(|e| Failure::io(format!("ARCPROXY_PATH {} cannot be run", settings.arcproxy.display()), e))?;
     let problem = wait(&mut child, &printed, timeout);
     let output = match tail(&printed) {
@@ -51,7 +58,13 @@ pub(super) fn run(settings: &ProxySettings, timeout: Duration, work: &Path, file
     }
 }
 
-fn start(settings: &ProxySettings, config: &Path, file: &Path, stdout: File) -> io::Result<Child> {
+fn start(
+    settings: &ProxySettings,
+    config: &Path,
+    file: &Path,
+    stdout: File,
+    passphrase: Option<&Passphrase>,
+) -> io::Result<Child> {
     let stderr = stdout.try_clone()?;
     let mut command = Command::new(&settings.arcproxy);
     command.arg("-C").arg(&settings.certificate);
@@ -59,11 +72,21 @@ fn start(settings: &ProxySettings, config: &Path, file: &Path, stdout: File) -> 
     command.arg("-P").arg(file);
     command.arg("-T").arg(&settings.certs_dir);
     command.arg("-c").arg(format!("validityPeriod={}", settings.validity.as_secs()));
-    // -z passes an empty configuration, so that arcproxy neither reads nor creates ~/.arc/client.conf. -S disables the
-    // VOMS server of /etc/arc/client.conf. -p reads the password of an encrypted key from the empty standard input, so
-    // arcproxy fails instead of prompting.
-    command.arg("-z").arg(config).args(["-S", "", "-p", "key=stdin"]);
-    command.env("LC_ALL", "C").stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    // -z passes an empty configuration, so that arcproxy neither reads nor creates ~/.arc/client.conf. An empty -S
+    // disables the VOMS server of /etc/arc/client.conf. -p reads the passphrase of an encrypted key from the standard
+    // input, so arcproxy never prompts. Its other sources are a file, the terminal, and the command line, which every
+    // user can read (arcproxy.cpp in 6.17 and 7.0).
+    command.arg("-z").arg(config).args(["-p", "key=stdin"]);
+    if settings.voms.is_empty() {
+        command.args(["-S", ""]);
+    } else {
+        // Without this, arcproxy requests attributes for 12 hours at most.
+        command.arg("-c").arg(format!("vomsACvalidityPeriod={}", settings.validity.as_secs()));
+        settings.voms.iter().for_each(|voms| {
+            command.arg("-S").arg(voms);
+        });
+    }
+    command.env("LC_ALL", "C").stdin(passphrase::pipe(passphrase)?).stdout(stdout).stderr(stderr);
     ffi::detach_from_terminal(&mut command);
     command.spawn()
 }

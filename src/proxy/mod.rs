@@ -6,6 +6,7 @@
 
 mod arcproxy;
 mod files;
+mod passphrase;
 
 use std::fmt::Display;
 use std::fs::{self, File, Metadata, Permissions};
@@ -16,7 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use self::files::{Lock, has_encrypted_key, hidden, why_not_ours};
-use crate::error::{Error, Result};
+use self::passphrase::Passphrase;
+pub(crate) use self::passphrase::PassphraseCallback;
+use crate::error::{Error, PassphraseFailure, Result};
 use crate::ffi::CredentialInfo;
 use crate::logging::{self, LogLevel};
 use crate::util::lock;
@@ -30,9 +33,12 @@ pub(crate) trait CredentialReader: Send + Sync {
     /// Reads the file at `path` without prompting for a password. The error contains the reason why it cannot be read.
     fn read(&self, path: &Path) -> Result<CredentialInfo, String>;
 
-    /// Whether the private key in the file `key` belongs to the certificate in the file `certificate`. The error
-    /// contains the reason why they cannot be compared.
-    fn is_key_of(&self, key: &Path, certificate: &Path) -> Result<bool, String>;
+    /// Whether the passphrase decrypts the private key in the file `key`.
+    fn can_decrypt(&self, key: &Path, passphrase: &[u8]) -> Result<bool, String>;
+
+    /// Whether the private key in the file `key` belongs to the certificate in the file `certificate`. The passphrase is
+    /// empty if the key is not encrypted. The error contains the reason why they cannot be compared.
+    fn is_key_of(&self, key: &Path, passphrase: &[u8], certificate: &Path) -> Result<bool, String>;
 }
 
 /// The part of the configuration that concerns the proxy.
@@ -52,12 +58,15 @@ pub(crate) struct ProxySettings {
     pub(crate) validity: Duration,
     /// `PROXY_RENEWAL_THRESHOLD`.
     pub(crate) threshold: Duration,
+    /// `VOMS`.
+    pub(crate) voms: Vec<String>,
 }
 
 /// The proxy certificate at `PROXY_FILE`.
 pub(crate) struct Proxy {
     settings: ProxySettings,
     reader: Arc<dyn CredentialReader>,
+    passphrase: Option<PassphraseCallback>,
     timeout: Duration,
     state: Mutex<State>,
 }
@@ -67,10 +76,14 @@ pub(crate) struct Proxy {
 struct State {
     proxy: Option<Cached>,
     certificate: Option<Cached>,
+    /// Why the existing proxy certificate is not used, as the end of a sentence that begins with "it".
+    unusable: Option<String>,
     /// When the last attempt of [`Proxy::ensure`] began, and its error, if it failed.
     failure: Option<(Instant, Failure)>,
     /// Whether the warning about a lifetime within the threshold has been logged.
     warned: bool,
+    /// Whether it has been logged that nothing can renew the proxy certificate.
+    noted: bool,
 }
 
 /// A cached credential.
@@ -83,21 +96,27 @@ struct Cached {
 /// the owner.
 type Stamp = (u64, u64, u64, i64, i64);
 
-/// Why there is no usable proxy certificate: an [`Error::ProxyGeneration`] without the path.
+/// Why there is no usable proxy certificate: an [`Error::ProxyGeneration`] or [`Error::Passphrase`] without the path.
 #[derive(Debug)]
 struct Failure {
     message: String,
     source: Option<io::Error>,
+    passphrase: Option<PassphraseFailure>,
 }
 
 impl Failure {
     fn new(message: impl Into<String>) -> Self {
-        Failure { message: message.into(), source: None }
+        Failure { message: message.into(), source: None, passphrase: None }
     }
 
     /// `message` must not contain the text of `source`.
     fn io(message: impl Into<String>, source: io::Error) -> Self {
-        Failure { message: message.into(), source: Some(source) }
+        Failure { message: message.into(), source: Some(source), passphrase: None }
+    }
+
+    /// The key is encrypted and was not decrypted.
+    fn passphrase(failure: PassphraseFailure, message: &str, source: Option<io::Error>) -> Self {
+        Failure { message: message.to_owned(), source, passphrase: Some(failure) }
     }
 
     /// Returns a copy with an equivalent source, because an [`io::Error`] cannot be cloned.
@@ -106,14 +125,25 @@ impl Failure {
             Some(code) => io::Error::from_raw_os_error(code),
             None => io::Error::new(source.kind(), source.to_string()),
         };
-        Failure { message: self.message.clone(), source: self.source.as_ref().map(copy) }
+        Failure { message: self.message.clone(), source: self.source.as_ref().map(copy), passphrase: self.passphrase }
+    }
+
+    /// Whether a file does not exist.
+    fn is_missing_file(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
     }
 }
 
 impl Proxy {
     /// Creates the value without accessing any file.
     pub(crate) fn new(settings: ProxySettings, reader: Arc<dyn CredentialReader>) -> Self {
-        Proxy { settings, reader, timeout: arcproxy::TIMEOUT, state: Mutex::default() }
+        Proxy { settings, reader, passphrase: None, timeout: arcproxy::TIMEOUT, state: Mutex::default() }
+    }
+
+    /// Sets the function that returns the passphrase of an encrypted `CLIENT_KEY`.
+    pub(crate) fn with_passphrase(mut self, callback: Option<PassphraseCallback>) -> Self {
+        self.passphrase = callback;
+        self
     }
 
     /// `PROXY_FILE`.
@@ -169,51 +199,84 @@ impl Proxy {
         lock(&self.state)
     }
 
-    /// Whether the proxy at `PROXY_FILE` can be used.
+    /// Whether the proxy at `PROXY_FILE` can be used. If not, [`State::unusable`] has the reason.
     fn is_usable(&self, state: &mut State) -> Result<bool, Failure> {
+        state.unusable = None;
         let Some(metadata) = self.existing_proxy()? else { return Ok(false) };
-        let certificate = self.certificate(&mut state.certificate)?;
-        let not_used =
-            |why: String| logging::log(LogLevel::Verbose, format!("{} is not used: {why}", self.path().display()));
-        if metadata.mode() & 0o077 != 0 {
-            not_used(format!("other users may access it (mode {:o})", metadata.mode() & 0o7777));
-            return Ok(false);
-        }
-        let proxy = match read(&*self.reader, &mut state.proxy, self.path(), &metadata) {
-            Ok(proxy) => proxy,
-            Err(why) => {
-                not_used(why);
-                return Ok(false);
+        match self.why_not_used(state, &metadata)? {
+            None => Ok(true),
+            Some(why) => {
+                logging::log(LogLevel::Verbose, format!("{} is not used: it {why}", self.path().display()));
+                state.unusable = Some(why);
+                Ok(false)
             }
+        }
+    }
+
+    /// Returns why the proxy at `PROXY_FILE` is not used, as the end of a sentence that begins with "it".
+    fn why_not_used(&self, state: &mut State, metadata: &Metadata) -> Result<Option<String>, Failure> {
+        // A proxy certificate that somebody else made can be used without the certificate and the key.
+        let certificate = match exists(&self.settings.certificate) {
+            true => Some(self.certificate(&mut state.certificate)?),
+            false => None,
         };
-        if proxy.certificate != certificate.certificate {
-            not_used(format!("it belongs to another certificate, {}", proxy.identity));
-            return Ok(false);
+        let is_renewable = certificate.is_some() && exists(&self.settings.key);
+        if metadata.mode() & 0o077 != 0 {
+            return Ok(Some(format!("can be accessed by other users (mode {:o})", metadata.mode() & 0o7777)));
+        }
+        let proxy = match read(&*self.reader, &mut state.proxy, self.path(), metadata) {
+            Ok(proxy) => proxy,
+            Err(why) => return Ok(Some(format!("cannot be read: {why}"))),
+        };
+        if certificate.as_ref().is_some_and(|certificate| proxy.certificate != certificate.certificate) {
+            return Ok(Some(format!("belongs to another certificate, {}", proxy.identity)));
         }
         let now = SystemTime::now();
         let left = remaining(&proxy, now);
-        if left.is_zero() || proxy.not_before > now {
-            return Ok(false);
+        if left.is_zero() {
+            return Ok(Some(format!("ended at {}", rfc3339(proxy.not_after, 0))));
+        }
+        if proxy.not_before > now {
+            let from = rfc3339(proxy.not_before, 0);
+            return Ok(Some(format!("is not valid before {from} (check the clock of this machine)")));
+        }
+        if !is_renewable {
+            if !std::mem::replace(&mut state.noted, true) {
+                self.note_that_nothing_renews(&proxy);
+            }
+            return Ok(None);
+        }
+        if !self.settings.voms.is_empty() && !proxy.has_voms {
+            return Ok(Some("has no VOMS attributes".to_owned()));
         }
         if left > self.settings.threshold {
             state.warned = false;
-            return Ok(true);
+            return Ok(None);
         }
         // A new proxy certificate cannot outlast the client's certificate.
-        let is_longest = proxy.not_after >= certificate.not_after;
-        if is_longest {
+        if certificate.is_some_and(|certificate| proxy.not_after >= certificate.not_after) {
             self.warn_of_short_lifetime(state, left);
+            return Ok(None);
         }
-        Ok(is_longest)
+        Ok(Some(format!("ends at {}", rfc3339(proxy.not_after, 0))))
     }
 
     /// Creates a new proxy certificate. With `reuse`, uses one that another process created in the meantime instead.
     fn generate(&self, state: &mut State, reuse: bool) -> Result<(), Failure> {
         let settings = &self.settings;
         self.existing_proxy()?;
-        let certificate = self.certificate(&mut state.certificate)?;
+        let unusable = if reuse { state.unusable.take() } else { None };
+        // Without a certificate or key, the reason why the existing proxy certificate is not used matters more.
+        let explain = |failure: Failure| match &unusable {
+            Some(why) if failure.is_missing_file() => Failure {
+                message: format!("it {why}, and there is nothing to renew it from: {}", failure.message),
+                ..failure
+            },
+            _ => failure,
+        };
+        let certificate = self.certificate(&mut state.certificate).map_err(explain)?;
         self.check_dates(&certificate)?;
-        self.check_key()?;
+        let is_encrypted = self.check_key().map_err(explain)?;
 
         let Some(name) = settings.proxy.file_name() else {
             return Err(Failure::new("PROXY_FILE does not end with a file name; set it to the path of a file"));
@@ -232,6 +295,9 @@ impl Proxy {
             return Ok(());
         }
 
+        let passphrase = if is_encrypted { Some(self.ask_passphrase()?) } else { None };
+        self.compare_key(passphrase.as_ref())?;
+
         // arcproxy removes the file at its -P and creates it anew. In a shared directory such as /tmp another user could
         // create it in between, so it works in a private directory.
         let work = tempfile::Builder::new()
@@ -241,7 +307,7 @@ impl Proxy {
             .map_err(|e| Failure::io(format!("no file can be created in {place}"), e))?;
         self.check_space(&work.path().join("space"))?;
         let file = work.path().join("proxy");
-        let output = arcproxy::run(settings, self.timeout, work.path(), &file)?;
+        let output = arcproxy::run(settings, self.timeout, work.path(), &file, passphrase.as_ref())?;
         let unusable = |why: &str| Failure::new(format!("arcproxy created no usable proxy: {why}{output}"));
         let proxy = self.reader.read(&file).map_err(|why| unusable(&why))?;
         let now = SystemTime::now();
@@ -312,8 +378,9 @@ impl Proxy {
         Ok(())
     }
 
-    /// Refuses a `CLIENT_KEY` that arcproxy cannot use, because arcproxy's own messages are unclear.
-    fn check_key(&self) -> Result<(), Failure> {
+    /// Refuses a `CLIENT_KEY` that arcproxy cannot use, because arcproxy's own messages are unclear. Returns whether the
+    /// key is encrypted.
+    fn check_key(&self) -> Result<bool, Failure> {
         let path = &self.settings.key;
         let what = format!("CLIENT_KEY {}", path.display());
         let mode = regular_file(&what, path)?.mode();
@@ -324,16 +391,44 @@ impl Proxy {
                 path.display()
             )));
         }
-        if has_encrypted_key(path).map_err(|e| cannot_be_read(&what, e))? {
-            return Err(Failure::new(format!(
-                "{what}: the key is encrypted, and this crate never prompts for a passphrase; set CLIENT_KEY to a key \
-                 without one"
-            )));
+        let is_encrypted = has_encrypted_key(path).map_err(|e| cannot_be_read(&what, e))?;
+        if is_encrypted && self.passphrase.is_none() {
+            return Err(Failure::passphrase(
+                PassphraseFailure::Missing,
+                "the key is encrypted, and this crate never prompts for a passphrase; set a function that returns it \
+                 (ArcInterfaceBuilder::passphrase), or set CLIENT_KEY to a key that is not encrypted",
+                None,
+            ));
         }
-        match self.reader.is_key_of(path, &self.settings.certificate) {
+        Ok(is_encrypted)
+    }
+
+    /// Gets the passphrase of `CLIENT_KEY` from the program, and checks it.
+    fn ask_passphrase(&self) -> Result<Passphrase, Failure> {
+        let not_given = |message: &str, source| Failure::passphrase(PassphraseFailure::NotGiven, message, source);
+        let key = &self.settings.key;
+        let Some(callback) = &self.passphrase else { return Err(not_given("there is no passphrase", None)) };
+        let text = callback(key).map_err(|e| not_given("the program did not return the passphrase", Some(e)))?;
+        let passphrase = Passphrase::new(text).map_err(|why| not_given(why, None))?;
+        match self.reader.can_decrypt(key, passphrase.as_bytes()) {
+            Ok(true) => Ok(passphrase),
+            Ok(false) => Err(Failure::passphrase(
+                PassphraseFailure::Wrong,
+                "the passphrase is wrong, or the key is damaged; check the passphrase",
+                None,
+            )),
+            Err(why) => Err(Failure::new(format!("CLIENT_KEY {}: {why}", key.display()))),
+        }
+    }
+
+    /// Refuses a `CLIENT_KEY` that does not belong to `CLIENT_CERT`.
+    fn compare_key(&self, passphrase: Option<&Passphrase>) -> Result<(), Failure> {
+        let Proxy { settings: ProxySettings { key, certificate, .. }, .. } = self;
+        let what = format!("CLIENT_KEY {}", key.display());
+        match self.reader.is_key_of(key, passphrase.map_or(&[], Passphrase::as_bytes), certificate) {
             Ok(true) => Ok(()),
             Ok(false) => {
-                let certificate = self.settings.certificate.display();
+                let certificate = certificate.display();
                 Err(Failure::new(format!("{what} does not belong to CLIENT_CERT {certificate}; set both to one pair")))
             }
             // arcproxy reads more formats than this check.
@@ -364,9 +459,21 @@ impl Proxy {
         }
     }
 
+    fn note_that_nothing_renews(&self, proxy: &CredentialInfo) {
+        let (path, end) = (self.path().display(), rfc3339(proxy.not_after, 0));
+        let message = format!(
+            "{path}: the proxy of {} is used until it ends at {end}, and there is no CLIENT_CERT and CLIENT_KEY to renew it",
+            proxy.identity
+        );
+        logging::log(LogLevel::Info, message);
+    }
+
     fn error(&self, failure: Failure) -> Error {
-        let Failure { message, source } = failure;
-        Error::ProxyGeneration { path: self.settings.proxy.clone(), message, source }
+        let Failure { message, source, passphrase } = failure;
+        match passphrase {
+            Some(failure) => Error::Passphrase { path: self.settings.key.clone(), failure, message, source },
+            None => Error::ProxyGeneration { path: self.settings.proxy.clone(), message, source },
+        }
     }
 }
 
@@ -380,6 +487,11 @@ fn regular_file(what: &dyn Display, path: &Path) -> Result<Metadata, Failure> {
         true => Ok(metadata),
         false => Err(Failure::new(format!("{what} is not a regular file"))),
     }
+}
+
+/// Whether there is a file, as far as the process can tell.
+fn exists(path: &Path) -> bool {
+    fs::metadata(path).map_or_else(|e| e.kind() != io::ErrorKind::NotFound, |_| true)
 }
 
 /// Reads the credential at `path`, or returns the cached one if the file has not changed.

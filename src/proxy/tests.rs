@@ -2,6 +2,7 @@ use std::env;
 use std::os::unix::fs::{chown, symlink};
 use std::process::{Command, Stdio};
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::UNIX_EPOCH;
 
@@ -19,7 +20,8 @@ const ARCPROXY: &str = r#"#!/bin/sh
 umask 000
 printf '%s\n' "$*" >> "${0%/*}/runs"
 while [ $# -gt 1 ]; do
-case $1 in -C) cert=$2;; -P) proxy=$2;; -c) period=${2#validityPeriod=};; esac
+case $1 in -C) cert=$2;; -P) proxy=$2;; esac
+case $2 in validityPeriod=*) period=${2#*=};; esac
 shift 2
 done
 make_proxy() {
@@ -45,15 +47,23 @@ impl CredentialReader for FakeReader {
             certificate: value("certificate ")?.to_owned(),
             not_before: UNIX_EPOCH + Duration::from_secs(value("begins ").map_or(0, |text| text.parse().unwrap())),
             not_after: UNIX_EPOCH + Duration::from_secs(ends),
+            has_voms: text.contains("voms"),
         })
     }
 
-    fn is_key_of(&self, key: &Path, _: &Path) -> Result<bool, String> {
+    fn can_decrypt(&self, _: &Path, passphrase: &[u8]) -> Result<bool, String> {
+        Ok(passphrase == FakeReader::PASSPHRASE.as_bytes())
+    }
+
+    fn is_key_of(&self, key: &Path, _: &[u8], _: &Path) -> Result<bool, String> {
         Ok(fs::read_to_string(key).map_err(|e| e.to_string())? != FakeReader::OTHER_KEY)
     }
 }
 
 impl FakeReader {
+    /// The passphrase of every encrypted key.
+    const PASSPHRASE: &str = "correct horse \u{e4}\" '$HOME";
+
     /// The key that belongs to no certificate.
     const OTHER_KEY: &str = "-----BEGIN PRIVATE KEY-----\nother\n";
 }
@@ -93,6 +103,7 @@ impl Site {
             proxy: directory.join("proxy"),
             validity: Duration::from_secs(3600),
             threshold: Duration::from_secs(600),
+            voms: Vec::new(),
         };
         Site { directory: directory.to_owned(), settings, owner: None }
     }
@@ -451,18 +462,157 @@ fn missing_files_are_named() {
     assert_eq!(site.runs(), 0);
 }
 
+const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\n";
+
+fn passphrase_failure(result: Result<()>) -> PassphraseFailure {
+    match result {
+        Err(Error::Passphrase { failure, .. }) => failure,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
-fn encrypted_keys_are_refused() {
+fn encrypted_keys_are_refused_without_a_passphrase() {
     let site = Site::new();
-    for text in [
-        "-----BEGIN ENCRYPTED PRIVATE KEY-----\n",
-        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n",
-    ] {
+    for text in [ENCRYPTED, "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n"] {
         site.write("key", text);
-        let message = message(site.proxy().ensure());
-        assert!(message.contains("/key: the key is encrypted"), "{message}");
+        let error = site.proxy().ensure().unwrap_err();
+        let start = format!("cannot decrypt CLIENT_KEY {}/key: the key is encrypted", site.directory.display());
+        assert!(error.to_string().starts_with(&start), "{error}");
+        assert_eq!(passphrase_failure(Err(error)), PassphraseFailure::Missing);
     }
     assert_eq!(site.runs(), 0);
+}
+
+#[test]
+fn the_passphrase_goes_through_a_pipe_only() {
+    let site = Site::new();
+    site.write("key", ENCRYPTED);
+    site.arcproxy(
+        r#"exec 3< /dev/stdin; cat <&3 > "${0%/*}/stdin"; readlink /proc/$$/fd/0 > "${0%/*}/kind"
+        tr '\0' ' ' < /proc/$$/cmdline > "${0%/*}/cmdline"; cat /proc/$$/environ > "${0%/*}/environ"; make_proxy"#,
+    );
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (counter, key) = (Arc::clone(&asked), site.settings.key.clone());
+    let proxy = site.proxy().with_passphrase(Some(Arc::new(move |path| {
+        assert_eq!(path, key);
+        counter.fetch_add(1, Ordering::SeqCst);
+        Ok(FakeReader::PASSPHRASE.to_owned())
+    })));
+    proxy.ensure().unwrap();
+    assert_eq!(site.text("stdin"), format!("{}\n", FakeReader::PASSPHRASE));
+    assert!(site.text("kind").starts_with("pipe:"), "{}", site.text("kind"));
+    assert!(site.text("cmdline").contains("validityPeriod"));
+    for name in ["cmdline", "environ", "runs", "proxy"] {
+        let bytes = fs::read(site.directory.join(name)).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains(FakeReader::PASSPHRASE), "{name}");
+    }
+    site.assert_tidy();
+
+    // A valid proxy needs no passphrase, and neither does a key that is not encrypted.
+    proxy.ensure().unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    proxy.create().unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    site.write("key", "-----BEGIN PRIVATE KEY-----\n");
+    proxy.create().unwrap();
+    assert_eq!((asked.load(Ordering::SeqCst), site.text("stdin")), (2, String::new()));
+}
+
+#[test]
+fn a_passphrase_that_cannot_be_used_is_named() {
+    let site = Site::new();
+    site.write("key", ENCRYPTED);
+    let ensure = |answer: fn() -> io::Result<String>| {
+        let error = site.proxy().with_passphrase(Some(Arc::new(move |_| answer()))).ensure().unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains("incorrect"), "{text}");
+        passphrase_failure(Err(error))
+    };
+    assert_eq!(ensure(|| Ok("incorrect".into())), PassphraseFailure::Wrong);
+    for answer in [
+        || Ok(String::new()),
+        || Ok("incorrect\n".into()),
+        || Ok("incorrect\0".into()),
+        || Ok("incorrect".repeat(200)),
+        || Err(io::Error::other("cancelled")),
+    ] as [fn() -> io::Result<String>; 5]
+    {
+        assert_eq!(ensure(answer), PassphraseFailure::NotGiven);
+    }
+    assert_eq!(site.runs(), 0);
+    site.assert_tidy();
+}
+
+#[test]
+fn voms_attributes_are_requested() {
+    let mut site = Site::new();
+    site.credential("proxy", "alice", 3600);
+    site.proxy().ensure().unwrap();
+    assert_eq!(site.runs(), 0);
+
+    site.settings.voms = ["atlas:/atlas/Role=production".to_owned(), "vo.example".to_owned()].to_vec();
+    site.arcproxy(r#"make_proxy; sed -i 's/^made by/voms, &/' "$proxy""#);
+    site.proxy().ensure().unwrap();
+    let arguments = site.text("runs");
+    let expected = "-c vomsACvalidityPeriod=3600 -S atlas:/atlas/Role=production -S vo.example\n";
+    assert!(arguments.ends_with(expected), "{arguments}");
+    site.proxy().ensure().unwrap();
+    assert_eq!(site.runs(), 1);
+}
+
+#[test]
+fn a_proxy_of_somebody_else_is_used_until_it_ends() {
+    let site = Site::new();
+    site.credential("proxy", "portal", 3600);
+    fs::remove_file(&site.settings.certificate).unwrap();
+    fs::remove_file(&site.settings.key).unwrap();
+    site.proxy().ensure().unwrap();
+    // The threshold is no reason to refuse it.
+    site.credential("proxy", "portal", 60);
+    site.proxy().ensure().unwrap();
+
+    let end = seconds_from_now(-60);
+    site.write("proxy", &format!("certificate portal\nends {end}\nwhole\n"));
+    let ended = rfc3339(UNIX_EPOCH + Duration::from_secs(end.cast_unsigned()), 0);
+    let expected = format!(
+        "no usable proxy certificate at {0}/proxy: it ended at {ended}, and there is nothing to renew it from: \
+         CLIENT_CERT {0}/cert cannot be read: No such file or directory (os error 2)",
+        site.directory.display()
+    );
+    assert_eq!(chain(site.proxy().ensure()), expected);
+    // A new one is used at once.
+    site.credential("proxy", "portal", 3600);
+    site.proxy().ensure().unwrap();
+
+    fs::set_permissions(&site.settings.proxy, Permissions::from_mode(0o644)).unwrap();
+    let text = chain(site.proxy().ensure());
+    assert!(text.contains("it can be accessed by other users (mode 644), and there is nothing to renew it"), "{text}");
+    site.write("proxy", "garbage");
+    assert!(chain(site.proxy().ensure()).contains("it cannot be read: not whole, and there is nothing"));
+    assert_eq!(site.runs(), 0);
+}
+
+#[test]
+fn a_proxy_without_a_key_is_used_until_it_ends() {
+    let site = Site::new();
+    site.credential("proxy", "alice", 60);
+    fs::remove_file(&site.settings.key).unwrap();
+    site.proxy().ensure().unwrap();
+    site.credential("proxy", "alice", -60);
+    assert!(chain(site.proxy().ensure()).contains("nothing to renew it from: CLIENT_KEY"));
+    // A certificate still decides whose proxy certificate is used.
+    site.credential("proxy", "bob", 3600);
+    assert!(chain(site.proxy().ensure()).contains("it belongs to another certificate, /CN=bob"));
+}
+
+#[test]
+fn a_proxy_of_the_future_is_named() {
+    let site = Site::new();
+    fs::remove_file(&site.settings.certificate).unwrap();
+    site.write("proxy", "certificate portal\nbegins 32503680000\nends 32503690000\nwhole\n");
+    let text = chain(site.proxy().ensure());
+    assert!(text.contains("it is not valid before 3000-01-01T00:00:00Z (check the clock of this machine)"), "{text}");
 }
 
 #[test]

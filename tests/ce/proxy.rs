@@ -141,6 +141,59 @@ fn missing_credentials_are_refused() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
+fn a_proxy_of_somebody_else_runs_jobs_until_it_ends() {
+    let site = Site::new();
+    let (maker, proxy) = own_proxy(&site, json!({ "PROXY_VALIDITY_PERIOD": 60 }));
+    maker.create_proxy().unwrap();
+    let text = fs::read(&proxy).unwrap();
+
+    let nowhere = json!({ "CLIENT_KEY": "/nonexistent/key", "CLIENT_CERT": "/nonexistent/cert" });
+    let (user, _) = own_proxy(&site, nowhere);
+    let job = user.submit_job("/bin/true", &[], &[]).unwrap();
+    user.job_status(&job).unwrap();
+    assert!(fs::read(&proxy).unwrap() == text);
+
+    // The proxy certificate ends while the interface is in use.
+    let ended = loop {
+        match user.job_status(&job) {
+            Ok(_) => sleep(Duration::from_secs(1)),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(ended, Error::ProxyGeneration { .. }), "{ended:?}");
+    let text = ended.to_string();
+    assert!(text.contains("it ended at 20") && text.contains("nothing to renew it from"), "{text}");
+
+    maker.create_proxy().unwrap();
+    user.job_status(&job).unwrap();
+    user.cancel_job(&job).unwrap();
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn an_encrypted_key_runs_jobs() {
+    let site = Site::new();
+    let key = site.path().join("encrypted.pem");
+    let openssl = Command::new("openssl")
+        .args(["pkcs8", "-topk8", "-passout", "pass:secret", "-in"])
+        .arg(site.arc.config().client_key())
+        .arg("-out")
+        .arg(&key)
+        .output()
+        .unwrap();
+    assert!(openssl.status.success(), "{openssl:?}");
+    let (without, proxy) = own_proxy(&site, json!({ "CLIENT_KEY": key }));
+    let missing = without.submit_job("/bin/true", &[], &[]).unwrap_err();
+    assert!(matches!(missing, Error::Passphrase { .. }) && !proxy.exists(), "{missing:?}");
+
+    let builder = ArcInterface::builder().config(without.config().clone());
+    let arc = builder.passphrase(|_| Ok("secret".to_owned())).build().unwrap();
+    let job = arc.submit_job("/bin/true", &[], &[]).unwrap();
+    arc.cancel_job(&job).unwrap();
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
 fn threads_share_one_proxy() {
     let site = Site::new();
     let (arc, proxy) = own_proxy(&site, json!({}));

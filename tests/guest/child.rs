@@ -14,7 +14,7 @@ use std::sync::{Once, OnceLock};
 use std::time::{Duration, Instant};
 use std::{env, fs, mem, process, ptr, thread};
 
-use jasmin_arc::{ArcInterface, ConnectionConfig, Error, JobDescription, JobId, LogLevel};
+use jasmin_arc::{ArcInterface, ConnectionConfig, Error, JobDescription, JobId, LogLevel, PassphraseFailure};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::run;
@@ -99,7 +99,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     // Errors, which print nothing and prompt for nothing.
     named!(alone, garbage_responses_are_errors, 0),
     named!(alone, unknown_ca_is_an_error, 0),
-    named!(alone, encrypted_key_is_refused_without_a_prompt, 0),
+    named!(alone, encrypted_key_needs_a_passphrase_and_no_prompt, 0),
     named!(alone, encrypted_proxy_key_is_refused_without_a_prompt, 0),
     named!(alone, garbage_credentials_are_errors, 0),
     named!(alone, missing_arc_location_is_an_error, 0),
@@ -767,7 +767,7 @@ fn openssl(args: &str, files: &[&Path]) {
     assert!(made.status.success(), "{made:?}");
 }
 
-fn encrypted_key_is_refused_without_a_prompt() -> u8 {
+fn encrypted_key_needs_a_passphrase_and_no_prompt() -> u8 {
     let arc = own_proxy();
     let key = arc.config().client_key();
     let encrypted = guest().dir.join("key.pem");
@@ -776,8 +776,16 @@ fn encrypted_key_is_refused_without_a_prompt() -> u8 {
         _ => openssl("rsa -aes128 -traditional -passout pass:secret -out", &[&encrypted, Path::new("-in"), &key]),
     }
     let arc = interface(arc.config().clone().with_client_key(encrypted));
-    assert!(matches!(arc.create_proxy(), Err(Error::ProxyGeneration { .. })));
-    assert!(matches!(arc.job_status(&job()), Err(Error::ProxyGeneration { .. })));
+    let is_missing = |error| matches!(error, Error::Passphrase { failure: PassphraseFailure::Missing, .. });
+    assert!(is_missing(arc.create_proxy().unwrap_err()));
+    assert!(is_missing(arc.job_status(&job()).unwrap_err()));
+    let asked = |passphrase: &'static str| {
+        let builder = ArcInterface::builder().config(arc.config().clone());
+        builder.passphrase(move |_| Ok(passphrase.to_owned())).build().unwrap()
+    };
+    let wrong = asked("Secret").create_proxy().unwrap_err();
+    assert!(matches!(wrong, Error::Passphrase { failure: PassphraseFailure::Wrong, .. }), "{wrong:?}");
+    asked("secret").create_proxy().unwrap();
     0
 }
 
