@@ -9,18 +9,18 @@ use crate::common::Site;
 use crate::link::{Act, Fault, Link, Phase};
 
 /// A site whose interface reaches the CE through a link.
-struct Linked {
-    _site: Site,
-    link: Link,
+pub(crate) struct Linked {
+    pub(crate) site: Site,
+    pub(crate) link: Link,
     /// The interface through the link.
-    arc: ArcInterface,
+    pub(crate) arc: ArcInterface,
 }
 
 /// The time limit of the interface through the link.
-const TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Linked {
-    fn new() -> Linked {
+    pub(crate) fn new() -> Linked {
         let site = Site::new();
         let endpoint = site.arc.config().endpoint_url().unwrap();
         let (host, path) = endpoint.trim_start_matches("https://").split_once('/').unwrap();
@@ -28,7 +28,7 @@ impl Linked {
         let server = format!("localhost:{}/{path}", link.port());
         let config = site.another(json!({"ARC_SERVER": server})).config().clone();
         let arc = ArcInterface::builder().config(config).timeout(TIMEOUT).no_log().build().unwrap();
-        Linked { _site: site, link, arc }
+        Linked { site, link, arc }
     }
 }
 

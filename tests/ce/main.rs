@@ -16,3 +16,4 @@ mod link;
 mod logging;
 mod matching;
 mod proxy;
+mod submissions;
