@@ -504,6 +504,10 @@ impl JobDescription {
     /// one. This holds for all programs that use the same [journal](crate::ArcInterface::recover) and the same
     /// identity on the same CE. Without a key, the crate uses a random one.
     ///
+    /// The job that exists may have failed or been cancelled. To run it again, choose another key, or
+    /// [clean](crate::ArcInterface::clean_jobs) the job first. After a submission that the CE has refused, or whose job the
+    /// crate has cancelled because an upload failed, the key is free.
+    ///
     /// The key is a text of 1 to 500 bytes. It is stored with the job on the CE, where its owner and the administrators
     /// can read it. Two descriptions with the same key are the same job, whatever else they contain.
     ///

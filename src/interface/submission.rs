@@ -82,56 +82,65 @@ impl<'a> Submission<'a> {
     }
 
     /// Submits jobs with different keys. The results are in the order of `jobs`.
-    pub(super) fn submit(&self, jobs: Vec<PreparedJob>) -> Result<Vec<Result<JobId>>> {
+    ///
+    /// Waits for the keys that other threads or processes are submitting, at most for the time-out of the interface.
+    pub(super) fn submit(&self, jobs: &[PreparedJob]) -> Result<Vec<Result<JobId>>> {
         let mut results: Vec<Option<Result<JobId>>> = jobs.iter().map(|_| None).collect();
+        let begun = Instant::now();
+        let mut waiting: Vec<usize> = (0..jobs.len()).collect();
+        loop {
+            let keys: Vec<&str> = waiting.iter().map(|index| jobs[*index].key.as_str()).collect();
+            let claims = waiting.iter().copied().zip(self.take(&keys)?);
+            let (busy, free): (Vec<_>, Vec<_>) = claims.partition(|(_, claim)| *claim == Claim::Busy);
+            let is_first = busy.len() + free.len() == jobs.len();
+            match self.submit_claimed(jobs, free) {
+                Ok(submitted) => submitted.into_iter().for_each(|(index, result)| results[index] = Some(result)),
+                Err(error) if is_first => return Err(error),
+                // Jobs of an earlier round have results, which the caller must get.
+                Err(error) => {
+                    let message = error.to_string();
+                    let failed = waiting.iter().filter(|index| results[**index].is_none()).copied().collect::<Vec<_>>();
+                    failed.into_iter().for_each(|index| {
+                        results[index] = Some(Err(self.submission_error(None, message.clone())));
+                    });
+                    break;
+                }
+            }
+            waiting = busy.into_iter().map(|(index, _)| index).collect();
+            if waiting.is_empty() || begun.elapsed() >= self.arc.0.timeout {
+                break;
+            }
+            sleep(BUSY_PAUSE);
+        }
+        let busy = |job: &PreparedJob| self.unknown(&job.key, "another thread or process is still submitting it");
+        Ok(results.into_iter().zip(jobs).map(|(result, job)| result.unwrap_or_else(|| Err(busy(job)))).collect())
+    }
+
+    /// Submits the jobs that the journal does not have, and continues with those that it has.
+    fn submit_claimed(&self, jobs: &[PreparedJob], claims: Vec<(usize, Claim)>) -> Result<Results> {
+        let mut results = Results::with_capacity(claims.len());
         let mut new = Vec::new();
         let mut sent = Vec::new();
         let mut created = Vec::new();
-        let keys: Vec<&str> = jobs.iter().map(|job| job.key.as_str()).collect();
-        for (index, claim) in self.claim(&keys)?.into_iter().enumerate() {
+        for (index, claim) in claims {
             match claim {
                 Claim::New => new.push(index),
                 Claim::Sent(open) => sent.push((index, open)),
                 Claim::Created(id) => created.push((index, JobId::from(id))),
-                Claim::Exists(id) => results[index] = Some(Ok(JobId::from(id))),
-                Claim::Busy => {
-                    let message = "another thread or process is still submitting it";
-                    results[index] = Some(Err(self.unknown(&jobs[index].key, message)));
-                }
+                Claim::Exists(id) => results.push((index, Ok(JobId::from(id)))),
+                Claim::Busy => {}
             }
         }
-        for (index, result) in self.resume(&jobs, created) {
-            results[index] = Some(result);
-        }
-        let (certain, settled) = self.settle(&jobs, sent);
+        results.extend(self.resume(jobs, created));
+        let (certain, settled) = self.settle(jobs, sent);
+        results.extend(settled);
         new.extend(certain);
-        results.iter_mut().zip(settled).filter(|(_, settled)| settled.is_some()).for_each(|(r, s)| *r = s);
         new.sort_unstable();
-        for (index, result) in self.send(&jobs, new)? {
-            results[index] = Some(result);
-        }
-        let lost = || Err(self.arc.missing_result());
-        Ok(results.into_iter().map(|result| result.unwrap_or_else(lost)).collect())
+        results.extend(self.send(jobs, new)?);
+        Ok(results)
     }
 
-    /// Claims keys. Waits for those that other threads or processes are submitting, at most for the time-out of the
-    /// interface.
-    fn claim(&self, keys: &[&str]) -> Result<Vec<Claim>> {
-        let begun = Instant::now();
-        let mut claims = self.take(keys)?;
-        loop {
-            let busy: Vec<usize> = (0..keys.len()).filter(|index| claims[*index] == Claim::Busy).collect();
-            if busy.is_empty() || begun.elapsed() >= self.arc.0.timeout {
-                return Ok(claims);
-            }
-            sleep(BUSY_PAUSE);
-            let again: Vec<&str> = busy.iter().map(|index| keys[*index]).collect();
-            for (index, claim) in busy.into_iter().zip(self.take(&again)?) {
-                claims[index] = claim;
-            }
-        }
-    }
-
+    /// Claims keys.
     pub(super) fn take(&self, keys: &[&str]) -> Result<Vec<Claim>> {
         let claims = self.arc.0.journal.claim(&self.scope, keys)?;
         let taken = keys.iter().zip(&claims).filter(|(_, claim)| !matches!(claim, Claim::Exists(_) | Claim::Busy));
@@ -150,12 +159,12 @@ impl<'a> Submission<'a> {
             let keys: Vec<&str> = chosen.iter().map(|job| job.key.as_str()).collect();
             let submitted = match self.backend.submit(&chosen, &Recorder { submission: self, jobs: &chosen }) {
                 Ok(submitted) => submitted,
-                Err(error) => {
+                Err(error) if attempt == 1 => {
                     self.forget(&keys);
-                    // What an earlier attempt has done stays in the results.
-                    if attempt == 1 {
-                        return Err(error);
-                    }
+                    return Err(error);
+                }
+                // What an earlier attempt has done stays in the results.
+                Err(error) => {
                     let unknown = |index: &usize| (*index, Err(self.unknown(&jobs[*index].key, &error.to_string())));
                     results.extend(indices.iter().map(unknown));
                     return Ok(results);
@@ -250,39 +259,31 @@ impl<'a> Submission<'a> {
         (again, results)
     }
 
-    /// Settles submissions of earlier calls. Returns those that certainly do not exist, and the results of the others by
-    /// index.
-    fn settle(&self, jobs: &[PreparedJob], open: Vec<(usize, Sent)>) -> (Vec<usize>, Vec<Option<Result<JobId>>>) {
-        let mut results: Vec<Option<Result<JobId>>> = jobs.iter().map(|_| None).collect();
+    /// Settles submissions of earlier calls. Returns those that certainly do not exist, and the results of the others.
+    fn settle(&self, jobs: &[PreparedJob], open: Vec<(usize, Sent)>) -> (Vec<usize>, Results) {
         if open.is_empty() {
-            return (Vec::new(), results);
+            return (Vec::new(), Results::new());
         }
         let begun = SystemTime::now();
         let wanted: Vec<usize> = open.iter().map(|(index, _)| *index).collect();
-        let found = match self.adopt(jobs, &wanted) {
+        let mut results = match self.adopt(jobs, &wanted) {
             Ok(found) => found,
             Err(error) => {
-                for index in wanted {
-                    results[index] = Some(Err(self.unknown(&jobs[index].key, &error.to_string())));
-                }
-                return (Vec::new(), results);
+                let message = error.to_string();
+                let unknown = |index: usize| (index, Err(self.unknown(&jobs[index].key, &message)));
+                return (Vec::new(), wanted.into_iter().map(unknown).collect());
             }
         };
-        for (index, result) in found {
-            results[index] = Some(result);
-        }
+        let found: HashSet<usize> = results.iter().map(|(index, _)| *index).collect();
         let mut certain = Vec::new();
         let mut missing = Vec::new();
-        for (index, sent) in open {
-            if results[index].is_some() {
-                continue;
-            }
+        for (index, sent) in open.into_iter().filter(|(index, _)| !found.contains(index)) {
             let job = &jobs[index];
             if job.commit || is_settled(sent, begun) {
                 certain.push(index);
             } else {
                 missing.push(job.key.as_str());
-                results[index] = Some(Err(self.unknown(&job.key, "the CE does not have the job yet")));
+                results.push((index, Err(self.unknown(&job.key, "the CE does not have the job yet"))));
             }
         }
         self.missing(&missing, begun);

@@ -131,7 +131,7 @@ impl ArcInterface {
         } else {
             let _entered = self.begin()?;
             let backend = self.backend()?;
-            Submission::new(self, &*backend)?.submit(distinct)?
+            Submission::new(self, &*backend)?.submit(&distinct)?
         };
         let copy = |result: &Result<JobId>| match result {
             Ok(id) => Ok(id.clone()),

@@ -11,7 +11,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
@@ -24,6 +24,9 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long entries are kept after their last change. A-REX forgets jobs earlier, by default after about 40 days.
 const KEEP: Duration = Duration::from_secs(60 * 24 * 3600);
+
+/// How often a process that keeps running removes old entries.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
 /// The version of the tables, in `PRAGMA user_version`.
 const VERSION: i64 = 1;
@@ -112,6 +115,8 @@ pub(crate) struct Journal {
 struct Open {
     database: Connection,
     owner: Owner,
+    /// When old entries were removed.
+    pruned: Instant,
 }
 
 impl Journal {
@@ -128,6 +133,10 @@ impl Journal {
         self.change(|open| {
             let mut alive = HashMap::new();
             let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if open.pruned.elapsed() >= PRUNE_INTERVAL {
+                prune(&transaction)?;
+                open.pruned = Instant::now();
+            }
             let mut claims = Vec::with_capacity(keys.len());
             {
                 let mut find = transaction.prepare_cached(
@@ -364,7 +373,7 @@ impl Journal {
             let owner = Owner::new(&self.owners()).map_err(|error| {
                 self.error(format!("no file can be created in {}", self.owners().display()), Some(Box::new(error)))
             })?;
-            *open = Some(Open { database, owner });
+            *open = Some(Open { database, owner, pruned: Instant::now() });
         }
         Ok(open)
     }
@@ -417,9 +426,7 @@ impl Journal {
                 return Err(rusqlite::Error::InvalidParameterName(message));
             }
         }
-        let oldest = seconds(SystemTime::now()) - seconds(SystemTime::UNIX_EPOCH + KEEP);
-        transaction.execute("DELETE FROM submission WHERE changed < ?1", [oldest])?;
-        transaction.execute("DELETE FROM seen WHERE changed < ?1", [oldest])?;
+        prune(&transaction)?;
         transaction.commit()?;
         Ok(database)
     }
@@ -444,6 +451,14 @@ impl Journal {
     fn error(&self, message: impl Into<String>, source: Option<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::Journal { path: self.path.clone(), message: message.into(), source }
     }
+}
+
+/// Removes old entries.
+fn prune(database: &Connection) -> rusqlite::Result<()> {
+    let oldest = seconds(SystemTime::now()) - seconds(SystemTime::UNIX_EPOCH + KEEP);
+    database.execute("DELETE FROM submission WHERE changed < ?1", [oldest])?;
+    database.execute("DELETE FROM seen WHERE changed < ?1", [oldest])?;
+    Ok(())
 }
 
 /// Runs an update of one row for each of the keys, with two more parameters.
