@@ -124,16 +124,16 @@ pub(crate) fn encode_path(path: &[u8]) -> String {
     uri
 }
 
-/// Decodes percent-encoding. Returns `None` if it is malformed or encodes a NUL.
+/// Decodes percent-encoding. Returns `None` if it is malformed or contains a NUL, encoded or not.
 fn decode_path(path: &str) -> Option<Vec<u8>> {
     let mut parts = path.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
     for part in parts {
         let digits = part.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-        bytes.push(u8::from_str_radix(digits, 16).ok().filter(|byte| *byte != 0)?);
+        bytes.push(u8::from_str_radix(digits, 16).ok()?);
         bytes.extend_from_slice(&part.as_bytes()[2..]);
     }
-    Some(bytes)
+    (!bytes.contains(&0)).then_some(bytes)
 }
 
 /// Returns the `file` URI of an absolute path.
@@ -205,6 +205,7 @@ mod tests {
             "file:///%+1",
             "file:///%é",
             "file:///a%00b",
+            "file:///a\0b",
         ] {
             assert!(matches!(file_path(uri), Some(Err(_))), "{uri}");
         }
