@@ -204,9 +204,12 @@ pub(super) fn write(conditions: &[Condition]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::description::JobDescription;
 
     fn text(text: &str) -> Value {
         Value::Text(text.into())
@@ -262,6 +265,45 @@ mod tests {
         ] {
             let error = parse(xrsl).unwrap_err();
             assert!(error.contains(why), "{}: {error}", &xrsl[..xrsl.len().min(50)]);
+        }
+    }
+
+    #[test]
+    fn the_time_for_reading_grows_linearly() {
+        // The time of the processor does not depend on what else the machine does.
+        let time = |text: &str| {
+            let now = || {
+                let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+                Duration::new(time.tv_sec.try_into().unwrap(), time.tv_nsec.try_into().unwrap())
+            };
+            let read = || {
+                let begun = now();
+                JobDescription::parse_all(text).unwrap();
+                now() - begun
+            };
+            (0..3).map(|_| read()).min().unwrap()
+        };
+        let (head, job) = ("&(executable=/bin/true)", "(&(executable=/bin/true)(stdin=a))");
+        type Shape = (&'static str, &'static str, fn(usize) -> String, &'static str);
+        let shapes: [Shape; 12] = [
+            (head, "(arguments=", |n| format!(" a{n}"), ")"),
+            (head, "(arguments=\"", |_| "\"\" /".into(), "\")"),
+            (head, "(environment=", |n| format!("(A{n} b)"), ")"),
+            (head, "", |n| format!("(environment=(A{n} b))"), ""),
+            (head, "", |n| format!("(&(&(environment=(A{n} b))))"), ""),
+            (head, "(inputfiles=", |n| format!("(a/a/a{n} https://h/a{n} \"b=c\")"), ")"),
+            (head, "(inputfiles=", |n| format!("(a{n} /a{n})"), ")"),
+            (head, "(outputfiles=", |n| format!("(a/a/a{n} \"\")"), ")"),
+            (head, "(outputfiles=", |n| format!("(a{n} https://h/a{n})"), ")"),
+            (head, "", |n| format!("(runtimeenvironment=A{n})"), ""),
+            (head, "", |_| " (* ( *) \n".into(), ""),
+            ("+", job, |_| "(&(executable=b)(jobname=\"c\"))".into(), ""),
+        ];
+        for (head, before, part, after) in shapes {
+            let text = |parts: usize| [head, before, &(0..parts).map(part).collect::<String>(), after].concat();
+            let (short, long) = (time(&text(500)), time(&text(4000)));
+            // Eight times the text. 64 would be quadratic.
+            assert!(long < short * 30 + Duration::from_millis(5), "{}: {short:?}, {long:?}", text(3));
         }
     }
 
