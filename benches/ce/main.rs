@@ -2,8 +2,8 @@
 //! side by side.
 //!
 //! `tests/testbed/run bench` uses a CE of its own. `cargo bench --bench ce` uses the CE of `JASMIN_ARC_CONFIG` and removes
-//! its jobs from it. Arguments choose parts of the table, as in `-- fetch`. `-- soak` runs for some minutes instead and
-//! looks for memory leaks and errors.
+//! its jobs from it. Arguments choose parts of the table, as in `-- fetch`. `-- soak MINUTES` runs for some minutes instead
+//! and looks for errors and leaks.
 
 mod ce;
 mod raw;
@@ -52,7 +52,8 @@ fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["soak"] => soak::run(),
+        ["soak"] => soak::run(2.0),
+        ["soak", minutes] => soak::run(minutes.parse()?),
         ["upload", file] => transfer::upload_here(file),
         ["download", job, directory] => transfer::download_here(job, directory),
         ref chosen => table(chosen),
