@@ -1,10 +1,13 @@
 #include "oracle.h"
 
+#include <algorithm>
 #include <list>
 #include <stdexcept>
 #include <string>
 
 #include <arc/compute/JobDescription.h>
+
+#include "guard.h"
 
 #include "jasmin-arc/src/ffi/bridge.rs.h"
 
@@ -148,6 +151,22 @@ rust::Vec<ReadDescription> read_descriptions(rust::Str text, rust::Str language)
   rust::Vec<ReadDescription> descriptions;
   for (const Arc::JobDescription& job : jobs) descriptions.push_back(ReadDescription{from_arc(job), unsupported(job)});
   return descriptions;
+}
+
+rust::String follow_framing(rust::Slice<const std::uint8_t> response, std::size_t part) {
+  Framing framing;
+  std::size_t position = 0;
+  const auto* const bytes = reinterpret_cast<const char*>(response.data());
+  for (std::size_t end = 0; end < response.size() && position == end;) {
+    end = std::min(end + std::max<std::size_t>(part, 1), response.size());
+    while (position < end && !framing.complete() && !framing.refused())
+      position += framing.head_complete() ? framing.take_body(bytes + position, end - position)
+                                          : framing.take_head(bytes + position, end - position);
+  }
+  if (framing.refused()) return rust::String("refused: " + framing.why());
+  framing.end();
+  const std::string state = framing.complete() ? "complete" : framing.head_complete() ? "body" : "head";
+  return rust::String::lossy(state + " at " + std::to_string(position) + ": " + framing.head());
 }
 
 } // namespace jasmin_arc

@@ -65,6 +65,8 @@ mod config;
 mod description;
 mod error;
 mod ffi;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod interface;
 mod job;
 mod job_list;
@@ -81,6 +83,9 @@ pub use description::{
     ParseNotificationStateError, RuntimeEnvironment,
 };
 pub use error::{ConnectionFailure, Error, ErrorKind, Operation, PassphraseFailure, Result};
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use fuzzing::FUZZ_TARGETS;
 pub use interface::{ArcInterface, ArcInterfaceBuilder, CreatedJob, RecoveredSubmission, SubmissionOutcome};
 pub use job::{ARC_STATUS_MAPPING, ArcState, Freshness, JobId, JobInfo, JobState, JobStatus, ParseJobStatusError};
 pub use logging::{LogLevel, ParseLogLevelError};

@@ -39,6 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "util",
         ],
     ),
+    ("fuzzing", &["backend", "config", "description", "ffi", "job", "util"]),
 ];
 
 #[test]

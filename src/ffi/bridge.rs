@@ -261,6 +261,7 @@ pub(crate) mod cpp {
 
         fn describe(description: &Description, language: &str) -> Result<String>;
         fn read_descriptions(text: &str, language: &str) -> Result<Vec<ReadDescription>>;
+        fn follow_framing(response: &[u8], part: usize) -> Result<String>;
 
         fn offered(
             session: &Session,

@@ -373,6 +373,18 @@ impl Connection {
 #[cfg(test)]
 mod http_tests;
 
+/// Returns the name that a server's certificate has instead of the host; empty if it has the host's.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn named_instead(pem: &str, host: &str) -> Result<String> {
+    cpp::named_instead(pem, host).map_err(error)
+}
+
+/// Describes what the guard makes of a response that arrives in parts.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn follow_framing(response: &[u8], part: usize) -> Result<String> {
+    cpp::follow_framing(response, part).map_err(error)
+}
+
 /// Separates the failure of the local file from the response.
 fn transferred(reply: HttpReply) -> io::Result<HttpReply> {
     match reply.local_error {

@@ -29,9 +29,9 @@ const MAX_CHUNKED: u64 = 128 << 20;
 
 /// A directory in a session directory, as A-REX lists it.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Listing {
-    files: Vec<(Vec<u8>, Option<u64>)>,
-    directories: Vec<Vec<u8>>,
+pub(super) struct Listing {
+    pub(super) files: Vec<(Vec<u8>, Option<u64>)>,
+    pub(super) directories: Vec<Vec<u8>>,
 }
 
 fn session_path(id: &str, path: &[u8]) -> String {
@@ -43,7 +43,7 @@ fn session_path(id: &str, path: &[u8]) -> String {
 /// themselves.
 const HIDDEN: u32 = 0x10_ff00;
 
-fn hide(bytes: &[u8]) -> String {
+pub(super) fn hide(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -111,7 +111,7 @@ pub(super) fn list(pool: &Pool, id: &str) -> Result<Option<Vec<SessionFile>>, Fa
 ///
 /// Nothing else is a listing. A page of a web server, or no text at all, must not pass for an empty directory: the job
 /// would seem to have no outputs.
-fn parse(xml: &str) -> Result<Listing, String> {
+pub(super) fn parse(xml: &str) -> Result<Listing, String> {
     let mut reader = Reader::from_str(xml);
     let mut listing = Listing::default();
     let (mut is_open, mut is_complete) = (false, false);

@@ -28,7 +28,7 @@ pub(super) fn offer(pool: &Pool) -> Result<Offer, Failure> {
     Ok(offer)
 }
 
-fn read(document: &Element) -> Offer {
+pub(super) fn read(document: &Element) -> Offer {
     let mut offer = Offer::default();
     let mut services = Vec::new();
     find(document, "ComputingService", &mut services);

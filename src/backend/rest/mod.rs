@@ -6,6 +6,8 @@
 mod activity;
 mod delegation;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod info;
 mod jobs;
 mod lookup;

@@ -1,0 +1,41 @@
+//! Gives the fuzzers the readers of A-REX's responses.
+
+use super::state::RestState;
+use super::{activity, files, info, jobs};
+use crate::util::uri::encode_path;
+use crate::util::xml::Element;
+
+pub(crate) fn jobs(body: &[u8]) {
+    if let Ok(items) = jobs::parse(body) {
+        for item in items {
+            let state = RestState::parse(&item.state);
+            assert_eq!(RestState::parse(&state.to_string()), state);
+        }
+    }
+}
+
+pub(crate) fn activities(body: &[u8]) {
+    let _ = activity::parse(body);
+}
+
+pub(crate) fn glue2(body: &[u8]) {
+    if let Ok(document) = Element::parse(&String::from_utf8_lossy(body)) {
+        info::read(&document);
+    }
+}
+
+pub(crate) fn listing(body: &[u8]) {
+    let Ok(listing) = files::parse(&files::hide(body)) else { return };
+    let names = listing.files.iter().map(|(name, _)| name).chain(&listing.directories);
+    for name in names {
+        let path = encode_path(name);
+        assert!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{path:?} needs encoding");
+    }
+}
+
+/// The files `status` and `failed` of a job, with an empty line between them.
+pub(crate) fn record(text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    let (status, failed) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let _ = RestState::from_record(status, || Ok::<_, ()>(Some(failed.to_owned())));
+}
