@@ -221,7 +221,8 @@ impl<'a> Submission<'a> {
             let wanted: Vec<usize> = lost.iter().map(|(index, ..)| *index).collect();
             match self.adopt(jobs, &wanted) {
                 Ok(found) => {
-                    lost.retain(|(index, ..)| !found.iter().any(|(found, _)| found == index));
+                    let indices: HashSet<usize> = found.iter().map(|(index, _)| *index).collect();
+                    lost.retain(|(index, ..)| !indices.contains(index));
                     results.extend(found);
                     problem = None;
                 }

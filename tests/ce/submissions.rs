@@ -54,8 +54,13 @@ fn on_the_ce(prefix: &str) -> BTreeMap<String, Vec<String>> {
         let Some(key) = text.lines().find_map(|line| line.strip_prefix("activityid=urn:jasmin-arc:")) else { continue };
         if key.starts_with(&encoded) {
             let id = text.lines().find_map(|line| line.strip_prefix("globalid=")).unwrap_or_default();
-            let failed = fs::read_to_string(path.with_extension("failed")).unwrap_or_default();
-            let cancelled = path.with_extension("cancel").exists() || failed.contains("canceled by external request");
+            // ARC 6 has files such as job.ID.failed, ARC 7 a directory for each job.
+            let beside = |name| match path.extension() {
+                Some(_) => path.with_extension(name),
+                None => path.with_file_name(name),
+            };
+            let failed = fs::read_to_string(beside("failed")).unwrap_or_default();
+            let cancelled = beside("cancel").exists() || failed.contains("canceled by external request");
             if cancelled {
                 continue;
             }
