@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
+
 #include <arc/StringConv.h>
 #include <arc/message/MCC.h>
 #include <arc/message/MCCLoader.h>
@@ -107,11 +109,14 @@ Arc::MCC_Status HttpClient::Load() {
   return status;
 }
 
-Connection::Connection(const Session& session, const std::string& url, unsigned int timeout)
-    : session_(session), url_(url), timeout_(timeout), deadline_(Transport::Clock::time_point::max()) {}
+Connection::Connection(const Session& session, const std::string& url, const std::string& token, unsigned int timeout)
+    : session_(session), url_(url), token_(token), timeout_(timeout), deadline_(Transport::Clock::time_point::max()) {}
 
 // TLS sends the notice that it closes. ARC would also wait for the server's (~PayloadTLSMCC).
-Connection::~Connection() { close(); }
+Connection::~Connection() {
+  close();
+  OPENSSL_cleanse(token_.data(), token_.size());
+}
 
 void Connection::close() {
   if (transport_) transport_->set_deadline(Transport::Clock::now());
@@ -119,8 +124,9 @@ void Connection::close() {
   client_.reset();
 }
 
-std::unique_ptr<Connection> new_connection(const Session& session, rust::Str url, std::uint32_t timeout) {
-  return std::make_unique<Connection>(session, std::string(url), timeout);
+std::unique_ptr<Connection> new_connection(const Session& session, rust::Str url, rust::Str token,
+                                          std::uint32_t timeout) {
+  return std::make_unique<Connection>(session, std::string(url), std::string(token), timeout);
 }
 
 void Connection::open() {
@@ -150,6 +156,11 @@ void Connection::connect() {
 
   Arc::MCCConfig config;
   session_.config().ApplyToConfig(config);
+  if (!token_.empty()) {
+    // ClientHTTP then shows no certificate and adds the token to each request (http_url_to_sec).
+    config.AddProxy("");
+    config.AddOToken(token_);
+  }
   client_.reset(new HttpClient(config, url, static_cast<int>(timeout_.count())));
   const Arc::MCC_Status status = client_->Load();
   if (!status) throw std::runtime_error(status.getExplanation());

@@ -33,9 +33,10 @@ public:
 /// throws if there is no complete response; the connection is then not usable any more.
 class Connection {
 public:
-  /// `timeout` is in seconds. It is the limit for connecting with the TLS handshake, for the head of a response, and
+  /// Presents the proxy certificate of the session, or the token unless it is empty: A-REX takes the identity of TLS if
+  /// there is one. `timeout` is in seconds. It is the limit for connecting with the TLS handshake, for the head of a response, and
   /// for each later wait for the server.
-  Connection(const Session& session, const std::string& url, unsigned int timeout);
+  Connection(const Session& session, const std::string& url, const std::string& token, unsigned int timeout);
   ~Connection();
 
   /// Connects and verifies the server, unless the connection is open. Sends no request.
@@ -76,6 +77,7 @@ private:
 
   const Session& session_;
   const std::string url_;
+  std::string token_;
   const std::chrono::seconds timeout_;
   // The client uses the transport and the guard, also when it is destroyed.
   std::unique_ptr<Transport> transport_;
@@ -86,6 +88,6 @@ private:
   bool broken_ = false;
 };
 
-std::unique_ptr<Connection> new_connection(const Session& session, rust::Str url, std::uint32_t timeout);
+std::unique_ptr<Connection> new_connection(const Session& session, rust::Str url, rust::Str token, std::uint32_t timeout);
 
 } // namespace jasmin_arc

@@ -78,6 +78,19 @@ pub enum Error {
         source: Option<io::Error>,
     },
 
+    /// There is no bearer token that can be used: see [`TOKEN_FILE`](crate::ConnectionConfig::token_file).
+    #[error("no usable bearer token{}: {message}", Place { path: path.as_deref(), line: None, key: None })]
+    #[non_exhaustive]
+    Token {
+        /// The file of the token. `None` if there is no file.
+        path: Option<PathBuf>,
+        /// What is wrong.
+        message: String,
+        /// The error of the file system.
+        #[source]
+        source: Option<io::Error>,
+    },
+
     /// The job description is not valid, or contains a value that an ARC-CE cannot express or would change.
     #[error("invalid job description{}: {message}", Place { path: path.as_deref(), line: None, key: None })]
     #[non_exhaustive]
@@ -276,6 +289,8 @@ pub enum ErrorKind {
     ProxyGeneration,
     /// [`Error::Passphrase`].
     Passphrase,
+    /// [`Error::Token`].
+    Token,
     /// [`Error::InvalidJobDescription`].
     InvalidJobDescription,
     /// [`Error::JobSubmission`].
@@ -384,6 +399,7 @@ impl Error {
             Error::InvalidConfig { .. } => ErrorKind::InvalidConfig,
             Error::ProxyGeneration { .. } => ErrorKind::ProxyGeneration,
             Error::Passphrase { .. } => ErrorKind::Passphrase,
+            Error::Token { .. } => ErrorKind::Token,
             Error::InvalidJobDescription { .. } => ErrorKind::InvalidJobDescription,
             Error::JobSubmission { .. } => ErrorKind::JobSubmission,
             Error::SubmissionUnknown { .. } => ErrorKind::SubmissionUnknown,

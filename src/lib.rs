@@ -62,6 +62,7 @@
 
 mod backend;
 mod config;
+mod credential;
 mod description;
 mod error;
 mod ffi;

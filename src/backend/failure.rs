@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::config::endpoint::Endpoint;
+use crate::credential::CredentialFailure;
 use crate::error::{ConnectionFailure, Error, OTHER_CE, Operation};
 use crate::ffi::{self, ConnectionError};
 use crate::job::JobId;
@@ -13,6 +14,8 @@ use crate::logging::Reasons;
 #[derive(Clone, Debug)]
 pub(crate) enum Failure {
     Exiting,
+    /// There is no credential to connect with. Nothing has been sent.
+    Credential(CredentialFailure),
     /// No response, or one that cannot be understood.
     Connection {
         failure: ConnectionFailure,
@@ -120,7 +123,7 @@ impl Failure {
     pub(crate) fn was_sent(&self) -> bool {
         match self {
             Failure::Connection { sent, .. } => *sent,
-            Failure::Untrusted(_) | Failure::Arc(_) => false,
+            Failure::Untrusted(_) | Failure::Credential(_) | Failure::Arc(_) => false,
             // A call that is refused during exit may have been the one that reads the response.
             Failure::Exiting | Failure::Refused { .. } | Failure::NoTargets(_) => true,
         }
@@ -149,6 +152,7 @@ impl Failure {
             Failure::NoTargets(message) => Failure::NoTargets(not_tried(message)),
             Failure::Arc(message) => Failure::Arc(not_tried(message)),
             Failure::Exiting => Failure::Exiting,
+            Failure::Credential(failure) => Failure::Credential(failure.clone()),
         }
     }
 
@@ -156,6 +160,7 @@ impl Failure {
         let endpoint = endpoint.url();
         match self {
             Failure::Exiting => Error::Exiting,
+            Failure::Credential(failure) => failure.into_error(),
             Failure::Connection { failure, message, source, .. } => {
                 let source = source.map(|source| Box::new(source) as Box<dyn std::error::Error + Send + Sync>);
                 Error::Connection { endpoint, failure, message, source }

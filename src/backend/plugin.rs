@@ -72,7 +72,7 @@ impl PluginBackend {
         if !self.verify_host {
             return Ok(());
         }
-        let mut connection = Connection::new(&self.session, &self.endpoint.url(), self.timeout)?;
+        let mut connection = Connection::new(&self.session, &self.endpoint.url(), "", self.timeout)?;
         let (opened, reasons) = logging::capture(|| connection.open());
         opened.map_err(|error| Failure::from_connection(error, &reasons, false).into_error(&self.endpoint))
     }

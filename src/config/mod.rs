@@ -35,6 +35,7 @@ use crate::error::{Error, Result};
 /// | `INTERFACE`               | `auto`                            | see [`Protocol`]                                        |
 /// | `DELEGATION`              | `auto`                            | see [`Delegation`]                                      |
 /// | `VERIFY_HOST`             | `true`                            | whether the CE's certificate must name its host         |
+/// | `TOKEN_FILE`              | none                              | bearer token: a file, or `auto`                         |
 /// | `VOMS`                    | none                              | VOMS attributes of a new proxy: `vo`, `vo:command`, or a list |
 ///
 /// In paths of local files, a leading `~` or `~/` means your home directory. The getters expand it. The stored value
@@ -100,9 +101,11 @@ pub struct ConnectionConfig {
     verify_host: Option<bool>,
     #[serde(deserialize_with = "parse::value", skip_serializing_if = "Option::is_none")]
     voms: Option<Texts>,
+    #[serde(deserialize_with = "parse::value", skip_serializing_if = "Option::is_none")]
+    token_file: Option<PathBuf>,
 }
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "CLIENT_KEY",
     "CLIENT_CERT",
     "CERTS_DIR",
@@ -117,6 +120,7 @@ const KEYS: [&str; 14] = [
     "DELEGATION",
     "VERIFY_HOST",
     "VOMS",
+    "TOKEN_FILE",
 ];
 
 /// Reading and validating.
@@ -171,6 +175,7 @@ impl ConnectionConfig {
     /// - `PROXY_RENEWAL_THRESHOLD` is not less than `PROXY_VALIDITY_PERIOD`, because every operation would then create
     ///   a new proxy certificate;
     /// - an element of `VOMS` does not begin with the name of a VO, or contains spaces or control characters;
+    /// - `TOKEN_FILE` is set, and `VERIFY_HOST` is `false`, `INTERFACE` is EMI-ES, or `DELEGATION` is `always`;
     /// - `OUTPUT_FILE` contains control characters or `..`, is absolute, or names no file;
     /// - `OUTPUT_FILE` is `stdout.txt` or `stderr.txt`, or is below one of them, because `submit_job` uses these names
     ///   for the standard streams of the job.
@@ -301,6 +306,35 @@ impl ConnectionConfig {
     pub fn voms(&self) -> &[String] {
         self.voms.as_ref().map_or(&[], Texts::as_slice)
     }
+
+    /// `TOKEN_FILE`: the file with a bearer token, or `auto` for the places where ARC's tools look. A leading `~` is
+    /// expanded. If it is set, the crate identifies you by the token, and neither uses nor creates a proxy certificate.
+    ///
+    /// `auto` uses the first that exists of the token in the environment variable `BEARER_TOKEN`, the file in
+    /// `BEARER_TOKEN_FILE`, and the file `bt_uUID` in the directory `XDG_RUNTIME_DIR` or in `/tmp`, where `UID` is your
+    /// user id. Write `./auto` for a file with that name.
+    ///
+    /// The crate reads the file again when it changes, and then makes new connections. The file must belong to you and
+    /// have mode 0600, or belong to root and not be writable by others. Tokens are sent over REST only, and only to a CE
+    /// whose certificate has been verified. A job that needs a [`Delegation`] is an error.
+    ///
+    /// ```
+    /// use jasmin_arc::ConnectionConfig;
+    ///
+    /// let config = ConnectionConfig::default().with_token_file("/run/secrets/token");
+    /// config.validate()?;
+    /// // A token never goes to a CE that is not verified.
+    /// assert!(config.with_verify_host(false).validate().is_err());
+    /// # Ok::<(), jasmin_arc::Error>(())
+    /// ```
+    pub fn token_file(&self) -> Option<PathBuf> {
+        self.token_file.as_ref().map(|_| expand(&self.token_file, ""))
+    }
+
+    /// Where the token is, if there is one: in a file, or in the places where ARC's tools look (`None`).
+    pub(crate) fn token_place(&self) -> Option<Option<PathBuf>> {
+        self.token_file().map(|path| Some(path).filter(|path| path.as_os_str() != "auto"))
+    }
 }
 
 const DEFAULT_JOBS_INFO_FILE: &str = "~/.arc/jobs.dat";
@@ -404,6 +438,13 @@ impl ConnectionConfig {
     #[must_use]
     pub fn with_verify_host(mut self, verify: bool) -> Self {
         self.verify_host = Some(verify);
+        self
+    }
+
+    /// Sets `TOKEN_FILE`: a path, or `auto`.
+    #[must_use]
+    pub fn with_token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.token_file = Some(path.into());
         self
     }
 

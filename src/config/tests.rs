@@ -92,7 +92,7 @@ fn examples_of_the_python_library_are_read() {
     assert!(warnings.is_empty());
 }
 
-/// Every key, with a value that is not its default.
+/// Every key, with a value that is not its default where a token allows it.
 fn full() -> Value {
     json!({
         "CLIENT_KEY": "~/key.pem",
@@ -106,9 +106,10 @@ fn full() -> Value {
         "JOBS_INFO_FILE": "/tmp/\u{fc} \u{1f980} \"jobs\".dat",
         "OUTPUT_FILE": "~/out/",
         "INTERFACE": "org.nordugrid.arcrest",
-        "DELEGATION": "always",
-        "VERIFY_HOST": false,
+        "DELEGATION": "never",
+        "VERIFY_HOST": true,
         "VOMS": ["atlas:/atlas/Role=production", "vo.example.org"],
+        "TOKEN_FILE": "auto",
     })
 }
 
@@ -117,7 +118,7 @@ fn reading_and_writing_keeps_the_document() {
     let mut documents = vec![json!({}), full()];
     documents.extend(full().as_object().unwrap().iter().map(|(key, value)| json!({ key: value })));
     // Values that equal the default are still written.
-    documents.push(json!({"VOMS": "atlas"}));
+    documents.push(json!({"VOMS": "atlas", "DELEGATION": "always", "VERIFY_HOST": false}));
     documents.push(json!({"CLIENT_KEY": "~/.arc/userkey-nopass.pem", "OUTPUT_FILE": "output"}));
     documents.push(json!({"PROXY_VALIDITY_PERIOD": 43_200, "PROXY_RENEWAL_THRESHOLD": 10, "INTERFACE": "auto"}));
     documents.push(json!({"PROXY_VALIDITY_PERIOD": u64::MAX}));
@@ -143,9 +144,10 @@ fn setters_correspond_to_keys() {
         .with_jobs_info_file("/tmp/\u{fc} \u{1f980} \"jobs\".dat")
         .with_output_file("~/out/")
         .with_interface(Protocol::ArcRest)
-        .with_delegation(Delegation::Always)
-        .with_verify_host(false)
-        .with_voms(["atlas:/atlas/Role=production", "vo.example.org"]);
+        .with_delegation(Delegation::Never)
+        .with_verify_host(true)
+        .with_voms(["atlas:/atlas/Role=production", "vo.example.org"])
+        .with_token_file("auto");
     built.validate().unwrap();
     assert_eq!(serde_json::to_value(&built).unwrap(), full());
     assert_eq!(load(&full().to_string()).0, built);
@@ -210,6 +212,23 @@ fn broken_json_is_refused() {
 fn anything_but_an_object_is_refused() {
     for text in ["[]", "[\"/k\"]", "5", "\"/k\"", "null", "true"] {
         check_refused(format!("\n{text}\n"), 2, "", "expected an object");
+    }
+}
+
+#[test]
+fn tokens_need_a_verified_rest_interface_and_no_delegation() {
+    let config = || ConnectionConfig::default().with_token_file("~/token");
+    assert_eq!(config().token_place(), Some(Some(home().join("token"))));
+    assert_eq!(config().with_token_file("auto").token_place(), Some(None));
+    assert_eq!(ConnectionConfig::default().token_place(), None);
+    config().validate().unwrap();
+    for (config, key) in [
+        (config().with_verify_host(false), "VERIFY_HOST"),
+        (config().with_interface(Protocol::EmiEs), "INTERFACE"),
+        (config().with_delegation(Delegation::Always), "DELEGATION"),
+        (config().with_token_file(""), "TOKEN_FILE"),
+    ] {
+        assert_eq!(refusal(config.validate().map(|()| config)).2.as_deref(), Some(key));
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::path::{Component, Path};
 
-use super::ConnectionConfig;
 use super::endpoint::Endpoint;
+use super::{ConnectionConfig, Delegation, Protocol};
 
 /// The names of a job's standard output and error, in the same directory as `OUTPUT_FILE`.
 const SAVED_STREAMS: [&str; 2] = ["stdout.txt", "stderr.txt"];
@@ -18,6 +18,7 @@ impl ConnectionConfig {
             ("ARCPROXY_PATH", &self.arcproxy_path),
             ("PROXY_FILE", &self.proxy_file),
             ("JOBS_INFO_FILE", &self.jobs_info_file),
+            ("TOKEN_FILE", &self.token_file),
         ];
         for (key, path) in paths {
             let path = path.as_ref().map(|path| path.as_os_str().as_encoded_bytes());
@@ -43,8 +44,30 @@ impl ConnectionConfig {
             );
             return Err((key, message));
         }
+        if self.token_file.is_some() {
+            self.check_token_settings()?;
+        }
         self.voms().iter().try_for_each(|voms| check_voms(voms)).map_err(|message| ("VOMS", message))?;
         check_output_file(self.output_file()).map_err(|message| ("OUTPUT_FILE", message))
+    }
+}
+
+impl ConnectionConfig {
+    /// Refuses settings under which a token would be sent to somebody else, or not at all.
+    fn check_token_settings(&self) -> Result<(), (&'static str, String)> {
+        if !self.verify_host() {
+            let message = "it must not be false with TOKEN_FILE: anyone who poses as the CE would get the token";
+            return Err(("VERIFY_HOST", message.to_owned()));
+        }
+        if self.interface() == Protocol::EmiEs {
+            let message = "EMI-ES cannot be used with TOKEN_FILE; set it to auto or org.nordugrid.arcrest";
+            return Err(("INTERFACE", message.to_owned()));
+        }
+        if self.delegation() == Delegation::Always {
+            let message = "a token cannot be delegated, so it must not be always with TOKEN_FILE";
+            return Err(("DELEGATION", message.to_owned()));
+        }
+        Ok(())
     }
 }
 

@@ -286,7 +286,7 @@ pub(crate) mod cpp {
         fn fetch_file(session: &Session, url: &str, path: &str) -> Result<()>;
 
         type Connection;
-        fn new_connection(session: &Session, url: &str, timeout: u32) -> Result<UniquePtr<Connection>>;
+        fn new_connection(session: &Session, url: &str, token: &str, timeout: u32) -> Result<UniquePtr<Connection>>;
         fn request(
             self: Pin<&mut Connection>,
             method: &str,

@@ -24,7 +24,7 @@ fn connection_to<T: Send + 'static>(serve: impl FnOnce(TcpStream) -> T + Send + 
     let (sender, receiver) = channel();
     thread::spawn(move || sender.send(serve(listener.accept().unwrap().0)));
     let session = Session::new(&SessionSettings { timeout_seconds: 30, ..Default::default() }).unwrap();
-    (Connection::new(&session, &url, 30).unwrap(), receiver)
+    (Connection::new(&session, &url, "", 30).unwrap(), receiver)
 }
 
 fn read_head(stream: &mut TcpStream) {
@@ -125,7 +125,7 @@ fn a_request_is_sent_unless_a_part_of_it_cannot_have_left() {
     let url = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
     let session = Session::new(&SessionSettings { timeout_seconds: 30, ..Default::default() }).unwrap();
-    let mut connection = Connection::new(&session, &url, 30).unwrap();
+    let mut connection = Connection::new(&session, &url, "", 30).unwrap();
     connection.request("POST", "/", "text/plain", b"content").map(drop).unwrap_err();
     assert!(!connection.sent());
 }
@@ -146,7 +146,7 @@ fn a_request_on_a_connection_that_is_not_usable_is_not_sent() {
 fn connection(authority: &Authority, url: &str, verify_host: bool, timeout: u32) -> Connection {
     let ca_directory = authority.directory.path().to_str().unwrap().to_owned();
     let settings = SessionSettings { ca_directory, timeout_seconds: timeout, verify_host, ..Default::default() };
-    Connection::new(&Session::new(&settings).unwrap(), url, timeout).unwrap()
+    Connection::new(&Session::new(&settings).unwrap(), url, "", timeout).unwrap()
 }
 
 /// Sends a request to a server with a certificate. Returns the outcome and how many bytes the server received.

@@ -315,9 +315,10 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Creates a connection that opens with the first request. `timeout` is in seconds, for each wait for the server.
-    pub(crate) fn new(session: &Session, url: &str, timeout: u32) -> Result<Connection> {
-        cpp::new_connection(&session.0, url, timeout).map(Connection).map_err(error)
+    /// Creates a connection that opens with the first request. With a token, it presents the token in each request, and no
+    /// certificate. `timeout` is in seconds, for each wait for the server.
+    pub(crate) fn new(session: &Session, url: &str, token: &str, timeout: u32) -> Result<Connection> {
+        cpp::new_connection(&session.0, url, token, timeout).map(Connection).map_err(error)
     }
 
     /// Connects, and verifies that the certificate of the server names its host. Sends no request.

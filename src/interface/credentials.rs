@@ -5,10 +5,59 @@ use std::sync::Arc;
 
 use super::{ArcInterface, check_process};
 use crate::config::ConnectionConfig;
-use crate::error::Result;
+use crate::credential::{Credential, Credentials, TokenSource};
+use crate::error::{Error, Result};
 use crate::ffi::{self, CredentialInfo};
 use crate::logging;
 use crate::proxy::{CredentialReader, PassphraseCallback, Proxy, ProxySettings};
+
+/// The credentials of an interface.
+#[derive(Debug)]
+pub(super) enum UserCredentials {
+    Proxy(Box<Proxy>),
+    Token(TokenSource),
+}
+
+impl Credentials for UserCredentials {
+    fn current(&self) -> Result<Credential> {
+        match self {
+            UserCredentials::Proxy(proxy) => proxy.current(),
+            UserCredentials::Token(source) => source.current(),
+        }
+    }
+}
+
+impl UserCredentials {
+    pub(super) fn new(config: &ConnectionConfig, passphrase: Option<PassphraseCallback>) -> UserCredentials {
+        match config.token_place() {
+            Some(path) => UserCredentials::Token(TokenSource::new(path)),
+            None => {
+                let proxy = Proxy::new(settings(config), Arc::new(ArcCredentials));
+                UserCredentials::Proxy(Box::new(proxy.with_passphrase(passphrase)))
+            }
+        }
+    }
+
+    /// The user as the CE names it.
+    pub(super) fn identity(&self) -> Result<String> {
+        match self {
+            UserCredentials::Proxy(proxy) => proxy.identity(),
+            UserCredentials::Token(source) => source.identity(),
+        }
+    }
+
+    /// The path of the proxy certificate. Empty with a token.
+    pub(super) fn proxy_path(&self) -> &Path {
+        match self {
+            UserCredentials::Proxy(proxy) => proxy.path(),
+            UserCredentials::Token(_) => Path::new(""),
+        }
+    }
+
+    pub(super) fn is_token(&self) -> bool {
+        matches!(self, UserCredentials::Token(_))
+    }
+}
 
 impl ArcInterface {
     /// Creates a proxy certificate with `arcproxy` and stores it at `PROXY_FILE`, even if a valid one exists.
@@ -18,21 +67,30 @@ impl ArcInterface {
     ///
     /// # Errors
     ///
-    /// [`Error::ProxyGeneration`](crate::Error::ProxyGeneration), with the output of `arcproxy`.
+    /// [`Error::ProxyGeneration`], with the output of `arcproxy`, or because `TOKEN_FILE` is set;
+    /// [`Error::Passphrase`].
     pub fn create_proxy(&self) -> Result<()> {
         check_process()?;
         let _entered = self.0.log.enter();
-        self.0.proxy.create()
+        match &*self.0.credentials {
+            UserCredentials::Proxy(proxy) => proxy.create(),
+            UserCredentials::Token(_) => Err(Error::ProxyGeneration {
+                path: self.0.config.proxy_file(),
+                message: "TOKEN_FILE is set, so no proxy certificate is used; remove TOKEN_FILE to create one".into(),
+                source: None,
+            }),
+        }
     }
 
-    /// Checks the proxy certificate at `PROXY_FILE`, and creates or renews it if necessary.
+    /// Checks the proxy certificate at `PROXY_FILE`, and creates or renews it if necessary. With `TOKEN_FILE`, checks the
+    /// token.
     ///
     /// Every operation does this first. Call this method at the start of a program to find problems with the
     /// credentials early. It sends nothing to the CE.
     ///
     /// # Errors
     ///
-    /// As for [`create_proxy`](Self::create_proxy).
+    /// [`Error::ProxyGeneration`], [`Error::Passphrase`], or [`Error::Token`].
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
@@ -45,10 +103,6 @@ impl ArcInterface {
     pub fn ensure_proxy(&self) -> Result<()> {
         self.begin().map(drop)
     }
-}
-
-pub(super) fn proxy(config: &ConnectionConfig, passphrase: Option<PassphraseCallback>) -> Proxy {
-    Proxy::new(settings(config), Arc::new(ArcCredentials)).with_passphrase(passphrase)
 }
 
 pub(super) fn settings(config: &ConnectionConfig) -> ProxySettings {

@@ -21,17 +21,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use self::credentials::UserCredentials;
 use crate::backend::Backend;
 use crate::backend::plugin::PluginBackend;
 use crate::backend::rest::RestBackend;
 use crate::config::endpoint::Endpoint;
 use crate::config::{ConnectionConfig, Protocol};
+use crate::credential::Credentials;
 use crate::error::{ConnectionFailure, Error, Result};
 use crate::ffi::{self, SessionSettings};
 use crate::job::JobId;
 use crate::journal::Journal;
 use crate::logging::{self, Destination, Entered, Log, LogLevel};
-use crate::proxy::{PassphraseCallback, Proxy};
+use crate::proxy::PassphraseCallback;
 use crate::util::lock;
 
 /// The default of [`ArcInterfaceBuilder::timeout`].
@@ -74,7 +76,7 @@ struct Inner {
     endpoint: Endpoint,
     timeout: Duration,
     log: Arc<Log>,
-    proxy: Proxy,
+    credentials: Arc<UserCredentials>,
     backend: Mutex<Option<Arc<dyn Backend>>>,
     journal: Journal,
     /// Whether jobs need a commit that do not say so themselves.
@@ -254,14 +256,14 @@ impl ArcInterfaceBuilder {
         };
         config.validate()?;
         let endpoint = config.endpoint()?;
-        let proxy = credentials::proxy(&config, self.passphrase);
+        let credentials = Arc::new(UserCredentials::new(&config, self.passphrase));
         let journal = Journal::new(&config.jobs_info_file(), config.has_default_jobs_info_file());
         let inner = Inner {
             config,
             endpoint,
             timeout: self.timeout,
             log: log.clone(),
-            proxy,
+            credentials,
             backend: Mutex::new(None),
             journal,
             commit: self.commit,
@@ -345,7 +347,7 @@ impl ArcInterface {
     fn begin(&self) -> Result<Entered> {
         check_process()?;
         let entered = self.0.log.enter();
-        self.0.proxy.ensure()?;
+        self.0.credentials.current()?;
         Ok(entered)
     }
 
@@ -378,7 +380,7 @@ impl ArcInterface {
             return Err(invalid("CERTS_DIR", format!("{} is not a directory", certs_dir.display())));
         }
         Ok(SessionSettings {
-            proxy: text(self.0.proxy.path(), "PROXY_FILE")?,
+            proxy: text(self.0.credentials.proxy_path(), "PROXY_FILE")?,
             ca_directory: text(&certs_dir, "CERTS_DIR")?,
             timeout_seconds: u32::try_from(self.0.timeout.as_secs().max(1)).unwrap_or(u32::MAX),
             verify_host: self.0.config.verify_host(),
@@ -393,11 +395,16 @@ impl ArcInterface {
             logging::log(LogLevel::Warning, format!("{endpoint}: {message}"));
         }
         if matches!(protocol, Protocol::Auto | Protocol::ArcRest) {
-            let rest = RestBackend::new(endpoint.clone(), settings, self.0.config.delegation())?;
+            let credentials = Arc::clone(&self.0.credentials);
+            let rest = RestBackend::new(endpoint.clone(), settings, credentials, self.0.config.delegation())?;
             if rest.is_offered()? {
                 return Ok(Arc::new(rest));
             }
             let message = "the CE has no REST interface of a known version";
+            if self.0.credentials.is_token() {
+                let message = format!("{message}, and a token can be used over REST only");
+                return Err(Error::NoTargetsAvailable { endpoint: endpoint.url(), message });
+            }
             if protocol == Protocol::ArcRest {
                 return Err(Error::NoTargetsAvailable { endpoint: endpoint.url(), message: message.into() });
             }

@@ -77,7 +77,7 @@ impl Progress for Recorder<'_> {
 
 impl<'a> Submission<'a> {
     pub(super) fn new(arc: &'a ArcInterface, backend: &'a dyn Backend) -> Result<Submission<'a>> {
-        let scope = Scope { endpoint: arc.0.endpoint.url(), identity: arc.0.proxy.identity()? };
+        let scope = Scope { endpoint: arc.0.endpoint.url(), identity: arc.0.credentials.identity()? };
         Ok(Submission { arc, backend, scope, claimed: RefCell::default() })
     }
 

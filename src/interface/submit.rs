@@ -7,7 +7,7 @@ use std::path::Path;
 use super::ArcInterface;
 use super::submission::Submission;
 use crate::backend::prepare::{PreparedJob, prepare};
-use crate::description::JobDescription;
+use crate::description::{Delegation, JobDescription};
 use crate::error::{Error, Result};
 use crate::job::JobId;
 use crate::util::random_hex;
@@ -77,6 +77,11 @@ impl ArcInterface {
         self.single(results)?
     }
 
+    /// Whether jobs get delegations that only a proxy certificate can create.
+    fn needs_proxy_to_delegate(&self) -> bool {
+        self.0.credentials.is_token() && self.0.config.delegation() != Delegation::Never
+    }
+
     /// Submits many jobs. The results are in the order of `jobs`. A job that fails does not affect the others.
     ///
     /// Over the REST interface one request submits up to 250 jobs. The crate then uploads their input files, several at
@@ -110,6 +115,13 @@ impl ArcInterface {
         for job in jobs {
             let job = job.borrow();
             prepared.push(match prepare(job, self.0.commit) {
+                Ok(prepared) if prepared.delegate && self.needs_proxy_to_delegate() => Err(Error::InvalidJobDescription {
+                    path: None,
+                    message: "the CE needs your credentials to transfer its files, and a token cannot be delegated; use a \
+                              proxy certificate, or with_delegation(Delegation::Never) if the servers need no credentials"
+                        .into(),
+                    source: None,
+                }),
                 Ok(mut prepared) => {
                     prepared.set_key(&job.key().map_or_else(random_key, |key| Ok(key.to_owned()))?);
                     Ok(prepared)

@@ -15,7 +15,7 @@ use crate::ffi::{CredentialInfo, Description};
 use crate::job::{ArcState, JobStatus};
 use crate::journal::Scope;
 use crate::matching::{Mismatch, ResourceAmount};
-use crate::proxy::CredentialReader;
+use crate::proxy::{CredentialReader, Proxy};
 
 struct AnyCredential;
 
@@ -60,7 +60,10 @@ fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
     let as_backend: Arc<dyn Backend> = backend.clone();
     let arc = ArcInterface(Arc::new(Inner {
         endpoint: config.endpoint().unwrap(),
-        proxy: Proxy::new(credentials::settings(&config), Arc::new(AnyCredential)),
+        credentials: Arc::new(UserCredentials::Proxy(Proxy::new(
+            credentials::settings(&config),
+            Arc::new(AnyCredential),
+        ))),
         journal: Journal::new(&config.jobs_info_file(), false),
         commit: false,
         on_created: None,
@@ -262,7 +265,10 @@ fn every_output_file_that_the_configuration_accepts_can_be_submitted() {
             endpoint: config.endpoint().unwrap(),
             timeout: DEFAULT_TIMEOUT,
             log: Log::new(LogLevel::Info, Destination::Nowhere),
-            proxy: Proxy::new(credentials::settings(&config), Arc::new(AnyCredential)),
+            credentials: Arc::new(UserCredentials::Proxy(Proxy::new(
+                credentials::settings(&config),
+                Arc::new(AnyCredential),
+            ))),
             backend: Mutex::new(Some(backend.clone() as Arc<dyn Backend>)),
             journal: Journal::new(&config.jobs_info_file(), false),
             commit: false,
@@ -281,7 +287,10 @@ fn another(arc: &ArcInterface, backend: &Arc<FakeBackend>, change: impl FnOnce(&
         endpoint: config.endpoint().unwrap(),
         timeout: Duration::from_millis(300),
         log: Log::new(LogLevel::Info, Destination::Nowhere),
-        proxy: Proxy::new(credentials::settings(&config), Arc::new(AnyCredential)),
+        credentials: Arc::new(UserCredentials::Proxy(Proxy::new(
+            credentials::settings(&config),
+            Arc::new(AnyCredential),
+        ))),
         backend: Mutex::new(Some(backend.clone() as Arc<dyn Backend>)),
         journal: Journal::new(&config.jobs_info_file(), false),
         commit: false,

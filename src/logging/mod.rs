@@ -4,6 +4,8 @@
 //! from one of its own threads. All messages therefore go through a queue, and a thread of this crate writes them: a
 //! slow logger does not slow ARC down, and a logger that calls this crate does not deadlock.
 
+use std::borrow::Cow;
+
 mod capture;
 mod level;
 mod queue;
@@ -35,6 +37,7 @@ pub(crate) fn log(level: LogLevel, text: impl AsRef<str>) {
 pub(crate) fn arc_message(level: u32, line: &str) {
     let level = LogLevel::from_arc(level);
     let (domain, text) = split_long_format(line);
+    let text = &*without_tokens(text);
 
     let current = if capture::record_here(level, text) || capture::calls_arc() {
         current()
@@ -45,6 +48,26 @@ pub(crate) fn arc_message(level: u32, line: &str) {
     let Some(log) = current.or_else(route::latest) else { return };
     if log.shows(level) {
         queue::send(log, level, format!("arc::{domain}"), text.into());
+    }
+}
+
+/// Replaces bearer tokens. At the level DEBUG, ARC logs the heads of requests (`PayloadHTTP.cpp`).
+fn without_tokens(text: &str) -> Cow<'_, str> {
+    const SCHEME: &[u8] = b"bearer ";
+    let begins = |at: &usize| {
+        text.as_bytes()[*at..].get(..SCHEME.len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME))
+    };
+    let mut shown = String::new();
+    let mut rest = 0;
+    while let Some(at) = (rest..text.len()).find(begins) {
+        let token = at + SCHEME.len();
+        shown.push_str(&text[rest..token]);
+        shown.push_str("...");
+        rest = text[token..].find(char::is_whitespace).map_or(text.len(), |length| token + length);
+    }
+    match rest {
+        0 => Cow::Borrowed(text),
+        _ => Cow::Owned(shown + &text[rest..]),
     }
 }
 

@@ -156,3 +156,23 @@ fn a_logger_that_panics_does_not_stop_others() {
     flush(Duration::from_secs(10));
     assert!(text(&buffer).contains("Failed to submit"));
 }
+
+#[test]
+fn tokens_do_not_reach_the_log() {
+    for (text, shown) in [
+        ("no token", "no token"),
+        ("> Authorization: Bearer abc.d-_=\r\nHost: x\r\n", "> Authorization: Bearer ...\r\nHost: x\r\n"),
+        ("bearer abc", "bearer ..."),
+        ("\u{e4} BEARER abc, Bearer  def bearer ", "\u{e4} BEARER ... Bearer ... def bearer ..."),
+        ("Bearer", "Bearer"),
+    ] {
+        assert_eq!(super::without_tokens(text), shown);
+    }
+    let (log, buffer) = to_buffer(LogLevel::Debug);
+    let _entered = log.enter();
+    let line = "[2026-01-01 00:00:00] [Arc.MCC.HTTP] [DEBUG] [1/2] > Authorization: Bearer secret";
+    let ((), reasons) = capture(|| arc_message(1, line));
+    flush(Duration::from_secs(10));
+    assert!(text(&buffer).contains("Bearer ..."), "{}", text(&buffer));
+    assert!(!format!("{}{reasons:?}", text(&buffer)).contains("secret"));
+}

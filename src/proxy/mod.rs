@@ -8,7 +8,7 @@ mod arcproxy;
 mod files;
 mod passphrase;
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use self::files::{Lock, has_encrypted_key, hidden, why_not_ours};
 use self::passphrase::Passphrase;
 pub(crate) use self::passphrase::PassphraseCallback;
+use crate::credential::{Credential, Credentials, FileStamp, copy_of};
 use crate::error::{Error, PassphraseFailure, Result};
 use crate::ffi::CredentialInfo;
 use crate::logging::{self, LogLevel};
@@ -88,13 +89,9 @@ struct State {
 
 /// A cached credential.
 struct Cached {
-    stamp: Stamp,
+    stamp: FileStamp,
     info: Arc<CredentialInfo>,
 }
-
-/// The device, inode, size and change time (`ctime`) of a file. The change time changes with the content, the mode and
-/// the owner.
-type Stamp = (u64, u64, u64, i64, i64);
 
 /// Why there is no usable proxy certificate: an [`Error::ProxyGeneration`] or [`Error::Passphrase`] without the path.
 #[derive(Debug)]
@@ -121,16 +118,29 @@ impl Failure {
 
     /// Returns a copy with an equivalent source, because an [`io::Error`] cannot be cloned.
     fn copy(&self) -> Self {
-        let copy = |source: &io::Error| match source.raw_os_error() {
-            Some(code) => io::Error::from_raw_os_error(code),
-            None => io::Error::new(source.kind(), source.to_string()),
-        };
-        Failure { message: self.message.clone(), source: self.source.as_ref().map(copy), passphrase: self.passphrase }
+        Failure {
+            message: self.message.clone(),
+            source: self.source.as_ref().map(copy_of),
+            passphrase: self.passphrase,
+        }
     }
 
     /// Whether a file does not exist.
     fn is_missing_file(&self) -> bool {
         self.source.as_ref().is_some_and(|source| source.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Credentials for Proxy {
+    fn current(&self) -> Result<Credential> {
+        self.ensure()?;
+        self.version().map(Credential::Proxy)
     }
 }
 
@@ -177,6 +187,13 @@ impl Proxy {
         let called = Instant::now();
         let mut state = self.state();
         self.ensure_since(called, &mut state).map_err(|failure| self.error(failure))
+    }
+
+    /// Returns the version of the proxy certificate to use, which [`ensure`](Self::ensure) left at `PROXY_FILE`.
+    fn version(&self) -> Result<FileStamp> {
+        let metadata = fs::symlink_metadata(self.path());
+        let failure = |e| self.error(Failure::io("PROXY_FILE cannot be accessed", e));
+        metadata.map(|metadata| FileStamp::of(&metadata)).map_err(failure)
     }
 
     fn ensure_since(&self, called: Instant, state: &mut State) -> Result<(), Failure> {
@@ -501,7 +518,7 @@ fn read(
     path: &Path,
     metadata: &Metadata,
 ) -> Result<Arc<CredentialInfo>, String> {
-    let stamp = (metadata.dev(), metadata.ino(), metadata.size(), metadata.ctime(), metadata.ctime_nsec());
+    let stamp = FileStamp::of(metadata);
     if let Some(cached) = cached
         && cached.stamp == stamp
     {

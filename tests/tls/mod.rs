@@ -135,7 +135,8 @@ pub(crate) fn tls_server<T: Send + 'static>(
     let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
     acceptor.set_private_key(&key).unwrap();
     acceptor.set_certificate(&certificate).unwrap();
-    acceptor.set_verify(SslVerifyMode::NONE);
+    // Asks for a certificate of the client, and takes any or none.
+    acceptor.set_verify_callback(SslVerifyMode::PEER, |_, _| true);
     let acceptor = acceptor.build();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

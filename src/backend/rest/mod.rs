@@ -18,12 +18,14 @@ mod state;
 mod submit;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::backend::failure::{Failure, FileFailure, JobFailure, not_found};
 use crate::backend::offer::Offer;
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{Backend, Fetch, Fetched, Found, Progress, SessionFile, Submitted, Uploaded};
 use crate::config::endpoint::Endpoint;
+use crate::credential::Credentials;
 use crate::description::Delegation;
 use crate::error::{Error, Operation, Result};
 use crate::ffi::SessionSettings;
@@ -51,9 +53,14 @@ pub(crate) struct RestBackend {
 
 impl RestBackend {
     /// Creates the backend. `delegation` decides which jobs get the user's credentials.
-    pub(crate) fn new(endpoint: Endpoint, settings: &SessionSettings, delegation: Delegation) -> Result<RestBackend> {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        settings: &SessionSettings,
+        credentials: Arc<dyn Credentials>,
+        delegation: Delegation,
+    ) -> Result<RestBackend> {
         Ok(RestBackend {
-            pool: Pool::new(endpoint, settings)?,
+            pool: Pool::new(endpoint, settings, credentials)?,
             proxy: settings.proxy.clone(),
             delegation,
             delegations: delegation::Delegations::default(),

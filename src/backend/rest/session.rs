@@ -1,10 +1,11 @@
 //! [`Pool`]: the kept-alive connections to one CE, shared by all threads.
 
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::backend::failure::{Failure, shorten};
 use crate::config::endpoint::Endpoint;
+use crate::credential::{Credential, Credentials};
 use crate::error::ConnectionFailure;
 use crate::ffi::{self, Connection, ConnectionError, HttpReply, Session, SessionSettings};
 use crate::logging::{self, LogLevel};
@@ -39,6 +40,7 @@ enum Purpose {
 #[derive(Debug)]
 pub(super) struct Pool {
     session: Session,
+    credentials: Arc<dyn Credentials>,
     endpoint: Endpoint,
     /// The limit for each time that ARC waits for the CE, in seconds.
     timeout: u32,
@@ -57,6 +59,7 @@ struct State {
 #[derive(Debug)]
 struct Pooled {
     connection: Connection,
+    credential: Credential,
     created: Instant,
 }
 
@@ -113,9 +116,14 @@ impl Drop for Lease<'_> {
 }
 
 impl Pool {
-    pub(super) fn new(endpoint: Endpoint, settings: &SessionSettings) -> Result<Pool, ffi::Error> {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        settings: &SessionSettings,
+        credentials: Arc<dyn Credentials>,
+    ) -> Result<Pool, ffi::Error> {
         Ok(Pool {
             session: Session::new(settings)?,
+            credentials,
             endpoint,
             timeout: settings.timeout_seconds,
             version: OnceLock::new(),
@@ -132,9 +140,12 @@ impl Pool {
         lock(&self.state)
     }
 
-    /// Takes an idle connection that still works, or a new one. Waits if all connections are in use.
+    /// Takes an idle connection that still works and began with the current credential, or a new one. Waits if all
+    /// connections are in use.
     fn lease(&self, purpose: Purpose, fresh: bool) -> Result<Lease<'_>, Failure> {
         logging::this_thread_calls_arc(); // closing a connection calls ARC too
+        // A long operation outlives a proxy certificate or a token.
+        let credential = self.credentials.current().map_err(|error| Failure::Credential(error.into()))?;
         let mut state = self.state();
         while purpose == Purpose::Transfer && state.transfers == TRANSFERS
             || state.idle.is_empty() && state.open == CONNECTIONS
@@ -146,7 +157,8 @@ impl Pool {
         // Dropping the lease releases this place, even if an error follows.
         let mut lease = Lease { pool: self, pooled: None, reused: false, purpose };
         while let Some(pooled) = state.idle.pop() {
-            if !fresh && pooled.created.elapsed() < LIFETIME && pooled.connection.usable() {
+            let is_current = pooled.created.elapsed() < LIFETIME && pooled.credential == credential;
+            if !fresh && is_current && pooled.connection.usable() {
                 lease.pooled = Some(pooled);
                 lease.reused = true;
                 return Ok(lease);
@@ -155,8 +167,8 @@ impl Pool {
         }
         state.open += 1;
         drop(state);
-        let connection = Connection::new(&self.session, &self.endpoint.url(), self.timeout)?;
-        lease.pooled = Some(Pooled { connection, created: Instant::now() });
+        let connection = Connection::new(&self.session, &self.endpoint.url(), credential.token(), self.timeout)?;
+        lease.pooled = Some(Pooled { connection, credential, created: Instant::now() });
         Ok(lease)
     }
 
@@ -251,6 +263,16 @@ mod tests {
     use super::*;
     use crate::config::ConnectionConfig;
 
+    #[derive(Debug)]
+    struct AnyCredential;
+
+    impl Credentials for AnyCredential {
+        fn current(&self) -> crate::error::Result<Credential> {
+            let metadata = std::fs::metadata("/").expect("a directory");
+            Ok(Credential::Proxy(crate::credential::FileStamp::of(&metadata)))
+        }
+    }
+
     #[test]
     fn transfers_leave_connections_for_requests() {
         let settings = SessionSettings {
@@ -259,7 +281,8 @@ mod tests {
             timeout_seconds: 1,
             verify_host: true,
         };
-        let pool = Pool::new(ConnectionConfig::default().endpoint().expect("a CE"), &settings).expect("a pool");
+        let endpoint = ConnectionConfig::default().endpoint().expect("a CE");
+        let pool = Pool::new(endpoint, &settings, Arc::new(AnyCredential)).expect("a pool");
         let lease = |purpose| pool.lease(purpose, false).expect("a connection");
         let (sender, leased) = channel();
         thread::scope(|scope| {

@@ -1,0 +1,195 @@
+//! Bearer tokens: which CE gets them, how, and what becomes of a token that changes. The CEs are TLS servers of the test.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jasmin_arc::{ArcInterface, ConnectionConfig, Error, ErrorKind, InputFile, JobDescription, JobId, LogLevel};
+use openssl::ssl::SslStream;
+use tempfile::TempDir;
+
+use tls::{Authority, LOCALHOST, Named, tls_server};
+
+mod tls;
+
+/// A request as the CE saw it.
+#[derive(Debug)]
+struct Seen {
+    connection: usize,
+    head: String,
+    has_certificate: bool,
+}
+
+/// A user with a token, and a CE.
+struct Site {
+    authority: Authority,
+    home: TempDir,
+    port: u16,
+    seen: Receiver<Seen>,
+}
+
+impl Site {
+    fn new(ce: Named<'_>, versions: &'static str) -> Site {
+        let authority = Authority::new();
+        let (sender, seen) = channel();
+        let connections = Mutex::new(0);
+        let serve = move |mut stream: SslStream<TcpStream>| {
+            let connection = {
+                let mut connections = connections.lock().unwrap();
+                *connections += 1;
+                *connections
+            };
+            let has_certificate = stream.ssl().peer_certificate().is_some();
+            while let Some(head) = read_head(&mut stream) {
+                let (status, body) =
+                    if head.contains("/arex/rest HTTP") { ("200 OK", versions) } else { ("404 Not Found", "") };
+                let _ = sender.send(Seen { connection, head, has_certificate });
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+                if stream.write_all(format!("{head}{body}").as_bytes()).is_err() {
+                    break;
+                }
+            }
+        };
+        let (port, clients) = tls_server(authority.issue(ce), serve);
+        std::mem::forget(clients); // the server ends when nobody receives what `serve` returns
+        let site = Site { authority, home: tempfile::tempdir().unwrap(), port, seen };
+        site.set_token("first-secret");
+        site
+    }
+
+    fn rest(ce: Named<'_>) -> Site {
+        Site::new(ce, "<versions><version>1.0</version></versions>")
+    }
+
+    fn token(&self) -> PathBuf {
+        self.home.path().join("token")
+    }
+
+    /// Replaces the token as programs that renew tokens do.
+    fn set_token(&self, text: &str) {
+        let new = self.home.path().join("new");
+        fs::write(&new, format!("{text}\n")).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::rename(&new, self.token()).unwrap();
+    }
+
+    fn config(&self) -> ConnectionConfig {
+        ConnectionConfig::default()
+            .with_arc_server(format!("localhost:{}", self.port))
+            .with_certs_dir(self.authority.directory.path())
+            .with_token_file(self.token())
+            .with_proxy_file(self.home.path().join("proxy.pem"))
+            .with_jobs_info_file(self.home.path().join("jobs.dat"))
+    }
+}
+
+/// Reads the head of a request, and its body if it has one.
+fn read_head(stream: &mut SslStream<TcpStream>) -> Option<String> {
+    let mut received = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let size = stream.read(&mut buffer).ok().filter(|size| *size > 0)?;
+        received.extend(&buffer[..size]);
+        let text = String::from_utf8_lossy(&received).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if body.len() >= length.unwrap_or(0) {
+            return Some(head.to_owned());
+        }
+    }
+}
+
+fn status(arc: &ArcInterface) -> Error {
+    arc.job_status(&JobId::from("abc")).unwrap_err()
+}
+
+/// A log that a test can read.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_token_replaces_the_proxy_and_is_read_again() {
+    let site = Site::rest(LOCALHOST);
+    let log = Lines::default();
+    let builder = ArcInterface::builder().config(site.config()).log_level(LogLevel::Debug).log_writer(log.clone());
+    let arc = builder.build().unwrap();
+    let mut errors = vec![status(&arc), status(&arc)];
+    assert!(errors.iter().all(|error| error.kind() == ErrorKind::Refused), "{errors:?}");
+    let seen: Vec<Seen> = site.seen.try_iter().collect();
+    assert!(seen.len() >= 3, "{seen:?}");
+    for request in &seen {
+        assert!(request.head.contains("\r\nauthorization: Bearer first-secret\r\n"), "{request:?}");
+        assert_eq!((request.connection, request.has_certificate), (1, false), "{request:?}");
+    }
+    // A connection that began with another token is not used: A-REX keeps the user of a connection.
+    site.set_token("second-secret");
+    errors.push(status(&arc));
+    for request in site.seen.try_iter() {
+        assert!(request.head.contains("Bearer second-secret") && request.connection == 2, "{request:?}");
+    }
+    fs::remove_file(site.token()).unwrap();
+    let missing = status(&arc);
+    assert!(matches!(&missing, Error::Token { path: Some(path), .. } if *path == site.token()), "{missing:?}");
+    errors.push(missing);
+    assert_eq!(site.seen.try_iter().count(), 0);
+    assert!(!site.home.path().join("proxy.pem").exists());
+
+    // What the program can see does not contain the token.
+    let debug = format!("{arc:?} {:?} {errors:?}", arc.config());
+    drop(arc);
+    let complete = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    while !complete().contains("Bearer ...") {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(!format!("{debug}{}", complete()).contains("-secret"));
+}
+
+#[test]
+fn a_ce_that_is_not_verified_gets_no_token() {
+    let site = Site::rest(Named { alternative: &["other.example"], ..LOCALHOST });
+    let error = status(&ArcInterface::new(site.config()).unwrap());
+    assert_eq!(error.kind(), ErrorKind::Untrusted, "{error}");
+    let site = Site { authority: Authority::named("Another CA"), ..site };
+    let error = status(&ArcInterface::new(site.config()).unwrap());
+    assert_eq!(error.kind(), ErrorKind::Untrusted, "{error}");
+    let http = site.config().with_arc_server(format!("http://localhost:{}", site.port));
+    assert_eq!(status(&ArcInterface::new(http).unwrap()).kind(), ErrorKind::Untrusted);
+    assert_eq!(site.seen.try_iter().count(), 0);
+    let refused = ArcInterface::new(site.config().with_verify_host(false)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidConfig);
+}
+
+#[test]
+fn a_token_is_not_used_over_other_protocols() {
+    let site = Site::new(LOCALHOST, "<versions><version>9.0</version></versions>");
+    let error = status(&ArcInterface::new(site.config()).unwrap());
+    assert!(matches!(error, Error::NoTargetsAvailable { .. }) && error.to_string().contains("REST only"), "{error}");
+}
+
+#[test]
+fn a_job_that_needs_a_delegation_is_refused_before_anything_is_sent() {
+    let site = Site::rest(LOCALHOST);
+    let arc = ArcInterface::new(site.config()).unwrap();
+    let job = JobDescription::new("/bin/cat").with_input(InputFile::url("https://storage.example/data"));
+    let error = arc.submit(&job).unwrap_err();
+    assert!(matches!(error, Error::InvalidJobDescription { .. }), "{error}");
+    assert!(error.to_string().contains("cannot be delegated"), "{error}");
+    assert_eq!(site.seen.try_iter().count(), 0);
+    let error = arc.create_proxy().unwrap_err();
+    assert!(matches!(error, Error::ProxyGeneration { .. }), "{error}");
+}
