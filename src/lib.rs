@@ -81,7 +81,7 @@ mod util;
 pub use config::{ConnectionConfig, Delegation, ParseProtocolError, Protocol};
 pub use description::{
     InputFile, InputSource, JobDescription, Notification, NotificationState, OutputFile, ParseDelegationError,
-    ParseNotificationStateError, RuntimeEnvironment,
+    ParseNotificationStateError, Restrictions, RuntimeEnvironment,
 };
 pub use error::{ConnectionFailure, Error, ErrorKind, Operation, PassphraseFailure, Result};
 #[cfg(fuzzing)]

@@ -130,8 +130,8 @@ impl InputFile {
 ///
 /// A program that takes descriptions from others must not accept [`File`](Self::File) and
 /// [`Directory`](Self::Directory) from them: submitting the job reads and uploads these paths of *this* computer, with
-/// the rights of this program. [`path`](Self::path) finds both; see
-/// [`JobDescription`](crate::JobDescription#descriptions-from-others).
+/// the rights of this program.
+/// [`check_restrictions`](crate::JobDescription::check_restrictions) refuses both.
 ///
 /// # Serde form
 ///

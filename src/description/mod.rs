@@ -11,6 +11,7 @@ pub(crate) mod formats;
 mod key;
 mod requests;
 mod resolve;
+mod restrictions;
 mod session_names;
 #[cfg(test)]
 mod testing;
@@ -28,6 +29,7 @@ pub use requests::{
     Delegation, Notification, NotificationState, ParseDelegationError, ParseNotificationStateError, RuntimeEnvironment,
 };
 pub(crate) use resolve::{Content, ResolvedInput, ResolvedSource, Upload, absolute};
+pub use restrictions::Restrictions;
 pub(crate) use session_names::is_below;
 pub(crate) use validate::check_url;
 
@@ -114,22 +116,18 @@ use crate::util::serde_forms;
 /// uploads its input files with the rights of the service. With
 /// `{"executable": "/bin/cat", "inputs": [{"source": {"file": "/etc/shadow"}}]}` a client reads a file of the service.
 /// The same applies to ADL, JSDL and xRSL, where a relative executable or standard input is a local file too.
-/// [`inputs`](Self::inputs) contains all local files:
+/// [`check_restrictions`](Self::check_restrictions) refuses this, and everything else that concerns others, in one call:
 ///
 /// ```
-/// use jasmin_arc::JobDescription;
-///
-/// fn has_local_files(job: &JobDescription) -> bool {
-///     job.inputs().iter().any(|input| input.source().path().is_some())
-/// }
+/// use jasmin_arc::{JobDescription, Restrictions};
 ///
 /// let text = r#"{"executable": "/bin/cat", "inputs": [{"source": {"file": "/etc/shadow"}}]}"#;
-/// assert!(has_local_files(&serde_json::from_str(text)?));
+/// let job: JobDescription = serde_json::from_str(text)?;
+/// assert!(job.check_restrictions(&Restrictions::default()).is_err());
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 ///
-/// The jobs also run with the service's credentials. Consider which executables, URLs and
-/// [delegations](Self::with_delegation) clients may choose. [`from_file`](Self::from_file) and
+/// The jobs still run as the service's user on the CE. [`from_file`](Self::from_file) and
 /// [`all_from_file`](Self::all_from_file) read any path, so clients must not choose that path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -40,6 +40,10 @@ impl CredentialReader for AnyCredential {
     }
 }
 
+fn any_credential(config: &ConnectionConfig) -> UserCredentials {
+    UserCredentials::Proxy(Box::new(Proxy::new(credentials::settings(config), Arc::new(AnyCredential))))
+}
+
 /// Returns an interface to a CE in memory, with a proxy certificate that passes all checks.
 fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
@@ -60,10 +64,7 @@ fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
     let as_backend: Arc<dyn Backend> = backend.clone();
     let arc = ArcInterface(Arc::new(Inner {
         endpoint: config.endpoint().unwrap(),
-        credentials: Arc::new(UserCredentials::Proxy(Proxy::new(
-            credentials::settings(&config),
-            Arc::new(AnyCredential),
-        ))),
+        credentials: Arc::new(any_credential(&config)),
         journal: Journal::new(&config.jobs_info_file(), false),
         commit: false,
         on_created: None,
@@ -265,10 +266,7 @@ fn every_output_file_that_the_configuration_accepts_can_be_submitted() {
             endpoint: config.endpoint().unwrap(),
             timeout: DEFAULT_TIMEOUT,
             log: Log::new(LogLevel::Info, Destination::Nowhere),
-            credentials: Arc::new(UserCredentials::Proxy(Proxy::new(
-                credentials::settings(&config),
-                Arc::new(AnyCredential),
-            ))),
+            credentials: Arc::new(any_credential(&config)),
             backend: Mutex::new(Some(backend.clone() as Arc<dyn Backend>)),
             journal: Journal::new(&config.jobs_info_file(), false),
             commit: false,
@@ -287,10 +285,7 @@ fn another(arc: &ArcInterface, backend: &Arc<FakeBackend>, change: impl FnOnce(&
         endpoint: config.endpoint().unwrap(),
         timeout: Duration::from_millis(300),
         log: Log::new(LogLevel::Info, Destination::Nowhere),
-        credentials: Arc::new(UserCredentials::Proxy(Proxy::new(
-            credentials::settings(&config),
-            Arc::new(AnyCredential),
-        ))),
+        credentials: Arc::new(any_credential(&config)),
         backend: Mutex::new(Some(backend.clone() as Arc<dyn Backend>)),
         journal: Journal::new(&config.jobs_info_file(), false),
         commit: false,

@@ -17,3 +17,4 @@ mod logging;
 mod matching;
 mod proxy;
 mod submissions;
+mod tokens;
