@@ -170,7 +170,7 @@ fn response(data: &[u8]) {
     let server = lock(&SERVER);
     let Server { session, url, sender } = &*server;
     sender.send(response.to_vec()).expect("the server runs");
-    let mut connection = Connection::new(session, url, 10).expect("a connection");
+    let mut connection = Connection::new(session, url, "", 10).expect("a connection");
     match kind % 3 {
         0 => drop(connection.request("GET", "/", "text/xml", b"")),
         1 => {
