@@ -484,7 +484,7 @@ impl Error {
                  certificate has expired"
             }
             Error::Refused { code: 401 | 403, .. } => {
-                "ask the administrators of the CE whether your certificate's subject may use it"
+                "ask the administrators of the CE whether the subject of your certificate or token may use it"
             }
             Error::Refused { code: 404, .. } | Error::NoTargetsAvailable { .. } => {
                 "check the path in ARC_SERVER, which is /arex on most CEs"

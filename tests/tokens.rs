@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jasmin_arc::{ArcInterface, ConnectionConfig, Error, ErrorKind, InputFile, JobDescription, JobId, LogLevel};
 use openssl::ssl::SslStream;
@@ -25,6 +25,8 @@ struct Seen {
     has_certificate: bool,
 }
 
+const REST: &str = "<versions><version>1.0</version></versions>";
+
 /// A user with a token, and a CE.
 struct Site {
     authority: Authority,
@@ -35,9 +37,15 @@ struct Site {
 
 impl Site {
     fn new(ce: Named<'_>, versions: &'static str) -> Site {
+        Site::slow(ce, versions, Duration::ZERO)
+    }
+
+    /// A CE that sends its first response after a pause.
+    fn slow(ce: Named<'_>, versions: &'static str, pause: Duration) -> Site {
         let authority = Authority::new();
         let (sender, seen) = channel();
         let connections = Mutex::new(0);
+        let pause = Mutex::new(Some(pause));
         let serve = move |mut stream: SslStream<TcpStream>| {
             let connection = {
                 let mut connections = connections.lock().unwrap();
@@ -49,6 +57,7 @@ impl Site {
                 let (status, body) =
                     if head.contains("/arex/rest HTTP") { ("200 OK", versions) } else { ("404 Not Found", "") };
                 let _ = sender.send(Seen { connection, head, has_certificate });
+                std::thread::sleep(pause.lock().unwrap().take().unwrap_or_default());
                 let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
                 if stream.write_all(format!("{head}{body}").as_bytes()).is_err() {
                     break;
@@ -63,7 +72,7 @@ impl Site {
     }
 
     fn rest(ce: Named<'_>) -> Site {
-        Site::new(ce, "<versions><version>1.0</version></versions>")
+        Site::new(ce, REST)
     }
 
     fn token(&self) -> PathBuf {
@@ -192,4 +201,28 @@ fn a_job_that_needs_a_delegation_is_refused_before_anything_is_sent() {
     assert_eq!(site.seen.try_iter().count(), 0);
     let error = arc.create_proxy().unwrap_err();
     assert!(matches!(error, Error::ProxyGeneration { .. }), "{error}");
+}
+
+/// A JSON Web Token without a signature, which the crate does not check.
+fn jwt(claims: &str) -> String {
+    let payload = openssl::base64::encode_block(claims.as_bytes());
+    format!("e30.{}.c2lnbmF0dXJl", payload.trim_end_matches('=').replace('+', "-").replace('/', "_"))
+}
+
+#[test]
+fn a_token_that_ends_during_an_operation_is_named() {
+    let site = Site::slow(LOCALHOST, REST, Duration::from_secs(7));
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    site.set_token(&jwt(&format!("{{\"exp\": {}}}", now + 5)));
+    // The token is valid for the first request of the operation, and no longer for the second.
+    let arc = ArcInterface::new(site.config()).unwrap();
+    let error = status(&arc);
+    assert!(matches!(error, Error::Token { .. }) && error.to_string().contains("the token ended at 20"), "{error:?}");
+    assert_eq!((site.seen.try_iter().count(), error.is_retryable()), (1, false));
+    site.set_token(&jwt("{\"nbf\": 32503680000}"));
+    let early = status(&arc).to_string();
+    assert!(early.contains("not valid before 3000-01-01T00:00:00Z; check the clock"), "{early}");
+    assert_eq!(site.seen.try_iter().count(), 0);
+    site.set_token(&jwt("{}"));
+    assert_eq!(status(&arc).kind(), ErrorKind::Refused);
 }

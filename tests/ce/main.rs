@@ -16,5 +16,6 @@ mod link;
 mod logging;
 mod matching;
 mod proxy;
+mod secrets;
 mod submissions;
 mod tokens;
