@@ -480,8 +480,8 @@ impl Error {
                 "ARC-CEs speak HTTPS: use https:// in ARC_SERVER, or leave the scheme out"
             }
             Error::Untrusted { .. } => {
-                "check that ARC_SERVER has the host name of the CE's certificate, that CERTS_DIR holds the CA of the CE, that the CE trusts the CA of CLIENT_CERT, and that neither \
-                 certificate has expired"
+                "check that ARC_SERVER has the host name of the CE's certificate, that CERTS_DIR holds the CA of the CE, that \
+                 the CE trusts the CA of CLIENT_CERT, that neither certificate has expired, and the clock of this machine"
             }
             Error::Refused { code: 401 | 403, .. } => {
                 "ask the administrators of the CE whether the subject of your certificate or token may use it"

@@ -164,7 +164,7 @@ impl Proxy {
     /// Returns the distinguished name of the user, from the existing proxy certificate.
     pub(crate) fn identity(&self) -> Result<String> {
         let mut state = self.state();
-        let identity = match self.existing_proxy() {
+        let identity = match self.existing_proxy(state.proxy.as_ref()) {
             Ok(Some(metadata)) => read(&*self.reader, &mut state.proxy, self.path(), &metadata)
                 .map(|proxy| proxy.identity.clone())
                 .map_err(Failure::new),
@@ -219,7 +219,7 @@ impl Proxy {
     /// Whether the proxy at `PROXY_FILE` can be used. If not, [`State::unusable`] has the reason.
     fn is_usable(&self, state: &mut State) -> Result<bool, Failure> {
         state.unusable = None;
-        let Some(metadata) = self.existing_proxy()? else { return Ok(false) };
+        let Some(metadata) = self.existing_proxy(state.proxy.as_ref())? else { return Ok(false) };
         match self.why_not_used(state, &metadata)? {
             None => Ok(true),
             Some(why) => {
@@ -281,7 +281,7 @@ impl Proxy {
     /// Creates a new proxy certificate. With `reuse`, uses one that another process created in the meantime instead.
     fn generate(&self, state: &mut State, reuse: bool) -> Result<(), Failure> {
         let settings = &self.settings;
-        self.existing_proxy()?;
+        self.existing_proxy(None)?;
         let unusable = if reuse { state.unusable.take() } else { None };
         // Without a certificate or key, the reason why the existing proxy certificate is not used matters more.
         let explain = |failure: Failure| match &unusable {
@@ -353,7 +353,9 @@ impl Proxy {
     ///
     /// Refuses a file with an encrypted key: it is not a proxy certificate, and ARC would prompt for the password on
     /// the terminal.
-    fn existing_proxy(&self) -> Result<Option<Metadata>, Failure> {
+    ///
+    /// Does not read a file that is `known`.
+    fn existing_proxy(&self, known: Option<&Cached>) -> Result<Option<Metadata>, Failure> {
         let metadata = match fs::symlink_metadata(self.path()) {
             Ok(metadata) => metadata,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -361,6 +363,7 @@ impl Proxy {
         };
         match why_not_ours(&metadata) {
             Some(why) => Err(Failure::new(format!("PROXY_FILE {why}; remove it or change PROXY_FILE"))),
+            None if known.is_some_and(|known| known.stamp == FileStamp::of(&metadata)) => Ok(Some(metadata)),
             None if has_encrypted_key(self.path()).unwrap_or(false) => Err(Failure::new(
                 "PROXY_FILE contains an encrypted key, so it is not a proxy; remove it or change PROXY_FILE",
             )),
