@@ -24,6 +24,8 @@ const char* prefix(Refused::Kind kind) {
   switch (kind) {
   case Refused::Kind::untrusted: return "jasmin_arc: untrusted: ";
   case Refused::Kind::invalid_response: return "jasmin_arc: invalid response: ";
+  case Refused::Kind::deadline: return "jasmin_arc: deadline: ";
+  case Refused::Kind::cancelled: return "jasmin_arc: cancelled: ";
   default: return "jasmin_arc: timed out: ";
   }
 }
@@ -113,6 +115,7 @@ void Framing::field() {
   const std::size_t first = line_.find_first_not_of(" \t", colon + 1);
   const std::string value =
       first == std::string::npos ? "" : line_.substr(first, line_.find_last_not_of(" \t") - first + 1);
+  if (equal(name, "retry-after")) retry_after_ = value;
   if (equal(name, "content-length")) {
     if (sized_) return refuse("has two lengths");
     if (value.empty() || value.size() > 18 || !std::all_of(value.begin(), value.end(), is_digit))
@@ -256,7 +259,8 @@ bool Guard::fill() {
   int size = static_cast<int>(buffer_.size());
   begin_ = end_ = 0;
   if (!inner_ || !inner_->Get(buffer_.data(), size) || size <= 0) {
-    if (transport_.timed_out().empty()) framing_.end();
+    if (inner_) read_failure_ = inner_->Failure().getExplanation();
+    if (transport_.stop() == Transport::Stop::none) framing_.end();
     return false;
   }
   end_ = static_cast<std::size_t>(size);

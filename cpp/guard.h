@@ -19,7 +19,7 @@ namespace jasmin_arc {
 /// The reason why a server or its response is refused. src/ffi tells the kinds apart by the beginning of the text.
 class Refused : public std::runtime_error {
 public:
-  enum class Kind { untrusted, invalid_response, timed_out };
+  enum class Kind { untrusted, invalid_response, timed_out, deadline, cancelled };
   Refused(Kind kind, const std::string& why);
 };
 
@@ -39,6 +39,8 @@ public:
   bool refused() const { return state_ == State::refused; }
   /// Why the response is refused, if it is.
   const std::string& why() const { return why_; }
+  /// The value of Retry-After, or nothing.
+  const std::string& retry_after() const { return retry_after_; }
   /// The head as ARC may read it.
   const std::string& head() const { return head_; }
 
@@ -61,6 +63,7 @@ private:
   bool sized_ = false;
   bool chunked_ = false;
   std::string why_;
+  std::string retry_after_;
 };
 
 /// Stands between ARC's HTTP and what is below it, and lets only well-framed responses pass.
@@ -86,6 +89,10 @@ public:
 
   /// Whether a whole response has been read.
   bool complete() const { return framing_.complete(); }
+  /// The value of Retry-After in the last response, or nothing.
+  const std::string& retry_after() const { return framing_.retry_after(); }
+  /// What TLS said when the response could not be read.
+  const std::string& read_failure() const { return read_failure_; }
   /// Why the response is refused; empty if it is not.
   const std::string& refusal() const { return framing_.why(); }
   /// Whether the connection takes another request: nothing is left of the last response, and nothing came after it.
@@ -107,6 +114,7 @@ private:
   std::size_t begin_ = 0, end_ = 0; // what is unread in buffer_
   bool stopped_ = false;
   bool sent_ = false;
+  std::string read_failure_;
 };
 
 } // namespace jasmin_arc

@@ -110,7 +110,8 @@ Arc::MCC_Status HttpClient::Load() {
 }
 
 Connection::Connection(const Session& session, const std::string& url, const std::string& token, unsigned int timeout)
-    : session_(session), url_(url), token_(token), timeout_(timeout), deadline_(Transport::Clock::time_point::max()) {}
+    : session_(session), url_(url), token_(token), timeout_(timeout), idle_end_(Transport::Clock::now() + timeout_),
+      deadline_(Transport::Clock::time_point::max()) {}
 
 // TLS sends the notice that it closes. ARC would also wait for the server's (~PayloadTLSMCC).
 Connection::~Connection() {
@@ -121,7 +122,37 @@ Connection::~Connection() {
 void Connection::close() {
   if (transport_) transport_->set_deadline(Transport::Clock::now());
   if (guard_) guard_->stop();
+  tls_.reset();
   client_.reset();
+}
+
+void Connection::set_limits(std::uint64_t idle, std::uint64_t call, rust::Box<Cancel> cancel) {
+  using std::chrono::milliseconds;
+  // More than a century does not fit into the clock.
+  const auto end = [now = Transport::Clock::now()](std::uint64_t left) {
+    constexpr std::uint64_t century = 100ULL * 366 * 24 * 3600 * 1000;
+    return left < century ? now + milliseconds(left) : Transport::Clock::time_point::max();
+  };
+  limits_ = std::make_unique<Transport::Limits>();
+  limits_->idle_end = end(idle);
+  limits_->call_end = end(call);
+  if (!cancel->possible()) return;
+  const auto shared = std::make_shared<rust::Box<Cancel>>(std::move(cancel));
+  limits_->cancelled = [shared] { return (*shared)->requested(); };
+}
+
+std::uint64_t Connection::idle_left() const {
+  const auto end = transport_ ? transport_->idle_end() : idle_end_;
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Transport::Clock::now()).count();
+  return static_cast<std::uint64_t>(std::max<long long>(left, 0));
+}
+
+Transport::Limits Connection::take_limits() {
+  Transport::Limits limits{Transport::Clock::now() + timeout_, Transport::Clock::time_point::max(), {}};
+  if (limits_) limits = *limits_;
+  limits_.reset();
+  idle_end_ = limits.idle_end;
+  return limits;
 }
 
 std::unique_ptr<Connection> new_connection(const Session& session, rust::Str url, rust::Str token,
@@ -135,9 +166,9 @@ void Connection::open() {
     connect();
     verify();
   } catch (...) {
-    const std::string timed_out = transport_ ? transport_->timed_out() : "";
+    const Transport::Stop stop = transport_ ? transport_->stop() : Transport::Stop::none;
     close(); // so that the next request connects again
-    if (!timed_out.empty()) throw Refused(Refused::Kind::timed_out, timed_out);
+    throw_if_stopped(stop);
     throw;
   }
   transport_->end_phase();
@@ -148,6 +179,7 @@ void Connection::connect() {
   const Arc::URL url(url_);
   transport_ = std::make_unique<Transport>(timeout_);
   guard_ = std::make_unique<Guard>(*transport_);
+  transport_->set_limits(take_limits());
   transport_->set_deadline(deadline_);
   transport_->begin_phase(" while connecting");
   std::string host = url.Host();
@@ -193,7 +225,10 @@ void Connection::verify() {
   response.Attributes(&response_attributes);
   response.Context(&context);
   const Arc::MCC_Status status = tls->process(request, response);
-  delete response.Payload(nullptr);
+  // Kept because it can read an alert after a request that could not be sent.
+  Arc::MessagePayload* const payload = response.Payload(nullptr);
+  tls_.reset(dynamic_cast<Stream*>(payload));
+  if (!tls_) delete payload;
   if (!status) throw std::runtime_error(status.getExplanation());
   if (!session_.verify_host()) return;
   Arc::SecAttr* const attributes = request.Auth()->get("TLS");
@@ -202,10 +237,34 @@ void Connection::verify() {
     throw Refused(Refused::Kind::untrusted, "the certificate of the CE is for " + other + ", not for " + host);
 }
 
+void Connection::throw_if_stopped(Transport::Stop stop) const {
+  switch (stop) {
+  case Transport::Stop::none: return;
+  case Transport::Stop::timed_out: throw Refused(Refused::Kind::timed_out, transport_->why_stopped());
+  case Transport::Stop::deadline: throw Refused(Refused::Kind::deadline, transport_->why_stopped());
+  case Transport::Stop::cancelled: throw Refused(Refused::Kind::cancelled, transport_->why_stopped());
+  }
+}
+
+// The TLS alert that came instead of the first response. With TLS 1.3 a server refuses the certificate of its client
+// after the client has finished the handshake, and ARC says only that the connection was closed.
+std::string Connection::alert() const {
+  if (answered_ || !guard_ || !tls_) return "";
+  std::string why = guard_->read_failure();
+  if (why.empty() && transport_->write_failed()) {
+    char byte;
+    int size = 1;
+    if (!tls_->Get(&byte, size)) why = tls_->Failure().getExplanation();
+  }
+  return why.find(" alert ") == std::string::npos ? "" : why;
+}
+
 // Fails a request: because of a time limit, of a response that is refused, or of what ARC reports.
 void Connection::fail(const std::string& why) {
-  if (transport_ && !transport_->timed_out().empty()) throw Refused(Refused::Kind::timed_out, transport_->timed_out());
+  if (transport_) throw_if_stopped(transport_->stop());
   if (guard_ && !guard_->refusal().empty()) throw Refused(Refused::Kind::invalid_response, guard_->refusal());
+  const std::string why_closed = alert();
+  if (!why_closed.empty()) throw std::runtime_error(why_closed);
   throw std::runtime_error(why);
 }
 
@@ -224,6 +283,10 @@ void Connection::begin(std::chrono::seconds time_limit) {
   if (guard_) guard_->begin_request();
   if (broken_) throw std::runtime_error("the connection is not usable");
   deadline_ = Transport::Clock::now() + time_limit;
+  if (client_)
+    transport_->set_limits(take_limits());
+  else
+    answered_ = false;
   open();
   broken_ = true; // until the whole response has been read
   transport_->set_deadline(deadline_);
@@ -246,6 +309,7 @@ std::unique_ptr<Arc::PayloadStreamInterface> Connection::send(const Arc::ClientH
   ::setsockopt(socket(), IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on));
   reply.code = info.code;
   reply.reason = rust::String::lossy(info.reason);
+  reply.retry_after = rust::String::lossy(guard_->retry_after());
   reply.location = rust::String::lossy(info.location.Path());
   reply.size = info.size == static_cast<std::uint64_t>(-1) ? -1 : static_cast<std::int64_t>(info.size);
   return response;
@@ -254,7 +318,10 @@ std::unique_ptr<Arc::PayloadStreamInterface> Connection::send(const Arc::ClientH
 // Makes sure that the response is complete. `received` is the size of its body.
 void Connection::end(const HttpReply& reply, std::uint64_t received) {
   guard_->finish();
-  if (guard_->complete() && (reply.size < 0 || static_cast<std::uint64_t>(reply.size) == received)) return;
+  if (guard_->complete() && (reply.size < 0 || static_cast<std::uint64_t>(reply.size) == received)) {
+    answered_ = true;
+    return;
+  }
   fail(reply.size < 0
            ? "the response ended early"
            : "the response ended after " + Arc::tostring(received) + " of " + Arc::tostring(reply.size) + " bytes");

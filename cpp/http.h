@@ -17,6 +17,7 @@
 namespace jasmin_arc {
 
 class Session;
+struct Cancel;
 struct HttpReply;
 
 /// ARC's HTTP client without its TCP component. Its creator attaches the component below TLS.
@@ -38,6 +39,13 @@ public:
   /// for each later wait for the server.
   Connection(const Session& session, const std::string& url, const std::string& token, unsigned int timeout);
   ~Connection();
+
+  /// Sets the limits of the next request, or of open(): milliseconds without progress, milliseconds of the call (the
+  /// maximum: none), and whether it is cancelled.
+  void set_limits(std::uint64_t idle, std::uint64_t call, rust::Box<Cancel> cancel);
+
+  /// How many milliseconds without progress the last request has left.
+  std::uint64_t idle_left() const;
 
   /// Connects and verifies the server, unless the connection is open. Sends no request.
   void open();
@@ -65,6 +73,7 @@ public:
 private:
   using Stream = Arc::PayloadStreamInterface;
 
+  Transport::Limits take_limits();
   void begin(std::chrono::seconds time_limit);
   template <typename Payload>
   std::unique_ptr<Stream> send(const Arc::ClientHTTPAttributes& attributes, Payload& content, HttpReply& reply);
@@ -72,6 +81,8 @@ private:
   void connect();
   void close();
   void verify();
+  void throw_if_stopped(Transport::Stop stop) const;
+  std::string alert() const;
   [[noreturn]] void fail(const std::string& why);
   int socket() const { return transport_ ? transport_->socket() : -1; }
 
@@ -83,9 +94,13 @@ private:
   std::unique_ptr<Transport> transport_;
   std::unique_ptr<Guard> guard_;
   std::unique_ptr<HttpClient, Delete<HttpClient>> client_;
+  std::unique_ptr<Stream> tls_; // what the TLS component reads
+  std::unique_ptr<Transport::Limits> limits_; // of the next request, if they are set
+  Transport::Clock::time_point idle_end_;
   Transport::Clock::time_point deadline_; // of the current request
   std::string body_;
   bool broken_ = false;
+  bool answered_ = false; // whether a whole response has come on this connection
 };
 
 std::unique_ptr<Connection> new_connection(const Session& session, rust::Str url, rust::Str token, std::uint32_t timeout);

@@ -3,9 +3,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
-#include <list>
+#include <condition_variable>
+#include <csignal>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
+#include <system_error>
+#include <thread>
 
 #include <netdb.h>
 #include <netinet/in.h>
@@ -14,15 +18,23 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <arc/HostnameResolver.h>
 #include <arc/StringConv.h>
 #include <arc/Utils.h>
 #include <arc/message/PayloadRaw.h>
 #include <arc/message/PayloadStream.h>
 
+#include "trycatch.h"
+
 namespace jasmin_arc {
 
 namespace {
+
+// How long a call may go on after it is cancelled.
+constexpr std::chrono::milliseconds cancel_interval(20);
+
+// So many bytes that the kernel accepts are progress. They may stay in its buffers, which are much smaller than a long
+// upload.
+constexpr std::size_t progress_bytes = 64 * 1024;
 
 // What the TLS component reads from and writes to. It owns the stream, but not the connection.
 class TransportStream : public Arc::PayloadStreamInterface {
@@ -45,7 +57,8 @@ public:
 
 private:
   bool fail() {
-    if (!transport_.timed_out().empty()) failure_ = Arc::MCC_Status(Arc::GENERIC_ERROR, "TCP", transport_.timed_out());
+    if (transport_.stop() != Transport::Stop::none)
+      failure_ = Arc::MCC_Status(Arc::GENERIC_ERROR, "TCP", transport_.why_stopped());
     return false;
   }
 
@@ -54,56 +67,122 @@ private:
 
 using Addresses = std::list<Arc::HostnameResolver::SockAddr>;
 
-// A helper process of ARC resolves names, so that a slow resolver does not disturb this process.
-Addresses resolve(const std::string& host, int port) {
+// A look-up that a thread makes, and that its caller may give up.
+struct Lookup {
+  std::mutex mutex;
+  std::condition_variable ended;
+  bool done = false;
+  int result = -1;
   Addresses addresses;
-  Arc::HostnameResolver* const resolver = Arc::HostnameResolver::Acquire();
-  const int result = resolver->hr_resolve(host, Arc::tostring(port), false, addresses);
-  Arc::HostnameResolver::Release(resolver);
-  if (result != 0 || addresses.empty())
-    throw std::runtime_error("Failed to resolve " + host + " (" + (result == 0 ? "no address" : gai_strerror(result)) +
-                             ")");
-  return addresses;
+};
+
+// A helper process of ARC resolves names, so that a slow resolver does not disturb this process.
+void look_up(Lookup& lookup, const std::string& host, int port) {
+  Addresses addresses;
+  int result = EAI_AGAIN;
+  const Call call; // exit waits for it
+  Arc::HostnameResolver* const resolver = call ? Arc::HostnameResolver::Acquire() : nullptr;
+  if (resolver) {
+    result = resolver->hr_resolve(host, Arc::tostring(port), false, addresses);
+    Arc::HostnameResolver::Release(resolver);
+  }
+  const std::lock_guard<std::mutex> lock(lookup.mutex);
+  lookup.result = result;
+  lookup.addresses = addresses;
+  lookup.done = true;
+  lookup.ended.notify_all();
 }
+
+// Signals go to the threads of the program, as before.
+class NoSignals {
+public:
+  NoSignals() {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~NoSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  NoSignals(const NoSignals&) = delete;
+  NoSignals& operator=(const NoSignals&) = delete;
+
+private:
+  sigset_t before_;
+};
 
 } // namespace
 
-Transport::Transport(std::chrono::seconds timeout) : Arc::MCCInterface(nullptr), timeout_(timeout) {}
+Transport::Transport(std::chrono::seconds timeout)
+    : Arc::MCCInterface(nullptr), timeout_(timeout), limits_{Clock::now() + timeout, Clock::time_point::max(), {}} {}
 
 Transport::~Transport() {
   if (socket_ >= 0) ::close(socket_);
 }
 
-void Transport::begin_phase(const char* what) {
-  phase_ = what;
-  phase_end_ = Clock::now() + timeout_;
+void Transport::end_phase() {
+  if (phase_ && !*phase_) progress(); // the head of a response
+  phase_ = nullptr;
 }
 
-// Waits until the socket can be read or written. Returns false and sets timed_out_ if a limit is reached first; `until`
-// is a limit of the caller's, which it reports itself.
+void Transport::stop_because(Stop stop, const std::string& why) {
+  stop_ = stop;
+  why_stopped_ = why;
+}
+
+// Whether a limit is reached. The connection then remains stopped.
+bool Transport::must_stop() {
+  if (stop_ != Stop::none) return true;
+  if (limits_.cancelled && limits_.cancelled()) {
+    stop_because(Stop::cancelled, "the call was cancelled");
+    return true;
+  }
+  const Clock::time_point now = Clock::now();
+  const std::string seconds = Arc::tostring(timeout_.count()) + " s";
+  if (now >= limits_.call_end)
+    stop_because(Stop::deadline, "the deadline of the call has passed");
+  else if (now >= deadline_)
+    stop_because(Stop::timed_out, "the request was not complete within its time limit");
+  else if (now >= limits_.idle_end)
+    stop_because(Stop::timed_out, phase_ ? "no response within " + seconds + phase_
+                                         : "nothing was transferred for " + seconds);
+  return stop_ != Stop::none;
+}
+
+// How long to wait until the next look at the limits.
+Transport::Clock::time_point Transport::next_check(Clock::time_point until) const {
+  const Clock::time_point end = std::min({limits_.idle_end, limits_.call_end, deadline_, until});
+  return limits_.cancelled ? std::min(end, Clock::now() + cancel_interval) : end;
+}
+
+// Waits until the socket can be read or written. Returns false if a limit is reached first; `until` is a limit of the
+// caller's, which it reports itself.
 bool Transport::wait(int socket, short events, Clock::time_point until) {
-  if (!timed_out_.empty()) return false;
-  const Clock::time_point idle = Clock::now() + timeout_;
-  while (true) {
-    Clock::time_point end = std::min({idle, deadline_, until});
-    if (phase_) end = std::min(end, phase_end_);
-    const Clock::time_point now = Clock::now();
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - now).count();
+  while (!must_stop()) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(next_check(until) - Clock::now()).count();
     pollfd state{socket, events, 0};
     const int ready = ::poll(&state, 1, static_cast<int>(std::clamp<long long>(left, 0, INT_MAX)));
     if (ready > 0) return true;
-    if (ready < 0 && errno != EINTR) return false;
-    if (Clock::now() < end) continue;
-    if (end == until) return false;
-    const std::string seconds = Arc::tostring(timeout_.count()) + " s";
-    if (end == deadline_)
-      timed_out_ = "the request was not complete within its time limit";
-    else if (phase_)
-      timed_out_ = "no response within " + seconds + phase_;
-    else
-      timed_out_ = "nothing was transferred for " + seconds;
-    return false;
+    if ((ready < 0 && errno != EINTR) || Clock::now() >= until) return false;
   }
+  return false;
+}
+
+// The look-up runs in a thread of its own, because ARC's resolver can be neither interrupted nor given a limit
+// (HostnameResolver::hr_resolve). A look-up that takes too long goes on and is forgotten.
+Addresses Transport::resolve(const std::string& host, int port) {
+  const auto lookup = std::make_shared<Lookup>();
+  try {
+    const NoSignals no_signals;
+    std::thread([lookup, host, port] { look_up(*lookup, host, port); }).detach();
+  } catch (const std::system_error&) {
+    look_up(*lookup, host, port); // there is no thread to have
+  }
+  std::unique_lock<std::mutex> lock(lookup->mutex);
+  while (!lookup->done && !must_stop()) lookup->ended.wait_until(lock, next_check(Clock::time_point::max()));
+  if (!lookup->done) throw std::runtime_error("Timeout resolving " + host);
+  if (lookup->result != 0 || lookup->addresses.empty())
+    throw std::runtime_error("Failed to resolve " + host + " (" +
+                             (lookup->result == 0 ? "no address" : gai_strerror(lookup->result)) + ")");
+  return lookup->addresses;
 }
 
 // Returns a connected socket, or -1 and sets `error`: ETIMEDOUT if a limit is reached.
@@ -137,12 +216,11 @@ void Transport::connect(const std::string& host, int port) {
   for (const auto& address : addresses) {
     // An address that does not answer leaves time for the others.
     const Clock::time_point now = Clock::now();
-    const Clock::time_point until =
-        left > 1 ? now + std::chrono::duration_cast<Clock::duration>(timeout_) / static_cast<int>(left)
-                 : Clock::time_point::max();
+    const Clock::time_point until = left > 1 ? now + (limits_.idle_end - now) / static_cast<int>(left)
+                                             : Clock::time_point::max();
     --left;
     socket_ = connect_to(address.Addr(), address.Length(), until, error);
-    if (socket_ >= 0 || !timed_out_.empty()) break;
+    if (socket_ >= 0 || stop_ != Stop::none) break;
   }
   const std::string target = host + ":" + Arc::tostring(port);
   if (error == ETIMEDOUT)
@@ -162,9 +240,8 @@ bool Transport::read(char* buffer, int& size) {
     const ssize_t count = ::recv(socket_, buffer, static_cast<std::size_t>(wanted), 0);
     if (count > 0) {
       size = static_cast<int>(count);
-      // The limits hold even if bytes keep coming.
-      const Clock::time_point now = Clock::now();
-      return (now < deadline_ && (!phase_ || now < phase_end_)) || wait(socket_, 0);
+      if (!phase_) progress();
+      return !must_stop(); // the limits hold even if bytes keep coming
     }
     if (count == 0) return false;
     if (errno == EINTR) continue;
@@ -182,10 +259,17 @@ bool Transport::write(const char* data, std::size_t size) {
     if (count > 0) {
       data += count;
       size -= static_cast<std::size_t>(count);
+      written_ += static_cast<std::size_t>(count);
+      if (!phase_ && written_ >= progress_bytes) {
+        progress();
+        written_ = 0;
+      }
+      if (size > 0 && must_stop()) return false;
       continue;
     }
     if (count < 0 && errno == EINTR) continue;
     if ((errno != EAGAIN && errno != EWOULDBLOCK) || !wait(socket_, POLLOUT)) return false;
+    if (!phase_) progress(); // the server has taken something
   }
   write_failed_ = false;
   return true;
@@ -206,10 +290,10 @@ Arc::MCC_Status Transport::process(Arc::Message& request, Arc::Message& response
     // Its result is false at the end of the source, too (MCC_TCP_Client::process in ARC).
     int everything = -1;
     source->Get(*stream, everything);
-    sent = timed_out_.empty();
+    sent = stop_ == Stop::none;
   }
   if (!sent)
-    return Arc::MCC_Status(Arc::GENERIC_ERROR, "TCP", timed_out_.empty() ? "Connection was closed" : timed_out_);
+    return Arc::MCC_Status(Arc::GENERIC_ERROR, "TCP", stop_ == Stop::none ? "Connection was closed" : why_stopped_);
   response.Payload(stream.release());
   return Arc::MCC_Status(Arc::STATUS_OK);
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -261,6 +262,19 @@ pub enum Error {
         message: String,
     },
 
+    /// The call was cancelled: see [`CancelToken`](crate::CancelToken). The CE may have received its last request.
+    #[error("the call was cancelled")]
+    Cancelled,
+
+    /// The call did not end within the time that [`with_deadline`](crate::ArcInterface::with_deadline) gave it. The CE may
+    /// have received its last request.
+    #[error("the call did not end within its deadline of {deadline:?}")]
+    #[non_exhaustive]
+    DeadlineExceeded {
+        /// The deadline.
+        deadline: Duration,
+    },
+
     /// ARC's library cannot be initialised, or threw an exception.
     #[error("ARC's library failed: {message}")]
     #[non_exhaustive]
@@ -317,6 +331,8 @@ pub enum ErrorKind {
     ConnectionRefused,
     /// [`Error::Connection`] with [`ConnectionFailure::HostNotFound`].
     HostNotFound,
+    /// [`Error::Connection`] with [`ConnectionFailure::ResolutionFailed`].
+    ResolutionFailed,
     /// [`Error::Connection`] with [`ConnectionFailure::InvalidResponse`].
     InvalidResponse,
     /// [`Error::Connection`] with any other failure.
@@ -325,6 +341,10 @@ pub enum ErrorKind {
     Untrusted,
     /// [`Error::Refused`].
     Refused,
+    /// [`Error::Cancelled`].
+    Cancelled,
+    /// [`Error::DeadlineExceeded`].
+    DeadlineExceeded,
     /// [`Error::Arc`].
     Arc,
     /// [`Error::Exiting`].
@@ -344,6 +364,8 @@ pub enum ConnectionFailure {
     Refused,
     /// The host name does not exist.
     HostNotFound,
+    /// No name server could resolve the host name, which may be temporary.
+    ResolutionFailed,
     /// The connection broke, or TLS failed for a reason other than trust.
     Broken,
     /// The CE responded, but the response does not have the form that the interface requires.
@@ -414,11 +436,14 @@ impl Error {
                 ConnectionFailure::TimedOut => ErrorKind::TimedOut,
                 ConnectionFailure::Refused => ErrorKind::ConnectionRefused,
                 ConnectionFailure::HostNotFound => ErrorKind::HostNotFound,
+                ConnectionFailure::ResolutionFailed => ErrorKind::ResolutionFailed,
                 ConnectionFailure::InvalidResponse => ErrorKind::InvalidResponse,
                 ConnectionFailure::Broken => ErrorKind::Connection,
             },
             Error::Untrusted { .. } => ErrorKind::Untrusted,
             Error::Refused { .. } => ErrorKind::Refused,
+            Error::Cancelled => ErrorKind::Cancelled,
+            Error::DeadlineExceeded { .. } => ErrorKind::DeadlineExceeded,
             Error::Arc { .. } => ErrorKind::Arc,
             Error::Exiting => ErrorKind::Exiting,
             Error::Forked => ErrorKind::Forked,
@@ -428,7 +453,7 @@ impl Error {
     /// Whether the same call may succeed later without a change to the configuration, the credentials or the job.
     ///
     /// True if the CE is unavailable or overloaded: the connection is refused, breaks or times out, the response is
-    /// invalid, or the HTTP status is 429, 502, 503 or 504. False for problems that need a change, such as an untrusted
+    /// invalid, or the HTTP status is 429, 502, 503 or 504. Also true after a deadline. False for problems that need a change, such as an untrusted
     /// certificate, a host name that does not exist, or an `http://` address.
     ///
     /// [`Error::JobSubmission`] is never retryable, because the job may exist already.
@@ -438,6 +463,7 @@ impl Error {
                 *failure != ConnectionFailure::HostNotFound && !endpoint.starts_with("http://")
             }
             Error::Refused { code, .. } => matches!(code, 429 | 502..=504),
+            Error::DeadlineExceeded { .. } => true,
             _ => false,
         }
     }
@@ -473,6 +499,7 @@ impl Error {
                 ConnectionFailure::TimedOut => "check that the CE is up and that no firewall drops the connection",
                 ConnectionFailure::Refused => "check the port in ARC_SERVER and that the CE is up",
                 ConnectionFailure::HostNotFound => "check the host name in ARC_SERVER",
+                ConnectionFailure::ResolutionFailed => "check the network and the name servers of this machine",
                 ConnectionFailure::InvalidResponse => "check that ARC_SERVER is the address of an ARC-CE",
                 ConnectionFailure::Broken => return None,
             },
@@ -548,6 +575,7 @@ mod tests {
             (ConnectionFailure::Broken, ErrorKind::Connection, true),
             (ConnectionFailure::InvalidResponse, ErrorKind::InvalidResponse, true),
             (ConnectionFailure::HostNotFound, ErrorKind::HostNotFound, false),
+            (ConnectionFailure::ResolutionFailed, ErrorKind::ResolutionFailed, true),
         ] {
             let error = connection(https, failure);
             assert_eq!((error.kind(), error.is_retryable()), (kind, retryable), "{failure:?}");

@@ -72,6 +72,7 @@ mod interface;
 mod job;
 mod job_list;
 mod journal;
+mod limits;
 mod logging;
 mod matching;
 mod proxy;
@@ -89,6 +90,7 @@ pub use error::{ConnectionFailure, Error, ErrorKind, Operation, PassphraseFailur
 pub use fuzzing::FUZZ_TARGETS;
 pub use interface::{ArcInterface, ArcInterfaceBuilder, CreatedJob, RecoveredSubmission, SubmissionOutcome};
 pub use job::{ARC_STATUS_MAPPING, ArcState, Freshness, JobId, JobInfo, JobState, JobStatus, ParseJobStatusError};
+pub use limits::{CancelToken, RetryPolicy};
 pub use logging::{LogLevel, ParseLogLevelError};
 pub use matching::{Mismatch, ResourceAmount};
 pub use util::byte_size::{ByteSize, ParseByteSizeError};

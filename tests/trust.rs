@@ -1,17 +1,14 @@
 //! Whether an interface talks to the CE of its configuration. The CEs are TLS servers of the test with various
 //! certificates.
 
-use std::fs;
 use std::io::Write;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 
 use jasmin_arc::{ArcInterface, ConnectionConfig, Error, ErrorKind, JobId, Protocol};
-use openssl::pkey::PKey;
-use openssl::rsa::Rsa;
 use tempfile::TempDir;
 
-use tls::{Authority, LOCALHOST, Named, certificate, new_key, respond_ok, tls_server};
+use tls::{Authority, LOCALHOST, Named, certificate, new_key, respond_ok, tls_server, user_home};
 
 mod tls;
 
@@ -26,14 +23,7 @@ struct Site {
 impl Site {
     fn new(ce: Named<'_>) -> Site {
         let authority = Authority::new();
-        let home = tempfile::tempdir().unwrap();
-        let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-        let user = Named { common_names: &["Jane Doe"], alternative: &[], days: (-1, 1) };
-        let user = certificate(user, &key, Some((&authority.key, &authority.certificate)), Vec::new());
-        fs::write(home.path().join("cert.pem"), user.to_pem().unwrap()).unwrap();
-        fs::write(home.path().join("key.pem"), key.private_key_to_pem_pkcs8().unwrap()).unwrap();
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-        fs::set_permissions(home.path().join("key.pem"), mode).unwrap();
+        let home = user_home(&authority);
         let (port, received) = tls_server(authority.issue(ce), respond_ok);
         Site { authority, home, port, received }
     }

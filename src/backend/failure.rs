@@ -2,12 +2,14 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::endpoint::Endpoint;
 use crate::credential::CredentialFailure;
 use crate::error::{ConnectionFailure, Error, OTHER_CE, Operation};
 use crate::ffi::{self, ConnectionError};
 use crate::job::JobId;
+use crate::limits::{Interrupted, Limits};
 use crate::logging::Reasons;
 
 /// Why a request to a CE failed.
@@ -33,6 +35,18 @@ pub(crate) enum Failure {
     NoTargets(String),
     /// ARC's library failed before a request was sent.
     Arc(String),
+    /// The caller cancelled the call.
+    Cancelled {
+        /// Whether the CE may have received the whole request.
+        sent: bool,
+    },
+    /// The deadline of the call passed.
+    Deadline {
+        /// The deadline that the caller set.
+        deadline: Duration,
+        /// Whether the CE may have received the whole request.
+        sent: bool,
+    },
 }
 
 /// Why an operation on one job failed.
@@ -91,6 +105,8 @@ impl Failure {
         // connection fails while ARC waits for it, which in practice means that the host refused it.
         let failure = if contains(&["Name or service not known", "No address associated with hostname"]) {
             ConnectionFailure::HostNotFound
+        } else if contains(&["Failed to resolve "]) {
+            ConnectionFailure::ResolutionFailed
         } else if contains(&["Timeout connecting to", "timed out"]) {
             ConnectionFailure::TimedOut
         } else if contains(&["Failed to connect to "]) {
@@ -102,27 +118,73 @@ impl Failure {
     }
 
     /// The failure of a request on a connection. `was_sent` is whether the CE may have received the whole request.
-    pub(crate) fn from_connection(error: ConnectionError, reasons: &Reasons, was_sent: bool) -> Failure {
-        let mut failure = match error {
+    pub(crate) fn from_connection(
+        error: ConnectionError,
+        reasons: &Reasons,
+        limits: &Limits,
+        was_sent: bool,
+    ) -> Failure {
+        let failure = match error {
             ConnectionError::Exiting => Failure::Exiting,
             ConnectionError::Untrusted(message) => Failure::Untrusted(message),
             ConnectionError::InvalidResponse(message) => Failure::invalid_response(message),
-            ConnectionError::TimedOut(message) => {
-                Failure::Connection { failure: ConnectionFailure::TimedOut, message, source: None, sent: true }
+            ConnectionError::TimedOut(message) => Failure::connection(ConnectionFailure::TimedOut, message),
+            ConnectionError::Deadline(_) => {
+                Failure::Deadline { deadline: limits.deadline().unwrap_or_default(), sent: true }
             }
+            ConnectionError::Cancelled(_) => Failure::Cancelled { sent: true },
             ConnectionError::Failed(message) => Failure::from_arc(&message, reasons),
         };
-        if let Failure::Connection { sent, .. } = &mut failure {
+        failure.with_sent(was_sent)
+    }
+
+    /// Creates the failure of a connection.
+    pub(crate) fn connection(failure: ConnectionFailure, message: impl Into<String>) -> Failure {
+        Failure::Connection { failure, message: message.into(), source: None, sent: true }
+    }
+
+    /// Sets whether the CE may have received the whole request, for those failures that do not decide it.
+    pub(crate) fn with_sent(mut self, was_sent: bool) -> Failure {
+        if let Failure::Connection { sent, .. } | Failure::Cancelled { sent } | Failure::Deadline { sent, .. } =
+            &mut self
+        {
             *sent = was_sent;
         }
-        failure
+        self
+    }
+
+    /// Whether the connection was refused.
+    pub(crate) fn is_refused_connection(&self) -> bool {
+        matches!(self, Failure::Connection { failure: ConnectionFailure::Refused, .. })
+    }
+
+    /// Whether the CE did not respond at all, so that it may be down.
+    pub(crate) fn is_no_response(&self) -> bool {
+        self.is_refused_connection() || matches!(self, Failure::Connection { failure: ConnectionFailure::TimedOut, .. })
+    }
+
+    /// Whether the caller ended the call.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        matches!(self, Failure::Cancelled { .. } | Failure::Deadline { .. })
+    }
+
+    /// Whether the connection broke, as it does if the CE has closed it.
+    pub(crate) fn is_broken_connection(&self) -> bool {
+        matches!(self, Failure::Connection { failure: ConnectionFailure::Broken, .. })
+    }
+
+    /// Whether the same request may succeed after a short time.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.is_refused_connection()
+            || self.is_broken_connection()
+            || matches!(self, Failure::Connection { failure: ConnectionFailure::ResolutionFailed, .. })
     }
 
     /// Whether the CE may have received the whole request. False only if that is impossible: no connection was
     /// established, a part of the request could not be handed to the kernel, or the request was not tried.
     pub(crate) fn was_sent(&self) -> bool {
         match self {
-            Failure::Connection { sent, .. } => *sent,
+            Failure::Connection { sent, .. } | Failure::Cancelled { sent } | Failure::Deadline { sent, .. } => *sent,
             Failure::Untrusted(_) | Failure::Credential(_) | Failure::Arc(_) => false,
             // A call that is refused during exit may have been the one that reads the response.
             Failure::Exiting | Failure::Refused { .. } | Failure::NoTargets(_) => true,
@@ -142,7 +204,15 @@ impl Failure {
 
     /// Returns the failure of a request that was not sent because an earlier request failed with `self`.
     pub(crate) fn not_tried_after(&self) -> Failure {
-        let not_tried = |message: &str| format!("not tried after {message}");
+        self.not_tried(|message| format!("not tried after {message}"))
+    }
+
+    /// Returns the failure of a request that was not sent because another one failed with `self` some time ago.
+    pub(crate) fn not_tried_again(&self, ago: Duration) -> Failure {
+        self.not_tried(|message| format!("{message} ({:.1} s ago, and not tried again yet)", ago.as_secs_f64()))
+    }
+
+    fn not_tried(&self, not_tried: impl Fn(&str) -> String) -> Failure {
         match self {
             Failure::Connection { failure, message, .. } => {
                 Failure::Connection { failure: *failure, message: not_tried(message), source: None, sent: false }
@@ -153,6 +223,8 @@ impl Failure {
             Failure::Arc(message) => Failure::Arc(not_tried(message)),
             Failure::Exiting => Failure::Exiting,
             Failure::Credential(failure) => Failure::Credential(failure.clone()),
+            Failure::Cancelled { .. } => Failure::Cancelled { sent: false },
+            Failure::Deadline { deadline, .. } => Failure::Deadline { deadline: *deadline, sent: false },
         }
     }
 
@@ -169,6 +241,8 @@ impl Failure {
             Failure::Refused { code, message } => Error::Refused { endpoint, code, message },
             Failure::NoTargets(message) => Error::NoTargetsAvailable { endpoint, message },
             Failure::Arc(message) => Error::Arc { message },
+            Failure::Cancelled { .. } => Error::Cancelled,
+            Failure::Deadline { deadline, .. } => Error::DeadlineExceeded { deadline },
         }
     }
 }
@@ -194,6 +268,15 @@ impl From<Failure> for JobFailure {
 impl From<Failure> for FileFailure {
     fn from(failure: Failure) -> Self {
         FileFailure::Request(failure)
+    }
+}
+
+impl From<Interrupted> for Failure {
+    fn from(interrupted: Interrupted) -> Self {
+        match interrupted {
+            Interrupted::Cancelled => Failure::Cancelled { sent: false },
+            Interrupted::Deadline(deadline) => Failure::Deadline { deadline, sent: false },
+        }
     }
 }
 
@@ -300,7 +383,10 @@ mod tests {
         for (message, expected) in [
             ("Failed to connect to localhost(127.0.0.1):1 - Connection refused", ConnectionFailure::Refused),
             ("Failed to resolve ce.invalid (Name or service not known)", ConnectionFailure::HostNotFound),
-            ("Failed to resolve ce.example.org (Temporary failure in name resolution)", ConnectionFailure::Broken),
+            (
+                "Failed to resolve ce.example.org (Temporary failure in name resolution)",
+                ConnectionFailure::ResolutionFailed,
+            ),
             ("Timeout connecting to ce(192.0.2.1):443 - 60 s", ConnectionFailure::TimedOut),
             (
                 "Failed to establish connection: TCP: GENERIC_ERROR (Failed to connect to localhost(IPv4):1)",
@@ -336,14 +422,19 @@ mod tests {
     #[test]
     fn a_request_counts_as_sent_unless_that_is_impossible() {
         for was_sent in [true, false] {
-            for error in [ConnectionError::TimedOut("late".into()), ConnectionError::Failed("closed".into())] {
-                let failure = Failure::from_connection(error, &Reasons::default(), was_sent);
+            for error in [
+                ConnectionError::TimedOut("late".into()),
+                ConnectionError::Failed("closed".into()),
+                ConnectionError::Cancelled("cancelled".into()),
+                ConnectionError::Deadline("late".into()),
+            ] {
+                let failure = Failure::from_connection(error, &Reasons::default(), &Limits::default(), was_sent);
                 assert_eq!(failure.was_sent(), was_sent, "{failure:?}");
                 assert!(!failure.not_tried_after().was_sent());
             }
         }
         let untrusted = ConnectionError::Untrusted("another name".into());
-        assert!(!Failure::from_connection(untrusted, &Reasons::default(), false).was_sent());
+        assert!(!Failure::from_connection(untrusted, &Reasons::default(), &Limits::default(), false).was_sent());
         assert!(Failure::invalid_response("no list of jobs").was_sent());
         assert!(Failure::Refused { code: 503, message: String::new() }.was_sent());
     }

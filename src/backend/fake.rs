@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::backend::offer::Offer;
 use crate::backend::prepare::PreparedJob;
@@ -11,6 +11,7 @@ use crate::backend::{Backend, Fetch, Fetched, Found, Loss, Progress, SessionFile
 use crate::error::{ConnectionFailure, Error, Result};
 use crate::ffi::{Description, JobPlace};
 use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState};
+use crate::limits::Limits;
 
 /// A job of the fake CE. Tests change it directly.
 #[derive(Clone, Debug)]
@@ -34,19 +35,20 @@ pub(crate) enum Fate {
     RequestLost,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct FakeBackend {
-    jobs: Mutex<HashMap<String, FakeJob>>,
+    jobs: Arc<Mutex<HashMap<String, FakeJob>>>,
     /// The message of the error that every call returns, if set.
-    pub(crate) unreachable: Mutex<Option<String>>,
+    pub(crate) unreachable: Arc<Mutex<Option<String>>>,
     /// The files that the jobs remove after they are listed.
-    pub(crate) removed: Mutex<Vec<String>>,
+    pub(crate) removed: Arc<Mutex<Vec<String>>>,
     /// What the CE offers.
-    pub(crate) offer: Mutex<Offer>,
+    pub(crate) offer: Arc<Mutex<Offer>>,
     /// What happens to the jobs that are submitted.
-    pub(crate) fate: Mutex<Fate>,
+    pub(crate) fate: Arc<Mutex<Fate>>,
     /// The number of calls.
-    pub(crate) calls: AtomicUsize,
+    pub(crate) calls: Arc<AtomicUsize>,
+    limits: Limits,
 }
 
 impl FakeBackend {
@@ -56,6 +58,7 @@ impl FakeBackend {
 
     /// Counts the call and fails if the CE is unreachable.
     fn begin_call(&self) -> Result<()> {
+        self.limits.check()?;
         self.calls.fetch_add(1, Ordering::Relaxed);
         match &*self.unreachable.lock().unwrap() {
             Some(message) => Err(Error::Connection {
@@ -80,6 +83,10 @@ impl FakeBackend {
 }
 
 impl Backend for FakeBackend {
+    fn with_limits(&self, limits: Limits) -> Arc<dyn Backend> {
+        Arc::new(FakeBackend { limits, ..self.clone() })
+    }
+
     fn submit(&self, jobs: &[PreparedJob], progress: &dyn Progress) -> Result<Vec<Submitted>> {
         self.begin_call()?;
         progress.sending(0..jobs.len())?;

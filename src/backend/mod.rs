@@ -5,13 +5,16 @@ use std::ffi::OsString;
 use std::fmt::Debug;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::backend::offer::Offer;
 use crate::backend::prepare::PreparedJob;
 use crate::error::{Error, Result};
 use crate::ffi::JobPlace;
 use crate::job::{JobId, JobInfo, JobState};
+use crate::limits::Limits;
 
+pub(crate) mod breaker;
 pub(crate) mod failure;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -81,6 +84,9 @@ pub(crate) struct Found {
 /// Every call takes any number of jobs and returns one result for each, in the order of the jobs. An error of the call
 /// itself replaces all results. Every call ends in bounded time.
 pub(crate) trait Backend: Send + Sync + Debug {
+    /// Returns the same backend for a call with limits.
+    fn with_limits(&self, limits: Limits) -> Arc<dyn Backend>;
+
     /// Submits jobs and uploads their input files. Cancels a job whose upload fails. An error of the call means that
     /// nothing has been sent.
     fn submit(&self, jobs: &[PreparedJob], progress: &dyn Progress) -> Result<Vec<Submitted>>;

@@ -3,9 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+use std::{fs, io};
 
+use crate::backend::breaker::{Breaker, PROBE_LIMIT};
 use crate::backend::failure::{Failure, JobFailure, not_found, shorten};
 use crate::backend::offer::{Offer, Queue, published_limit, tighter};
 use crate::backend::prepare::PreparedJob;
@@ -13,9 +16,13 @@ use crate::backend::{Backend, Fetch, Fetched, Found, Loss, Progress, SessionFile
 use crate::config::Protocol;
 use crate::config::endpoint::Endpoint;
 use crate::description::{Content, invalid, is_below};
-use crate::error::{Error, Operation, Result};
-use crate::ffi::{self, Connection, Description, JobPlace, JobRecord, Output, Session, SessionSettings, Target};
+use crate::error::{ConnectionFailure, Error, Operation, Result};
+use crate::ffi::{
+    self, Connection, Description, JobPlace, JobRecord, Output, RemoteFile, RequestLimits, Session, SessionSettings,
+    Target,
+};
 use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState};
+use crate::limits::{Interrupted, Limits, RetryPolicy};
 use crate::logging::{self, LogLevel, Reasons};
 use crate::util::byte_size::ByteSize;
 
@@ -34,22 +41,28 @@ struct Names {
 ///
 /// The plugins are not thread-safe, so calls wait for each other, even those for different CEs. ARC's own time limits
 /// bound each call.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct PluginBackend {
     session: Session,
     endpoint: Endpoint,
     names: Names,
     /// Whether the configuration leaves the interface open, the CE has no REST interface, and it has not responded to
     /// EMI-ES yet either.
-    is_untried_fallback: AtomicBool,
-    /// Whether the CE's certificate must name its host.
-    verify_host: bool,
+    is_untried_fallback: Arc<AtomicBool>,
     /// In seconds.
     timeout: u32,
+    policy: RetryPolicy,
+    breaker: Arc<Breaker>,
+    limits: Limits,
 }
 
 impl PluginBackend {
-    pub(crate) fn new(endpoint: Endpoint, protocol: Protocol, settings: &SessionSettings) -> Result<PluginBackend> {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        protocol: Protocol,
+        settings: &SessionSettings,
+        policy: RetryPolicy,
+    ) -> Result<PluginBackend> {
         // A CE without the REST interface, which has its own backend, is an old one that speaks EMI-ES.
         let names = Names {
             information: "org.ogf.glue.emies.resourceinfo",
@@ -60,21 +73,53 @@ impl PluginBackend {
             session: Session::new(settings)?,
             endpoint,
             names,
-            is_untried_fallback: AtomicBool::new(protocol == Protocol::Auto),
-            verify_host: settings.verify_host,
+            is_untried_fallback: Arc::new(AtomicBool::new(protocol == Protocol::Auto)),
             timeout: settings.timeout_seconds,
+            breaker: Arc::new(Breaker::new(policy.pause(), Duration::from_secs(settings.timeout_seconds.into()))),
+            policy,
+            limits: Limits::default(),
         })
     }
 
     /// Connects to the CE and checks that its certificate names its host. ARC's classes make connections of their own,
-    /// which do not check it, so each operation begins with this.
-    fn verify_host(&self) -> Result<()> {
-        if !self.verify_host {
-            return Ok(());
+    /// which do not check it, so each operation begins with this. Fails at once if the CE is known not to respond.
+    fn reach(&self) -> Result<()> {
+        let begun = Instant::now();
+        let timeout = Duration::from_secs(self.timeout.into());
+        let connect = |idle| self.connect(idle);
+        let reached = self.breaker.pass(begun, &self.limits, || connect(timeout.min(PROBE_LIMIT)));
+        let reached = reached.and_then(|()| self.retrying(|| connect(timeout), Failure::is_transient));
+        match &reached {
+            Ok(()) => self.breaker.heard(),
+            Err(failure) => self.breaker.failed(failure, begun),
         }
+        reached.map_err(|failure| failure.into_error(&self.endpoint))
+    }
+
+    fn connect(&self, idle: Duration) -> Result<(), Failure> {
+        self.limits.check()?;
         let mut connection = Connection::new(&self.session, &self.endpoint.url(), "", self.timeout)?;
+        connection.set_limits(&RequestLimits { idle, call: self.limits.left(), cancelled: self.limits.flags() })?;
         let (opened, reasons) = logging::capture(|| connection.open());
-        opened.map_err(|error| Failure::from_connection(error, &reasons, false).into_error(&self.endpoint))
+        opened.map_err(|error| Failure::from_connection(error, &reasons, &self.limits, false))
+    }
+
+    /// Runs an operation that changes nothing on the CE, and again after a failure that may pass.
+    fn retrying<T, E>(&self, mut work: impl FnMut() -> Result<T, E>, is_transient: impl Fn(&E) -> bool) -> Result<T, E>
+    where
+        E: From<Interrupted>,
+    {
+        let mut delays = self.policy.delays();
+        loop {
+            self.limits.check()?;
+            match work() {
+                Err(error) if is_transient(&error) => match delays.next() {
+                    Some(delay) => self.limits.sleep(delay)?,
+                    None => return Err(error),
+                },
+                result => return result,
+            }
+        }
     }
 
     /// Returns the data with which ARC finds a job, or `None` if the id cannot belong to this CE.
@@ -99,17 +144,12 @@ impl PluginBackend {
         let places: Vec<Option<JobPlace>> = ids.iter().map(|id| self.place(id)).collect();
         let asked: Vec<JobPlace> = places.iter().flatten().cloned().collect();
         if !asked.is_empty() {
-            self.verify_host()?;
+            self.reach()?;
         }
         let mut records = Vec::with_capacity(asked.len());
         for chunk in asked.chunks(CHUNK) {
-            let (chunk, reasons) = logging::capture(|| self.session.update_jobs(chunk));
-            let chunk = chunk.map_err(|error| self.call_error(error))?;
-            if !chunk.iter().any(|record| record.found) && !has_responded(&reasons) {
-                return Err(self.connection_error(&reasons));
-            }
+            records.extend(self.retrying(|| self.records_of(chunk), is_transient)?);
             self.is_untried_fallback.store(false, Ordering::Relaxed);
-            records.extend(chunk);
         }
         let mut records = records.into_iter();
         let one = |(id, place): (&JobId, Option<JobPlace>)| {
@@ -117,6 +157,45 @@ impl PluginBackend {
             found.filter(|(_, record)| record.found).ok_or_else(|| not_found(&self.endpoint, id))
         };
         Ok(ids.iter().zip(places).map(one).collect())
+    }
+
+    fn records_of(&self, places: &[JobPlace]) -> Result<Vec<JobRecord>> {
+        let (records, reasons) = logging::capture(|| self.session.update_jobs(places));
+        let records = records.map_err(|error| self.call_error(error))?;
+        match records.iter().any(|record| record.found) || has_responded(&reasons) {
+            true => Ok(records),
+            false => Err(self.connection_error(&reasons)),
+        }
+    }
+
+    fn list_files(&self, id: &JobId, place: &JobPlace) -> Result<Vec<RemoteFile>> {
+        let (files, reasons) = logging::capture(|| self.session.list_files(place));
+        files.map_err(|error| match error {
+            ffi::Error::Exception(message) => {
+                let complaints = reasons.complaints();
+                let message =
+                    if complaints.is_empty() { message } else { shorten(&format!("{message}: {complaints}")) };
+                Error::JobOperation { job_id: id.clone(), operation: Operation::ListFiles, message }
+            }
+            ffi::Error::Exiting => Error::Exiting,
+        })
+    }
+
+    fn fetch_one(&self, fetch: &Fetch<'_>) -> Result<Fetched> {
+        let failed = |message: String| Error::OutputFile {
+            job_id: fetch.id.clone(),
+            path: fetch.shown.into(),
+            message,
+            source: None,
+        };
+        let Some(path) = fetch.to.to_str() else { return Err(failed("the path is not UTF-8".into())) };
+        match logging::capture(|| self.session.fetch_file(&fetch.file.url, path)) {
+            (Ok(()), _) => Ok(Fetched::Whole),
+            (Err(ffi::Error::Exiting), _) => Err(Error::Exiting),
+            (Err(ffi::Error::Exception(message)), reasons) => {
+                Err(failed(shorten(&format!("{message}: {}", reasons.text()))))
+            }
+        }
     }
 
     fn connection_error(&self, reasons: &Reasons) -> Error {
@@ -224,6 +303,7 @@ impl PluginBackend {
                     Ok(())
                 };
             }
+            self.limits.check().map_err(Failure::from)?;
             match logging::capture(|| call(&place)) {
                 (Ok(true), _) => Ok(()),
                 (Ok(false), reasons) => refused(shorten(&reasons.text())),
@@ -240,8 +320,12 @@ impl PluginBackend {
 }
 
 impl Backend for PluginBackend {
+    fn with_limits(&self, limits: Limits) -> Arc<dyn Backend> {
+        Arc::new(PluginBackend { limits, ..self.clone() })
+    }
+
     fn submit(&self, jobs: &[PreparedJob], progress: &dyn Progress) -> Result<Vec<Submitted>> {
-        self.verify_host()?;
+        self.reach()?;
         let one = |(index, job): (usize, &PreparedJob)| {
             if job.commit {
                 return Submitted::Failed(self.unsupported("a commit"));
@@ -292,12 +376,7 @@ impl Backend for PluginBackend {
 
     fn files(&self, ids: &[JobId]) -> Result<Vec<Result<Vec<SessionFile>>>> {
         let list = |id: &JobId, (place, _): (JobPlace, JobRecord)| {
-            let files = self.session.list_files(&place).map_err(|error| match error {
-                ffi::Error::Exception(message) => {
-                    Error::JobOperation { job_id: id.clone(), operation: Operation::ListFiles, message }
-                }
-                ffi::Error::Exiting => Error::Exiting,
-            })?;
+            let files = self.retrying(|| self.list_files(id, &place), is_transient)?;
             Ok(files
                 .into_iter()
                 .map(|file| SessionFile { path: file.path.into(), url: file.url, size: u64::try_from(file.size).ok() })
@@ -309,26 +388,19 @@ impl Backend for PluginBackend {
 
     fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<Fetched>> {
         let one = |fetch: &Fetch<'_>| {
-            let failed = |message: String| Error::OutputFile {
-                job_id: fetch.id.clone(),
-                path: fetch.shown.into(),
-                message,
-                source: None,
+            self.limits.check()?;
+            // ARC fetches to a path where nothing exists.
+            let remove = || match fs::remove_file(&fetch.to) {
+                Err(error) => error.kind() == io::ErrorKind::NotFound,
+                Ok(()) => true,
             };
-            let Some(path) = fetch.to.to_str() else { return Err(failed("the path is not UTF-8".into())) };
-            match logging::capture(|| self.session.fetch_file(&fetch.file.url, path)) {
-                (Ok(()), _) => Ok(Fetched::Whole),
-                (Err(ffi::Error::Exiting), _) => Err(Error::Exiting),
-                (Err(ffi::Error::Exception(message)), reasons) => {
-                    Err(failed(shorten(&format!("{message}: {}", reasons.text()))))
-                }
-            }
+            self.retrying(|| self.fetch_one(fetch), |error| is_transient(error) && remove())
         };
         wanted.iter().map(one).collect()
     }
 
     fn offer(&self) -> Result<Offer> {
-        self.verify_host()?;
+        self.reach()?;
         let ask = || self.session.offered(&self.endpoint.url(), self.names.information, self.names.submission);
         let (offered, reasons) = logging::capture(ask);
         let offered = offered.map_err(|error| match error {
@@ -339,6 +411,22 @@ impl Backend for PluginBackend {
             return Err(self.no_targets(&reasons));
         }
         Ok(Offer { queues: offered.targets.into_iter().map(queue).collect(), runtime_environments: offered.runtimes })
+    }
+}
+
+/// Whether an operation that only reads may succeed after a short time. A-REX 6.17 now and then drops one of many
+/// connections.
+fn is_transient(error: &Error) -> bool {
+    const BROKEN: [&str; 5] = ["unexpected eof", "closed", "reset", "SSL error", "Failed to connect"];
+    match error {
+        Error::Connection { failure, .. } => matches!(
+            failure,
+            ConnectionFailure::Refused | ConnectionFailure::Broken | ConnectionFailure::ResolutionFailed
+        ),
+        Error::JobOperation { message, .. } | Error::OutputFile { message, .. } => {
+            BROKEN.iter().any(|text| message.contains(text))
+        }
+        _ => false,
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 pub(crate) use self::token::{Token, TokenSource};
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 
 /// The version of a file: its device, inode, size and change time (`ctime`). The change time changes with the content,
 /// the mode and the owner.
@@ -47,8 +48,8 @@ impl Credential {
 /// Where connections get their credential from.
 pub(crate) trait Credentials: fmt::Debug + Send + Sync {
     /// Returns the current credential. Creates a proxy certificate, or reads a token again, if necessary. Sends nothing
-    /// to the CE.
-    fn current(&self) -> Result<Credential>;
+    /// to the CE. Ends within the limits of the call.
+    fn current(&self, limits: &Limits) -> Result<Credential>;
 }
 
 /// Why there is no credential: an [`Error`] that several threads can share.

@@ -218,6 +218,8 @@ pub(crate) mod cpp {
         code: i32,
         reason: String,
         location: String,
+        /// The value of `Retry-After`, or nothing.
+        retry_after: String,
         /// The length of the body in bytes, or -1 if the server does not announce it.
         size: i64,
         /// The `errno` with which the local file of a transfer failed, or 0.
@@ -227,6 +229,10 @@ pub(crate) mod cpp {
     extern "Rust" {
         fn arc_logged(level: u32, line: &[u8]);
         fn arc_log_flush();
+
+        type Cancel;
+        fn possible(self: &Cancel) -> bool;
+        fn requested(self: &Cancel) -> bool;
     }
 
     unsafe extern "C++" {
@@ -295,6 +301,8 @@ pub(crate) mod cpp {
             content: &[u8],
         ) -> Result<HttpReply>;
         fn open(self: Pin<&mut Connection>) -> Result<()>;
+        fn set_limits(self: Pin<&mut Connection>, idle: u64, call: u64, cancel: Box<Cancel>) -> Result<()>;
+        fn idle_left(self: &Connection) -> Result<u64>;
         fn body(self: &Connection) -> Result<&[u8]>;
         fn download(self: Pin<&mut Connection>, path: &str, file: i32, limit: u64) -> Result<HttpReply>;
         fn upload(self: Pin<&mut Connection>, path: &str, file: i32, size: u64) -> Result<HttpReply>;
@@ -309,4 +317,4 @@ pub(crate) mod cpp {
     }
 }
 
-use super::{arc_log_flush, arc_logged};
+use super::{Cancel, arc_log_flush, arc_logged};

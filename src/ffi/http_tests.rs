@@ -4,14 +4,17 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use openssl::asn1::{Asn1Object, Asn1OctetString};
+use openssl::ssl::{SslAcceptor, SslMethod, SslVerifyMode};
 use openssl::x509::X509Extension;
 
-use super::{Connection, ConnectionError, Session, SessionSettings, cpp};
+use super::{Connection, ConnectionError, RequestLimits, Session, SessionSettings, cpp};
 use tls::{Authority, Identity, LOCALHOST, Named, OK, certificate, new_key, respond_ok, tls_server};
 
 #[path = "../../tests/tls/mod.rs"]
@@ -503,4 +506,129 @@ fn a_server_that_is_silent_or_slow_costs_one_time_limit() {
         drop(connection);
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     }
+}
+
+/// Sends a request to a TLS server that requires a certificate of the client, which has none.
+fn without_certificate(content: &[u8]) -> (ConnectionError, bool) {
+    let authority = Authority::new();
+    let (key, certificate) = authority.issue(LOCALHOST);
+    let mut acceptor = SslAcceptor::mozilla_modern_v5(SslMethod::tls()).unwrap(); // TLS 1.3
+    acceptor.set_private_key(&key).unwrap();
+    acceptor.set_certificate(&certificate).unwrap();
+    acceptor.set_verify(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT);
+    let acceptor = acceptor.build();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://localhost:{}/", listener.local_addr().unwrap().port());
+    thread::spawn(move || acceptor.accept(listener.accept().unwrap().0).map(drop));
+    let mut connection = connection(&authority, &url, true, 20);
+    (connection.request("POST", "/", "text/plain", content).map(drop).unwrap_err(), connection.sent())
+}
+
+#[test]
+fn the_alert_of_a_server_that_refuses_the_certificate_of_the_client_is_read() {
+    // With TLS 1.3 the alert comes after the client has finished the handshake: before, while or after it sends.
+    for content in [&b""[..], &[0; 100], &[0; 8 << 20]] {
+        for _ in 0..5 {
+            let (error, _) = without_certificate(content);
+            assert!(error.to_string().contains("alert certificate required"), "{} bytes: {error}", content.len());
+        }
+    }
+}
+
+fn limits(idle: u64, call: Option<u64>, cancelled: Vec<Arc<AtomicBool>>) -> RequestLimits {
+    RequestLimits { idle: Duration::from_millis(idle), call: call.map(Duration::from_millis), cancelled }
+}
+
+#[test]
+fn limits_of_a_request_include_connecting() {
+    let authority = Authority::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://localhost:{}/", silent.local_addr().unwrap().port());
+    let flag = Arc::new(AtomicBool::new(false));
+    for (limits, expected) in [
+        (limits(200, None, Vec::new()), "no response within 600 s while connecting"),
+        (limits(600_000, Some(200), Vec::new()), "the deadline of the call has passed"),
+        (limits(600_000, None, vec![flag.clone()]), "the call was cancelled"),
+    ] {
+        let begun = Instant::now();
+        let mut connection = connection(&authority, &url, true, 600);
+        connection.set_limits(&limits).unwrap();
+        let error = thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(200));
+                flag.store(true, Ordering::Relaxed);
+            });
+            connection.request("GET", "/", "", b"").map(drop).unwrap_err()
+        });
+        flag.store(false, Ordering::Relaxed);
+        assert_eq!(error.to_string(), expected);
+        assert!(!connection.sent());
+        drop(connection);
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn a_cancelled_request_drops_its_connection() {
+    let flag = Arc::new(AtomicBool::new(false));
+    let (mut connection, served) = connection_to({
+        let flag = flag.clone();
+        move |mut stream| {
+            read_head(&mut stream);
+            flag.store(true, Ordering::Relaxed);
+            stream.read(&mut [0]).unwrap()
+        }
+    });
+    connection.set_limits(&limits(600_000, None, vec![flag])).unwrap();
+    let error = connection.request("GET", "/", "", b"").map(drop).unwrap_err();
+    assert!(matches!(error, ConnectionError::Cancelled(_)), "{error}");
+    assert!(connection.sent() && !connection.usable());
+    drop(connection);
+    assert_eq!(served.recv().unwrap(), 0);
+}
+
+#[test]
+fn a_transfer_that_advances_is_not_cut() {
+    // Longer than the limit of one second in all, but never without progress.
+    let authority = Authority::new();
+    let (port, received) = tls_server(authority.issue(LOCALHOST), |mut stream| {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        let mut size = 0;
+        let mut buffer = vec![0; 2 << 20];
+        while size < 24 << 20 {
+            size += stream.read(&mut buffer).unwrap();
+            thread::sleep(Duration::from_millis(2)); // at least 3 s for records of 16 KiB
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n").unwrap();
+        for _ in 0..20 {
+            thread::sleep(Duration::from_millis(100));
+            stream.write_all(b"x").unwrap();
+        }
+        size
+    });
+    let mut connection = connection(&authority, &format!("https://localhost:{port}/"), true, 1);
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(24 << 20).unwrap();
+    let begun = Instant::now();
+    let reply = connection.upload("/", &file, 24 << 20).unwrap().unwrap();
+    assert_eq!(reply.code, 200);
+    assert!(begun.elapsed() > Duration::from_secs(3), "{:?}", begun.elapsed());
+    drop(connection);
+    assert_eq!(received.recv().unwrap(), Some(24 << 20));
+}
+
+#[test]
+fn the_time_to_wait_before_a_retry_is_read() {
+    let (mut connection, _served) = connection_to(|mut stream| {
+        read_head(&mut stream);
+        stream.write_all(b"HTTP/1.1 503 Busy\r\nretry-after:  7 \r\nContent-Length: 0\r\n\r\n").unwrap();
+        stream
+    });
+    let (reply, _) = connection.request("GET", "/", "text/plain", b"").unwrap();
+    assert_eq!((reply.code, &*reply.retry_after), (503, "7"));
 }

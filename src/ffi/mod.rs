@@ -11,7 +11,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 pub(crate) use bridge::cpp::{
@@ -52,6 +53,12 @@ pub(crate) enum ConnectionError {
     /// The time limit passed.
     #[error("{0}")]
     TimedOut(String),
+    /// The deadline of the call passed.
+    #[error("{0}")]
+    Deadline(String),
+    /// The call was cancelled.
+    #[error("{0}")]
+    Cancelled(String),
     /// Anything else, as ARC describes it.
     #[error("{0}")]
     Failed(String),
@@ -70,6 +77,10 @@ impl From<Error> for ConnectionError {
                     ConnectionError::InvalidResponse(text)
                 } else if let Some(text) = of_kind("jasmin_arc: timed out: ") {
                     ConnectionError::TimedOut(text)
+                } else if let Some(text) = of_kind("jasmin_arc: deadline: ") {
+                    ConnectionError::Deadline(text)
+                } else if let Some(text) = of_kind("jasmin_arc: cancelled: ") {
+                    ConnectionError::Cancelled(text)
                 } else {
                     ConnectionError::Failed(message)
                 }
@@ -302,6 +313,31 @@ pub(crate) fn sign_delegation(proxy: &str, request: &str) -> Result<String> {
     cpp::sign_delegation(proxy, request).map_err(error)
 }
 
+/// The flags that cancel a request.
+#[derive(Debug)]
+struct Cancel(Vec<Arc<AtomicBool>>);
+
+impl Cancel {
+    fn possible(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    fn requested(&self) -> bool {
+        self.0.iter().any(|flag| flag.load(Ordering::Relaxed))
+    }
+}
+
+/// The limits of one request on a [`Connection`], which include connecting.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestLimits {
+    /// The time without progress.
+    pub(crate) idle: Duration,
+    /// What is left of the time of the call.
+    pub(crate) call: Option<Duration>,
+    /// Each of them cancels the request when it becomes true.
+    pub(crate) cancelled: Vec<Arc<AtomicBool>>,
+}
+
 /// One kept-alive HTTP connection to a CE. Paths are percent-encoded.
 pub(crate) struct Connection(cxx::UniquePtr<cpp::Connection>);
 
@@ -319,6 +355,19 @@ impl Connection {
     /// certificate. `timeout` is in seconds, for each wait for the server.
     pub(crate) fn new(session: &Session, url: &str, token: &str, timeout: u32) -> Result<Connection> {
         cpp::new_connection(&session.0, url, token, timeout).map(Connection).map_err(error)
+    }
+
+    /// Sets the limits of the next request. Without this, it has the time without progress of [`new`](Self::new) only.
+    pub(crate) fn set_limits(&mut self, limits: &RequestLimits) -> Result<()> {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let call = limits.call.map_or(u64::MAX, milliseconds);
+        let cancel = Box::new(Cancel(limits.cancelled.clone()));
+        self.0.pin_mut().set_limits(milliseconds(limits.idle), call, cancel).map_err(error)
+    }
+
+    /// Returns how much of the time without progress the last request has left.
+    pub(crate) fn idle_left(&self) -> Duration {
+        Duration::from_millis(self.0.idle_left().unwrap_or(0))
     }
 
     /// Connects, and verifies that the certificate of the server names its host. Sends no request.

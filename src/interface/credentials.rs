@@ -8,6 +8,7 @@ use crate::config::ConnectionConfig;
 use crate::credential::{Credential, Credentials, TokenSource};
 use crate::error::{Error, Result};
 use crate::ffi::{self, CredentialInfo};
+use crate::limits::Limits;
 use crate::logging;
 use crate::proxy::{CredentialReader, PassphraseCallback, Proxy, ProxySettings};
 
@@ -19,10 +20,10 @@ pub(super) enum UserCredentials {
 }
 
 impl Credentials for UserCredentials {
-    fn current(&self) -> Result<Credential> {
+    fn current(&self, limits: &Limits) -> Result<Credential> {
         match self {
-            UserCredentials::Proxy(proxy) => proxy.current(),
-            UserCredentials::Token(source) => source.current(),
+            UserCredentials::Proxy(proxy) => proxy.current(limits),
+            UserCredentials::Token(source) => source.current(limits),
         }
     }
 }
@@ -73,7 +74,7 @@ impl ArcInterface {
         check_process()?;
         let _entered = self.0.log.enter();
         match &*self.0.credentials {
-            UserCredentials::Proxy(proxy) => proxy.create(),
+            UserCredentials::Proxy(proxy) => proxy.create(&self.1.begin()),
             UserCredentials::Token(_) => Err(Error::ProxyGeneration {
                 path: self.0.config.proxy_file(),
                 message: "TOKEN_FILE is set, so no proxy certificate is used; remove TOKEN_FILE to create one".into(),

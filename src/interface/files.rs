@@ -41,8 +41,8 @@ impl ArcInterface {
     /// # }
     /// ```
     pub fn save_job_outputs(&self, id: &JobId) -> Result<Option<PathBuf>> {
-        let _entered = self.begin()?;
-        let backend = self.backend()?;
+        let call = self.begin()?;
+        let backend = self.backend(&call)?;
         let files = self.single(backend.files(std::slice::from_ref(id))?)??;
         if files.is_empty() {
             return Ok(None);
@@ -105,8 +105,8 @@ impl ArcInterface {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let _entered = self.begin()?;
-        let backend = self.backend()?;
+        let call = self.begin()?;
+        let backend = self.backend(&call)?;
         let listed = backend.files(&ids)?;
         Ok(outputs::save_all(&*backend, &ids, listed, directory.as_ref()))
     }

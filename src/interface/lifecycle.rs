@@ -57,9 +57,9 @@ impl ArcInterface {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let _entered = self.begin()?;
+        let call = self.begin()?;
         ids.iter().for_each(|id| logging::log(LogLevel::Info, format!("cancelling job {id}")));
-        self.backend()?.cancel(&ids)
+        self.backend(&call)?.cancel(&ids)
     }
 
     /// Removes a job that has ended from the CE: [`clean_jobs`](Self::clean_jobs) for one.
@@ -99,8 +99,8 @@ impl ArcInterface {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let _entered = self.begin()?;
-        let cleaned = self.backend()?.clean(&ids)?;
+        let call = self.begin()?;
+        let cleaned = self.backend(&call)?.clean(&ids)?;
         self.remove_from_lists(ids.iter().zip(&cleaned).filter(|(_, result)| result.is_ok()).map(|(id, _)| id));
         Ok(cleaned)
     }

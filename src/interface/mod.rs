@@ -32,6 +32,7 @@ use crate::error::{ConnectionFailure, Error, Result};
 use crate::ffi::{self, SessionSettings};
 use crate::job::JobId;
 use crate::journal::Journal;
+use crate::limits::{CallLimits, CancelToken, Limits, RetryPolicy};
 use crate::logging::{self, Destination, Entered, Log, LogLevel};
 use crate::proxy::PassphraseCallback;
 use crate::util::lock;
@@ -69,7 +70,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct ArcInterface(Arc<Inner>);
+pub struct ArcInterface(Arc<Inner>, CallLimits);
 
 struct Inner {
     config: ConnectionConfig,
@@ -77,6 +78,9 @@ struct Inner {
     timeout: Duration,
     log: Arc<Log>,
     credentials: Arc<UserCredentials>,
+    retries: RetryPolicy,
+    /// The REST interface of the CE, before it is known whether there is one.
+    rest: Mutex<Option<RestBackend>>,
     backend: Mutex<Option<Arc<dyn Backend>>>,
     journal: Journal,
     /// Whether jobs need a commit that do not say so themselves.
@@ -84,9 +88,19 @@ struct Inner {
     on_created: Option<OnCreated>,
 }
 
+/// A call in progress.
+struct Call {
+    limits: Limits,
+    _entered: Entered,
+}
+
 impl fmt::Debug for ArcInterface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ArcInterface").field("config", &self.0.config).field("log", &self.0.log).finish_non_exhaustive()
+        f.debug_struct("ArcInterface")
+            .field("config", &self.0.config)
+            .field("log", &self.0.log)
+            .field("limits", &self.1)
+            .finish_non_exhaustive()
     }
 }
 
@@ -96,6 +110,7 @@ pub struct ArcInterfaceBuilder {
     config: ConfigSource,
     passphrase: Option<PassphraseCallback>,
     timeout: Duration,
+    retries: RetryPolicy,
     level: LogLevel,
     destination: Destination,
     commit: bool,
@@ -127,11 +142,15 @@ impl ArcInterfaceBuilder {
         self
     }
 
-    /// Sets how long to wait for the CE. The default is 60 seconds.
+    /// Sets how long to wait for a CE that makes no progress. The default is 60 seconds.
     ///
-    /// The limit is rounded down to whole seconds and is at least 1 second. It applies to connecting with the TLS
-    /// handshake, to the head of a response after the request has been sent, and to each pause in a transfer. A response that keeps arriving may take longer, but no request takes more than
-    /// 10 minutes, plus the time that a file needs at 16 KiB/s. A request that reaches the limit is not repeated.
+    /// The limit is rounded down to whole seconds and is at least 1 second. It applies to one request with all its
+    /// attempts: to resolving the name, connecting, the TLS handshake, the response, and the pauses between attempts. A
+    /// response that keeps arriving and an upload that goes on are progress, which starts the time anew. A request that
+    /// reaches the limit is not repeated, so a silent CE costs a call this time once. A call that makes many requests may
+    /// take longer: see [`with_deadline`](ArcInterface::with_deadline).
+    ///
+    /// No request takes more than 10 minutes, plus the time that a file needs at 16 KiB/s.
     ///
     /// Over EMI-ES, ARC's own limits apply, which hold for each wait.
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -168,6 +187,17 @@ impl ArcInterfaceBuilder {
     pub fn passphrase(mut self, passphrase: impl Fn(&Path) -> std::io::Result<String> + Send + Sync + 'static) -> Self {
         self.passphrase = Some(Arc::new(passphrase));
         self
+    }
+
+    /// Sets how requests are repeated that the CE did not serve: see [`RetryPolicy`].
+    pub fn retries(mut self, policy: RetryPolicy) -> Self {
+        self.retries = policy;
+        self
+    }
+
+    /// Repeats no request: the same as `.retries(RetryPolicy::none())`.
+    pub fn no_retries(self) -> Self {
+        self.retries(RetryPolicy::none())
     }
 
     /// Sets the most detailed level that is logged, for ARC's messages and this crate's. The default is
@@ -264,12 +294,14 @@ impl ArcInterfaceBuilder {
             timeout: self.timeout,
             log: log.clone(),
             credentials,
-            backend: Mutex::new(None),
+            retries: self.retries,
+            rest: Mutex::default(),
+            backend: Mutex::default(),
             journal,
             commit: self.commit,
             on_created: self.on_created,
         };
-        Ok(ArcInterface(Arc::new(inner)))
+        Ok(ArcInterface(Arc::new(inner), CallLimits::default()))
     }
 }
 
@@ -331,6 +363,7 @@ impl ArcInterface {
             config: ConfigSource::Value(Box::default()),
             passphrase: None,
             timeout: DEFAULT_TIMEOUT,
+            retries: RetryPolicy::default(),
             level: LogLevel::default(),
             destination: Destination::Facade,
             commit: false,
@@ -343,25 +376,86 @@ impl ArcInterface {
         &self.0.config
     }
 
-    /// Enters the interface's log and makes sure that the proxy certificate is valid. Every operation begins with this.
-    fn begin(&self) -> Result<Entered> {
-        check_process()?;
-        let entered = self.0.log.enter();
-        self.0.credentials.current()?;
-        Ok(entered)
+    /// Returns the same interface with a deadline: each call on it ends within `deadline`.
+    ///
+    /// A call that takes longer fails with [`Error::DeadlineExceeded`]. The deadline covers the whole call, with all its
+    /// requests and waits. A bulk call may return the results that it has by then,
+    /// with this error for the others. Of several deadlines the shortest holds.
+    ///
+    /// Over EMI-ES, ARC's library cannot be interrupted, so a call ends with the request during which the deadline passes.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
+    /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
+    /// let statuses = arc.with_deadline(Duration::from_secs(10)).job_statuses(&jobs)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> ArcInterface {
+        ArcInterface(Arc::clone(&self.0), self.1.clone().with_deadline(deadline))
     }
 
-    /// Returns the backend. The first call selects it.
-    fn backend(&self) -> Result<Arc<dyn Backend>> {
+    /// Returns the same interface with a token: when it is cancelled, each call on it fails with [`Error::Cancelled`]
+    /// within a tenth of a second, and drops its connection to the CE.
+    ///
+    /// An interface may have several tokens, for example one of the service and one of a request to it. The CE may have
+    /// processed the request that was cancelled.
+    ///
+    /// Over EMI-ES, ARC's library cannot be interrupted, so a call ends after the request that is in progress.
+    ///
+    /// ```no_run
+    /// use std::thread;
+    ///
+    /// use jasmin_arc::{CancelToken, Error};
+    ///
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
+    /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
+    /// # fn wait_for_sigterm() {}
+    /// let shutdown = CancelToken::new();
+    /// let on_signal = shutdown.clone();
+    /// thread::spawn(move || {
+    ///     wait_for_sigterm();
+    ///     on_signal.cancel();
+    /// });
+    /// match arc.with_cancel(&shutdown).job_statuses(&jobs) {
+    ///     Err(Error::Cancelled) => println!("shutting down"),
+    ///     statuses => println!("{:?}", statuses?),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_cancel(&self, token: &CancelToken) -> ArcInterface {
+        ArcInterface(Arc::clone(&self.0), self.1.clone().with_cancel(token))
+    }
+
+    /// Begins a call: enters the interface's log and makes sure that the proxy certificate is valid. Every operation begins
+    /// with this.
+    fn begin(&self) -> Result<Call> {
+        check_process()?;
+        let call = Call { limits: self.1.begin(), _entered: self.0.log.enter() };
+        call.limits.check()?;
+        self.0.credentials.current(&call.limits)?;
+        Ok(call)
+    }
+
+    /// Returns the backend with the limits of a call. The first call selects it.
+    fn backend(&self, call: &Call) -> Result<Arc<dyn Backend>> {
         let backend = || lock(&self.0.backend);
         if let Some(backend) = &*backend() {
-            return Ok(Arc::clone(backend));
+            return Ok(backend.with_limits(call.limits.clone()));
         }
         let settings = self.session_settings()?;
         // The selection runs without the lock. Otherwise threads would wait one after the other for a CE that does not
         // respond. If several threads select a backend at once, all use the one that is stored first.
-        let selected = self.select_backend(&settings)?;
-        Ok(Arc::clone(backend().get_or_insert(selected)))
+        let selected = self.select_backend(&settings, call)?;
+        let backend = Arc::clone(backend().get_or_insert(selected));
+        Ok(backend.with_limits(call.limits.clone()))
     }
 
     fn session_settings(&self) -> Result<SessionSettings> {
@@ -387,7 +481,7 @@ impl ArcInterface {
         })
     }
 
-    fn select_backend(&self, settings: &SessionSettings) -> Result<Arc<dyn Backend>> {
+    fn select_backend(&self, settings: &SessionSettings, call: &Call) -> Result<Arc<dyn Backend>> {
         let endpoint = &self.0.endpoint;
         let protocol = self.0.config.interface();
         if !settings.verify_host {
@@ -395,9 +489,8 @@ impl ArcInterface {
             logging::log(LogLevel::Warning, format!("{endpoint}: {message}"));
         }
         if matches!(protocol, Protocol::Auto | Protocol::ArcRest) {
-            let credentials = Arc::clone(&self.0.credentials);
-            let rest = RestBackend::new(endpoint.clone(), settings, credentials, self.0.config.delegation())?;
-            if rest.is_offered()? {
+            let rest = self.rest(settings)?;
+            if rest.limited(call.limits.clone()).is_offered()? {
                 return Ok(Arc::new(rest));
             }
             let message = "the CE has no REST interface of a known version";
@@ -410,7 +503,19 @@ impl ArcInterface {
             }
             logging::log(LogLevel::Info, format!("{endpoint}: {message}, trying EMI-ES"));
         }
-        Ok(Arc::new(PluginBackend::new(endpoint.clone(), protocol, settings)?))
+        Ok(Arc::new(PluginBackend::new(endpoint.clone(), protocol, settings, self.0.retries.clone())?))
+    }
+
+    /// Returns the backend for REST, which all calls share before the protocol is known.
+    fn rest(&self, settings: &SessionSettings) -> Result<RestBackend> {
+        let mut rest = lock(&self.0.rest);
+        if let Some(rest) = &*rest {
+            return Ok(rest.clone());
+        }
+        let (endpoint, delegation) = (self.0.endpoint.clone(), self.0.config.delegation());
+        let credentials = Arc::clone(&self.0.credentials);
+        let backend = RestBackend::new(endpoint, settings, credentials, delegation, self.0.retries.clone())?;
+        Ok(rest.insert(backend).clone())
     }
 
     /// Returns the result of a bulk method that was called for one job.

@@ -98,9 +98,9 @@ impl ArcInterface {
     /// # }
     /// ```
     pub fn find_submission(&self, key: &str) -> Result<Option<JobId>> {
-        let _entered = self.begin()?;
-        let backend = self.backend()?;
-        let submission = Submission::new(self, &*backend)?;
+        let call = self.begin()?;
+        let backend = self.backend(&call)?;
+        let submission = Submission::new(self, &*backend, &call)?;
         match submission.look_up(key)? {
             (Some(id), _) => Ok(Some(id.into())),
             (None, true) => match submission.recover(&[key.to_owned()])?.pop() {
@@ -148,9 +148,9 @@ impl ArcInterface {
     /// # }
     /// ```
     pub fn recover(&self) -> Result<Vec<RecoveredSubmission>> {
-        let _entered = self.begin()?;
-        let backend = self.backend()?;
-        let submission = Submission::new(self, &*backend)?;
+        let call = self.begin()?;
+        let backend = self.backend(&call)?;
+        let submission = Submission::new(self, &*backend, &call)?;
         let keys = submission.unfinished()?;
         let outcomes = submission.recover(&keys)?;
         let recovered = |(key, outcome)| RecoveredSubmission { key, outcome };
@@ -182,8 +182,8 @@ impl ArcInterface {
     /// ```
     pub fn resume_uploads(&self, id: &JobId, job: &JobDescription) -> Result<()> {
         let prepared = prepare(job, self.0.commit)?;
-        let _entered = self.begin()?;
-        let uploaded = self.backend()?.upload_missing(&[(id, &prepared)])?;
+        let call = self.begin()?;
+        let uploaded = self.backend(&call)?.upload_missing(&[(id, &prepared)])?;
         match self.single(uploaded)?? {
             Uploaded::Whole => {}
             Uploaded::JobHasEnded => {

@@ -42,7 +42,7 @@ impl ArcInterface {
     /// ```
     pub fn mismatches(&self, job: &JobDescription) -> Result<Vec<Mismatch>> {
         job.validate()?;
-        let _entered = self.begin()?;
-        Ok(matching::mismatches(job, &self.backend()?.offer()?))
+        let call = self.begin()?;
+        Ok(matching::mismatches(job, &self.backend(&call)?.offer()?))
     }
 }

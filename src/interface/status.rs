@@ -91,8 +91,8 @@ impl ArcInterface {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let _entered = self.begin()?;
-        self.backend()?.states(&ids)
+        let call = self.begin()?;
+        self.backend(&call)?.states(&ids)
     }
 
     /// Returns the details of a job: [`jobs`](Self::jobs) for one.
@@ -139,7 +139,7 @@ impl ArcInterface {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let _entered = self.begin()?;
-        self.backend()?.jobs(&ids)
+        let call = self.begin()?;
+        self.backend(&call)?.jobs(&ids)
     }
 }

@@ -3,10 +3,9 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{ArcInterface, CreatedJob};
+use super::{ArcInterface, Call, CreatedJob};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{Backend, Found, Loss, Progress, Submitted, Uploaded};
 use crate::description::urn;
@@ -15,6 +14,7 @@ use crate::ffi::JobPlace;
 use crate::job::JobId;
 use crate::job_list;
 use crate::journal::{Claim, Scope, Sent};
+use crate::limits::Limits;
 use crate::logging::{self, LogLevel};
 
 /// A job that the CE did not have when it was asked, and does not have after this time, does not exist. A-REX needs
@@ -38,6 +38,7 @@ type Results = Vec<(usize, Result<JobId>)>;
 pub(super) struct Submission<'a> {
     arc: &'a ArcInterface,
     backend: &'a dyn Backend,
+    limits: &'a Limits,
     scope: Scope,
     /// The keys that belong to this call. They are released when it ends, whatever happens.
     claimed: RefCell<HashSet<String>>,
@@ -76,9 +77,9 @@ impl Progress for Recorder<'_> {
 }
 
 impl<'a> Submission<'a> {
-    pub(super) fn new(arc: &'a ArcInterface, backend: &'a dyn Backend) -> Result<Submission<'a>> {
+    pub(super) fn new(arc: &'a ArcInterface, backend: &'a dyn Backend, call: &'a Call) -> Result<Submission<'a>> {
         let scope = Scope { endpoint: arc.0.endpoint.url(), identity: arc.0.credentials.identity()? };
-        Ok(Submission { arc, backend, scope, claimed: RefCell::default() })
+        Ok(Submission { arc, backend, limits: &call.limits, scope, claimed: RefCell::default() })
     }
 
     /// Submits jobs with different keys. The results are in the order of `jobs`.
@@ -107,10 +108,10 @@ impl<'a> Submission<'a> {
                 }
             }
             waiting = busy.into_iter().map(|(index, _)| index).collect();
-            if waiting.is_empty() || begun.elapsed() >= self.arc.0.timeout {
+            let is_over = waiting.is_empty() || begun.elapsed() >= self.arc.0.timeout;
+            if is_over || self.limits.sleep(BUSY_PAUSE).is_err() {
                 break;
             }
-            sleep(BUSY_PAUSE);
         }
         let busy = |job: &PreparedJob| self.unknown(&job.key, "another thread or process is still submitting it");
         Ok(results.into_iter().zip(jobs).map(|(result, job)| result.unwrap_or_else(|| Err(busy(job)))).collect())
@@ -217,7 +218,10 @@ impl<'a> Submission<'a> {
             if is_silent || lost.is_empty() {
                 break;
             }
-            sleep(pause);
+            if let Err(interrupted) = self.limits.sleep(pause) {
+                problem = Some(Error::from(interrupted).to_string());
+                break;
+            }
             let wanted: Vec<usize> = lost.iter().map(|(index, ..)| *index).collect();
             match self.adopt(jobs, &wanted) {
                 Ok(found) => {
@@ -229,7 +233,14 @@ impl<'a> Submission<'a> {
                 Err(error) => {
                     let kind = error.kind();
                     problem = Some(error.to_string());
-                    if matches!(kind, ErrorKind::Unsupported | ErrorKind::Exiting | ErrorKind::TimedOut) {
+                    if matches!(
+                        kind,
+                        ErrorKind::Unsupported
+                            | ErrorKind::Exiting
+                            | ErrorKind::TimedOut
+                            | ErrorKind::Cancelled
+                            | ErrorKind::DeadlineExceeded
+                    ) {
                         break;
                     }
                 }

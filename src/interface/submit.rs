@@ -141,9 +141,9 @@ impl ArcInterface {
         let submitted = if distinct.is_empty() {
             Vec::new()
         } else {
-            let _entered = self.begin()?;
-            let backend = self.backend()?;
-            Submission::new(self, &*backend)?.submit(&distinct)?
+            let call = self.begin()?;
+            let backend = self.backend(&call)?;
+            Submission::new(self, &*backend, &call)?.submit(&distinct)?
         };
         let copy = |result: &Result<JobId>| match result {
             Ok(id) => Ok(id.clone()),

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use crate::backend::fake::{FakeBackend, FakeJob, Fate};
 use crate::backend::offer::{Offer, Queue};
 use crate::description::{InputFile, JobDescription};
+use crate::error::ErrorKind;
 use crate::ffi::{CredentialInfo, Description};
 use crate::job::{ArcState, JobStatus};
 use crate::journal::Scope;
@@ -62,7 +63,7 @@ fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
     let log = Log::new(LogLevel::Info, Destination::Nowhere);
     let backend = Arc::new(FakeBackend::default());
     let as_backend: Arc<dyn Backend> = backend.clone();
-    let arc = ArcInterface(Arc::new(Inner {
+    let inner = Inner {
         endpoint: config.endpoint().unwrap(),
         credentials: Arc::new(any_credential(&config)),
         journal: Journal::new(&config.jobs_info_file(), false),
@@ -71,8 +72,11 @@ fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
         config,
         timeout: DEFAULT_TIMEOUT,
         log,
+        retries: RetryPolicy::none(),
+        rest: Mutex::default(),
         backend: Mutex::new(Some(as_backend)),
-    }));
+    };
+    let arc = ArcInterface(Arc::new(inner), CallLimits::default());
     (arc, backend, directory)
 }
 
@@ -267,12 +271,14 @@ fn every_output_file_that_the_configuration_accepts_can_be_submitted() {
             timeout: DEFAULT_TIMEOUT,
             log: Log::new(LogLevel::Info, Destination::Nowhere),
             credentials: Arc::new(any_credential(&config)),
+            retries: RetryPolicy::none(),
+            rest: Mutex::default(),
             backend: Mutex::new(Some(backend.clone() as Arc<dyn Backend>)),
             journal: Journal::new(&config.jobs_info_file(), false),
             commit: false,
             on_created: None,
         };
-        let id = ArcInterface(Arc::new(inner)).submit_job("/bin/true", &[], &[]).unwrap();
+        let id = ArcInterface(Arc::new(inner), CallLimits::default()).submit_job("/bin/true", &[], &[]).unwrap();
         assert_eq!(backend.jobs()[id.as_str()].description.outputs[0].name, expected);
     }
     drop(directory);
@@ -282,6 +288,8 @@ fn every_output_file_that_the_configuration_accepts_can_be_submitted() {
 fn another(arc: &ArcInterface, backend: &Arc<FakeBackend>, change: impl FnOnce(&mut Inner)) -> ArcInterface {
     let config = arc.config().clone();
     let mut inner = Inner {
+        retries: RetryPolicy::none(),
+        rest: Mutex::default(),
         endpoint: config.endpoint().unwrap(),
         timeout: Duration::from_millis(300),
         log: Log::new(LogLevel::Info, Destination::Nowhere),
@@ -293,7 +301,7 @@ fn another(arc: &ArcInterface, backend: &Arc<FakeBackend>, change: impl FnOnce(&
         config,
     };
     change(&mut inner);
-    ArcInterface(Arc::new(inner))
+    ArcInterface(Arc::new(inner), CallLimits::default())
 }
 
 fn keyed(key: &str) -> JobDescription {
@@ -430,4 +438,25 @@ fn nothing_is_sent_without_a_journal() {
     let arc = another(&arc, &backend, |inner| inner.journal = Journal::new(&nowhere, false));
     assert!(matches!(arc.submit(&keyed("a")), Err(Error::Journal { .. })));
     assert_eq!(calls(&backend), 0);
+}
+
+#[test]
+fn cancelled_calls_and_calls_after_their_deadline_do_nothing() {
+    let (arc, backend, _directory) = fake();
+    let id = arc.submit_job("/bin/true", &[], &[]).unwrap();
+    let before = calls(&backend);
+    let token = CancelToken::new();
+    let cancelled = arc.with_cancel(&CancelToken::new()).with_cancel(&token);
+    cancelled.job_status(&id).unwrap();
+    token.cancel();
+    let error = cancelled.job_status(&id).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Cancelled, false), "{error}");
+    assert_eq!(cancelled.submit_job("/bin/true", &[], &[]).unwrap_err().kind(), ErrorKind::Cancelled);
+    let late = arc.with_deadline(Duration::from_secs(600)).with_deadline(Duration::ZERO);
+    let error = late.job_status(&id).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::DeadlineExceeded, true), "{error}");
+    assert_eq!(error.to_string(), "the call did not end within its deadline of 0ns");
+    assert_eq!(calls(&backend), before + 1);
+    arc.job_status(&id).unwrap();
+    assert!(format!("{cancelled:?}").contains("CancelToken { is_cancelled: true }"), "{cancelled:?}");
 }

@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::passphrase::{self, Passphrase};
 use super::{Failure, POLL_INTERVAL, ProxySettings};
 use crate::ffi;
+use crate::limits::Limits;
 
 /// The maximum time for one run of `arcproxy`. It usually takes half a second.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,10 +27,10 @@ const OUTPUT_LIMIT: u64 = 16 << 20;
 
 /// Runs `arcproxy`, which writes a proxy certificate to `file`. Returns its output as the end of a sentence.
 ///
-/// `work` is a private, empty directory. `passphrase` is that of the key, if the key is encrypted.
+/// It has until the first of the time limit and the limits of the call. `work` is a private, empty directory. `passphrase` is that of the key, if the key is encrypted.
 pub(super) fn run(
     settings: &ProxySettings,
-    timeout: Duration,
+    limits: (Duration, &Limits),
     work: &Path,
     file: &Path,
     passphrase: Option<&Passphrase>,
@@ -43,7 +44,7 @@ pub(super) fn run(
     let stdout = create(&printed)?;
     let mut child = start(settings, &config, file, stdout, passphrase)
         .map_err(|e| Failure::io(format!("ARCPROXY_PATH {} cannot be run", settings.arcproxy.display()), e))?;
-    let problem = wait(&mut child, &printed, timeout);
+    let problem = wait(&mut child, &printed, limits);
     let output = match tail(&printed) {
         Ok(text) if text.is_empty() => " (it printed nothing)".to_owned(),
         Ok(text) => format!("; it printed: {text}"),
@@ -92,7 +93,7 @@ fn start(
 }
 
 /// Waits for the end of `arcproxy`, and kills it if it takes too long or prints too much. Returns the problem, if any.
-fn wait(child: &mut Child, printed: &Path, timeout: Duration) -> Option<String> {
+fn wait(child: &mut Child, printed: &Path, (timeout, limits): (Duration, &Limits)) -> Option<String> {
     let deadline = Instant::now() + timeout;
     loop {
         match child.try_wait() {
@@ -105,6 +106,8 @@ fn wait(child: &mut Child, printed: &Path, timeout: Duration) -> Option<String> 
         }
         let problem = if Instant::now() >= deadline {
             format!("did not end within {timeout:?}")
+        } else if limits.check().is_err() {
+            "was stopped with the call".to_owned()
         } else if fs::metadata(printed).is_ok_and(|metadata| metadata.len() > OUTPUT_LIMIT) {
             format!("printed more than {} MiB", OUTPUT_LIMIT >> 20)
         } else {

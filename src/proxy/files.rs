@@ -5,13 +5,13 @@ use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
 use super::{Failure, POLL_INTERVAL};
+use crate::limits::Limits;
 
 /// The free space that creating a proxy certificate requires, in bytes. A proxy certificate and arcproxy's output are
 /// usually smaller.
@@ -21,8 +21,8 @@ const SPACE_NEEDED: usize = 64 << 10;
 pub(super) struct Lock(File);
 
 impl Lock {
-    /// Waits until no other process or thread holds the lock file, for at most `timeout`.
-    pub(super) fn acquire(path: &Path, timeout: Duration) -> Result<Lock, Failure> {
+    /// Waits until no other process or thread holds the lock file, for at most `timeout` and within the limits of a call.
+    pub(super) fn acquire(path: &Path, timeout: Duration, limits: &Limits) -> Result<Lock, Failure> {
         let what = format!("the lock file {}", path.display());
         let io_failure = |e| Failure::io(format!("{what} cannot be locked"), e);
         // Without NONBLOCK, opening a named pipe would block.
@@ -52,7 +52,9 @@ impl Lock {
                     "{what} has been held by another process for {timeout:?}; try again, or end that process"
                 )));
             }
-            thread::sleep(POLL_INTERVAL);
+            if limits.sleep(POLL_INTERVAL).is_err() {
+                return Err(Failure::new("the call was stopped"));
+            }
         }
     }
 }

@@ -22,6 +22,7 @@ pub(crate) use self::passphrase::PassphraseCallback;
 use crate::credential::{Credential, Credentials, FileStamp, copy_of};
 use crate::error::{Error, PassphraseFailure, Result};
 use crate::ffi::CredentialInfo;
+use crate::limits::Limits;
 use crate::logging::{self, LogLevel};
 use crate::util::lock;
 use crate::util::time::rfc3339;
@@ -138,8 +139,8 @@ impl fmt::Debug for Proxy {
 }
 
 impl Credentials for Proxy {
-    fn current(&self) -> Result<Credential> {
-        self.ensure()?;
+    fn current(&self, limits: &Limits) -> Result<Credential> {
+        self.ensure(limits)?;
         self.version().map(Credential::Proxy)
     }
 }
@@ -175,18 +176,19 @@ impl Proxy {
     }
 
     /// Creates a new proxy certificate, even if the existing one is usable.
-    pub(crate) fn create(&self) -> Result<()> {
-        self.generate(&mut self.state(), false).map_err(|failure| self.error(failure))
+    pub(crate) fn create(&self, limits: &Limits) -> Result<()> {
+        let mut state = limits.lock(&self.state)?;
+        self.generate(&mut state, false, limits).map_err(|failure| self.error_within(failure, limits))
     }
 
     /// Creates a new proxy certificate unless the existing one belongs to the client's certificate and lasts longer
     /// than the threshold.
     ///
     /// Every operation calls this first. While nothing changes, it only reads the metadata of two files.
-    pub(crate) fn ensure(&self) -> Result<()> {
+    pub(crate) fn ensure(&self, limits: &Limits) -> Result<()> {
         let called = Instant::now();
-        let mut state = self.state();
-        self.ensure_since(called, &mut state).map_err(|failure| self.error(failure))
+        let mut state = limits.lock(&self.state)?;
+        self.ensure_since(called, &mut state, limits).map_err(|failure| self.error_within(failure, limits))
     }
 
     /// Returns the version of the proxy certificate to use, which [`ensure`](Self::ensure) left at `PROXY_FILE`.
@@ -196,7 +198,7 @@ impl Proxy {
         metadata.map(|metadata| FileStamp::of(&metadata)).map_err(failure)
     }
 
-    fn ensure_since(&self, called: Instant, state: &mut State) -> Result<(), Failure> {
+    fn ensure_since(&self, called: Instant, state: &mut State, limits: &Limits) -> Result<(), Failure> {
         if self.is_usable(state)? {
             return Ok(());
         }
@@ -207,8 +209,10 @@ impl Proxy {
             return Err(failure.copy());
         }
         let begun = Instant::now();
-        let result = self.generate(state, true);
-        state.failure = result.as_ref().err().map(|failure| (begun, failure.copy()));
+        let result = self.generate(state, true, limits);
+        // The end of one call says nothing about others.
+        let failure = result.as_ref().err().filter(|_| limits.check().is_ok());
+        state.failure = failure.map(|failure| (begun, failure.copy()));
         result
     }
 
@@ -279,7 +283,7 @@ impl Proxy {
     }
 
     /// Creates a new proxy certificate. With `reuse`, uses one that another process created in the meantime instead.
-    fn generate(&self, state: &mut State, reuse: bool) -> Result<(), Failure> {
+    fn generate(&self, state: &mut State, reuse: bool, limits: &Limits) -> Result<(), Failure> {
         let settings = &self.settings;
         self.existing_proxy(None)?;
         let unusable = if reuse { state.unusable.take() } else { None };
@@ -307,7 +311,7 @@ impl Proxy {
             return Err(Failure::new(format!("there is no directory {place}; create it or change PROXY_FILE")));
         }
         // The timeout allows for two other processes whose arcproxy hangs.
-        let _lock = Lock::acquire(&directory.join(hidden(name, ".lock")), self.timeout * 2)?;
+        let _lock = Lock::acquire(&directory.join(hidden(name, ".lock")), self.timeout * 2, limits)?;
         if reuse && self.is_usable(state)? {
             return Ok(());
         }
@@ -324,7 +328,7 @@ impl Proxy {
             .map_err(|e| Failure::io(format!("no file can be created in {place}"), e))?;
         self.check_space(&work.path().join("space"))?;
         let file = work.path().join("proxy");
-        let output = arcproxy::run(settings, self.timeout, work.path(), &file, passphrase.as_ref())?;
+        let output = arcproxy::run(settings, (self.timeout, limits), work.path(), &file, passphrase.as_ref())?;
         let unusable = |why: &str| Failure::new(format!("arcproxy created no usable proxy: {why}{output}"));
         let proxy = self.reader.read(&file).map_err(|why| unusable(&why))?;
         let now = SystemTime::now();
@@ -486,6 +490,11 @@ impl Proxy {
             proxy.identity
         );
         logging::log(LogLevel::Info, message);
+    }
+
+    /// Converts the failure of a call with limits, which may be their doing.
+    fn error_within(&self, failure: Failure, limits: &Limits) -> Error {
+        limits.check().map_or_else(Error::from, |()| self.error(failure))
     }
 
     fn error(&self, failure: Failure) -> Error {

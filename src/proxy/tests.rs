@@ -10,6 +10,7 @@ use rustix::process::geteuid;
 use tempfile::TempDir;
 
 use super::*;
+use crate::limits::{CallLimits, CancelToken};
 
 /// The variable that contains the directory of [`in_a_process_of_its_own`].
 const SITE: &str = "JASMIN_ARC_TEST_PROXY_SITE";
@@ -167,7 +168,7 @@ fn proxies_are_send_and_sync() {
 fn a_new_proxy_has_mode_0600_and_is_reused() {
     let site = Site::new();
     let proxy = site.proxy();
-    proxy.ensure().unwrap();
+    proxy.ensure(&Limits::default()).unwrap();
     let text = site.text("proxy");
     assert!(text.ends_with("whole\n"), "{text}");
     assert_eq!(fs::metadata(proxy.path()).unwrap().mode() & 0o7777, 0o600);
@@ -179,10 +180,10 @@ fn a_new_proxy_has_mode_0600_and_is_reused() {
     assert!(arguments.starts_with(&start), "{arguments}");
     assert!(arguments.contains("-c validityPeriod=3600 "), "{arguments}");
 
-    proxy.ensure().unwrap();
-    site.proxy().ensure().unwrap();
+    proxy.ensure(&Limits::default()).unwrap();
+    site.proxy().ensure(&Limits::default()).unwrap();
     assert_eq!((site.runs(), site.text("proxy")), (1, text));
-    proxy.create().unwrap();
+    proxy.create(&Limits::default()).unwrap();
     assert_eq!(site.runs(), 2);
 }
 
@@ -192,7 +193,7 @@ fn valid_proxies_need_neither_key_nor_arcproxy() {
     site.credential("proxy", "alice", 3600);
     fs::remove_file(&site.settings.key).unwrap();
     fs::remove_file(&site.settings.arcproxy).unwrap();
-    site.proxy().ensure().unwrap();
+    site.proxy().ensure(&Limits::default()).unwrap();
 }
 
 #[test]
@@ -200,10 +201,10 @@ fn a_proxy_is_renewed_at_the_threshold() {
     let site = Site::new();
     let proxy = site.proxy();
     site.credential("proxy", "alice", 660);
-    proxy.ensure().unwrap();
+    proxy.ensure(&Limits::default()).unwrap();
     assert_eq!(site.runs(), 0);
     site.credential("proxy", "alice", 600);
-    proxy.ensure().unwrap();
+    proxy.ensure(&Limits::default()).unwrap();
     assert_eq!(site.runs(), 1);
     assert!(site.text("proxy").contains("made by"));
 }
@@ -214,7 +215,7 @@ fn an_unusable_proxy_is_replaced() {
     let proxy = site.proxy();
     let mut runs = 0;
     let mut replaced = |what| {
-        proxy.ensure().unwrap();
+        proxy.ensure(&Limits::default()).unwrap();
         runs += 1;
         assert_eq!(site.runs(), runs, "{what}");
         assert!(site.text("proxy").contains("made by"), "{what}");
@@ -247,7 +248,7 @@ fn threads_share_one_run_of_arcproxy() {
             let (proxy, barrier) = (&proxies[i % 2], &barrier);
             scope.spawn(move || {
                 barrier.wait();
-                proxy.ensure().unwrap();
+                proxy.ensure(&Limits::default()).unwrap();
             });
         }
     });
@@ -261,17 +262,17 @@ fn waiting_threads_share_a_failure() {
     // The attempt of another thread began after this thread had called `ensure`.
     let later = Instant::now() + Duration::from_secs(3600);
     proxy.state().failure = Some((later, Failure::new("no luck")));
-    assert_eq!(message(proxy.ensure()), "no luck");
+    assert_eq!(message(proxy.ensure(&Limits::default())), "no luck");
     assert_eq!(site.runs(), 0);
-    proxy.create().unwrap();
-    proxy.ensure().unwrap();
+    proxy.create(&Limits::default()).unwrap();
+    proxy.ensure(&Limits::default()).unwrap();
 }
 
 /// Does nothing unless one of the tests below runs it in a child process.
 #[test]
 fn in_a_process_of_its_own() {
     if let Some(directory) = env::var_os(SITE) {
-        Site::at(Path::new(&directory)).proxy().ensure().unwrap();
+        Site::at(Path::new(&directory)).proxy().ensure(&Limits::default()).unwrap();
     }
 }
 
@@ -321,14 +322,14 @@ fn symbolic_links_are_refused() {
     site.credential("elsewhere", "alice", 3600);
     let before = site.text("elsewhere");
     symlink("elsewhere", &site.settings.proxy).unwrap();
-    for result in [site.proxy().ensure(), site.proxy().create()] {
+    for result in [site.proxy().ensure(&Limits::default()), site.proxy().create(&Limits::default())] {
         assert!(message(result).contains("symbolic link"));
     }
     assert_eq!((site.text("elsewhere"), site.runs()), (before, 0));
 
     fs::remove_file(&site.settings.proxy).unwrap();
     symlink("elsewhere", site.directory.join(".proxy.lock")).unwrap();
-    assert!(message(site.proxy().ensure()).contains(".proxy.lock"));
+    assert!(message(site.proxy().ensure(&Limits::default())).contains(".proxy.lock"));
     assert_eq!(site.runs(), 0);
 }
 
@@ -336,7 +337,7 @@ fn symbolic_links_are_refused() {
 fn a_directory_as_proxy_file_is_refused() {
     let site = Site::new();
     fs::create_dir(&site.settings.proxy).unwrap();
-    assert!(message(site.proxy().ensure()).contains("not a regular file"));
+    assert!(message(site.proxy().ensure(&Limits::default())).contains("not a regular file"));
 }
 
 #[test]
@@ -348,13 +349,13 @@ fn files_of_other_users_are_refused() {
         eprintln!("skipped: only root can give a file away: {e}");
         return;
     }
-    for result in [site.proxy().ensure(), site.proxy().create()] {
+    for result in [site.proxy().ensure(&Limits::default()), site.proxy().create(&Limits::default())] {
         assert!(message(result).contains(&format!("belongs to the user with id {other}")));
     }
     fs::remove_file(&site.settings.proxy).unwrap();
     site.write(".proxy.lock", "");
     chown(site.directory.join(".proxy.lock"), Some(other), None).unwrap();
-    assert!(message(site.proxy().ensure()).contains(".proxy.lock"));
+    assert!(message(site.proxy().ensure(&Limits::default())).contains(".proxy.lock"));
     assert_eq!(site.runs(), 0);
 }
 
@@ -365,7 +366,7 @@ fn waiting_for_the_lock_is_bounded() {
     proxy.timeout = Duration::from_millis(20);
     let lock = File::create(site.directory.join(".proxy.lock")).unwrap();
     lock.lock().unwrap();
-    assert!(message(proxy.ensure()).contains("held by another process"));
+    assert!(message(proxy.ensure(&Limits::default())).contains("held by another process"));
     assert_eq!(site.runs(), 0);
 }
 
@@ -375,7 +376,7 @@ fn the_error_contains_arcproxys_output() {
     site.credential("proxy", "alice", 60);
     let before = site.text("proxy");
     site.arcproxy("make_proxy; echo on stdout; echo on stderr >&2; exit 3");
-    let message = message(site.proxy().ensure());
+    let message = message(site.proxy().ensure(&Limits::default()));
     for part in ["exit status: 3", "on stdout\non stderr"] {
         assert!(message.contains(part), "{message}");
     }
@@ -388,13 +389,13 @@ fn a_bad_proxy_of_arcproxy_is_refused() {
     let site = Site::new();
     let proxy = site.proxy();
     site.arcproxy("echo no luck");
-    assert!(message(proxy.ensure()).contains("no luck"));
+    assert!(message(proxy.ensure(&Limits::default())).contains("no luck"));
     site.arcproxy("echo garbage > $proxy");
-    assert!(message(proxy.ensure()).contains("not whole"));
+    assert!(message(proxy.ensure(&Limits::default())).contains("not whole"));
     site.arcproxy("period=-1; make_proxy");
-    assert!(message(proxy.ensure()).contains("not valid now"));
+    assert!(message(proxy.ensure(&Limits::default())).contains("not valid now"));
     site.arcproxy("make_proxy; sed -i s/alice/bob/ $proxy");
-    assert!(message(proxy.ensure()).contains("another certificate, /CN=bob"));
+    assert!(message(proxy.ensure(&Limits::default())).contains("another certificate, /CN=bob"));
     assert!(!proxy.path().exists());
     site.assert_tidy();
 }
@@ -405,7 +406,7 @@ fn a_hanging_arcproxy_is_killed() {
     let mut proxy = site.proxy();
     proxy.timeout = Duration::from_secs(5);
     site.arcproxy("sleep 1000 & echo $$ $! > ${0%/*}/pids; echo one moment please; wait");
-    let message = message(proxy.ensure());
+    let message = message(proxy.ensure(&Limits::default()));
     assert!(message.contains("did not end within 5s; it printed: one moment please"), "{message}");
     // The process that inherits the second child may take a while to wait for it.
     let state = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -421,7 +422,32 @@ fn a_hanging_arcproxy_is_killed() {
 
     fs::set_permissions(&site.settings.key, Permissions::from_mode(0o640)).unwrap();
     proxy.timeout = Duration::from_millis(50);
-    assert!(self::message(proxy.ensure()).contains("chmod"));
+    assert!(self::message(proxy.ensure(&Limits::default())).contains("chmod"));
+}
+
+#[test]
+fn arcproxy_ends_with_the_call() {
+    let site = Site::new();
+    site.arcproxy("exec sleep 1000");
+    let proxy = site.proxy();
+    let begun = Instant::now();
+    let token = CancelToken::new();
+    thread::scope(|scope| {
+        let limits = CallLimits::default().with_cancel(&token).begin();
+        let (first, second) = (limits.clone(), limits);
+        let first = scope.spawn(|| proxy.ensure(&{ first }));
+        let second = scope.spawn(|| proxy.create(&{ second })); // waits for the first
+        thread::sleep(Duration::from_millis(200));
+        token.cancel();
+        for call in [first, second] {
+            assert!(matches!(call.join().unwrap(), Err(Error::Cancelled)));
+        }
+    });
+    let deadline = Duration::from_millis(100);
+    let error = proxy.ensure(&CallLimits::default().with_deadline(deadline).begin()).unwrap_err();
+    assert!(matches!(error, Error::DeadlineExceeded { deadline: set } if set == deadline), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    site.assert_tidy();
 }
 
 #[test]
@@ -429,12 +455,12 @@ fn long_output_of_arcproxy_is_shortened() {
     let site = Site::new();
     let talk = "head -c 1048576 /dev/zero | tr '\\0' x; echo the end";
     site.arcproxy(&format!("{talk}; make_proxy"));
-    site.proxy().ensure().unwrap();
+    site.proxy().ensure(&Limits::default()).unwrap();
     site.arcproxy(&format!("{talk}; exit 1"));
-    let message = message(site.proxy().create());
+    let message = message(site.proxy().create(&Limits::default()));
     assert!(message.contains("xxxthe end") && message.len() < 5000, "{} bytes", message.len());
     site.arcproxy("yes");
-    assert!(self::message(site.proxy().create()).contains("printed more than 16 MiB"));
+    assert!(self::message(site.proxy().create(&Limits::default())).contains("printed more than 16 MiB"));
 }
 
 #[test]
@@ -443,7 +469,7 @@ fn missing_files_are_named() {
     let missing = |name: &str, settings: ProxySettings| {
         let (proxy, action) =
             (settings.proxy.display().to_string(), if name == "ARCPROXY_PATH" { "run" } else { "read" });
-        let text = chain(Proxy::new(settings, Arc::new(FakeReader)).ensure());
+        let text = chain(Proxy::new(settings, Arc::new(FakeReader)).ensure(&Limits::default()));
         let reason = format!("{name} /nowhere/x cannot be {action}: No such file or directory (os error 2)");
         assert_eq!(text, format!("no usable proxy certificate at {proxy}: {reason}"));
     };
@@ -454,11 +480,11 @@ fn missing_files_are_named() {
 
     let settings = ProxySettings { proxy: nowhere(), ..site.settings.clone() };
     assert_eq!(
-        message(Proxy::new(settings, Arc::new(FakeReader)).ensure()),
+        message(Proxy::new(settings, Arc::new(FakeReader)).ensure(&Limits::default())),
         "there is no directory /nowhere; create it or change PROXY_FILE"
     );
     site.write("cert", "garbage");
-    assert!(message(site.proxy().ensure()).ends_with("/cert: not whole"));
+    assert!(message(site.proxy().ensure(&Limits::default())).ends_with("/cert: not whole"));
     assert_eq!(site.runs(), 0);
 }
 
@@ -476,7 +502,7 @@ fn encrypted_keys_are_refused_without_a_passphrase() {
     let site = Site::new();
     for text in [ENCRYPTED, "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n"] {
         site.write("key", text);
-        let error = site.proxy().ensure().unwrap_err();
+        let error = site.proxy().ensure(&Limits::default()).unwrap_err();
         let start = format!("cannot decrypt CLIENT_KEY {}/key: the key is encrypted", site.directory.display());
         assert!(error.to_string().starts_with(&start), "{error}");
         assert_eq!(passphrase_failure(Err(error)), PassphraseFailure::Missing);
@@ -499,7 +525,7 @@ fn the_passphrase_goes_through_a_pipe_only() {
         counter.fetch_add(1, Ordering::SeqCst);
         Ok(FakeReader::PASSPHRASE.to_owned())
     })));
-    proxy.ensure().unwrap();
+    proxy.ensure(&Limits::default()).unwrap();
     assert_eq!(site.text("stdin"), format!("{}\n", FakeReader::PASSPHRASE));
     assert!(site.text("kind").starts_with("pipe:"), "{}", site.text("kind"));
     assert!(site.text("cmdline").contains("validityPeriod"));
@@ -510,12 +536,12 @@ fn the_passphrase_goes_through_a_pipe_only() {
     site.assert_tidy();
 
     // A valid proxy needs no passphrase, and neither does a key that is not encrypted.
-    proxy.ensure().unwrap();
+    proxy.ensure(&Limits::default()).unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 1);
-    proxy.create().unwrap();
+    proxy.create(&Limits::default()).unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 2);
     site.write("key", "-----BEGIN PRIVATE KEY-----\n");
-    proxy.create().unwrap();
+    proxy.create(&Limits::default()).unwrap();
     assert_eq!((asked.load(Ordering::SeqCst), site.text("stdin")), (2, String::new()));
 }
 
@@ -524,7 +550,8 @@ fn a_passphrase_that_cannot_be_used_is_named() {
     let site = Site::new();
     site.write("key", ENCRYPTED);
     let ensure = |answer: fn() -> io::Result<String>| {
-        let error = site.proxy().with_passphrase(Some(Arc::new(move |_| answer()))).ensure().unwrap_err();
+        let error =
+            site.proxy().with_passphrase(Some(Arc::new(move |_| answer()))).ensure(&Limits::default()).unwrap_err();
         let text = format!("{error} {error:?}");
         assert!(!text.contains("incorrect"), "{text}");
         passphrase_failure(Err(error))
@@ -548,16 +575,16 @@ fn a_passphrase_that_cannot_be_used_is_named() {
 fn voms_attributes_are_requested() {
     let mut site = Site::new();
     site.credential("proxy", "alice", 3600);
-    site.proxy().ensure().unwrap();
+    site.proxy().ensure(&Limits::default()).unwrap();
     assert_eq!(site.runs(), 0);
 
     site.settings.voms = ["atlas:/atlas/Role=production".to_owned(), "vo.example".to_owned()].to_vec();
     site.arcproxy(r#"make_proxy; sed -i 's/^made by/voms, &/' "$proxy""#);
-    site.proxy().ensure().unwrap();
+    site.proxy().ensure(&Limits::default()).unwrap();
     let arguments = site.text("runs");
     let expected = "-c vomsACvalidityPeriod=3600 -S atlas:/atlas/Role=production -S vo.example\n";
     assert!(arguments.ends_with(expected), "{arguments}");
-    site.proxy().ensure().unwrap();
+    site.proxy().ensure(&Limits::default()).unwrap();
     assert_eq!(site.runs(), 1);
 }
 
@@ -567,10 +594,10 @@ fn a_proxy_of_somebody_else_is_used_until_it_ends() {
     site.credential("proxy", "portal", 3600);
     fs::remove_file(&site.settings.certificate).unwrap();
     fs::remove_file(&site.settings.key).unwrap();
-    site.proxy().ensure().unwrap();
+    site.proxy().ensure(&Limits::default()).unwrap();
     // The threshold is no reason to refuse it.
     site.credential("proxy", "portal", 60);
-    site.proxy().ensure().unwrap();
+    site.proxy().ensure(&Limits::default()).unwrap();
 
     let end = seconds_from_now(-60);
     site.write("proxy", &format!("certificate portal\nends {end}\nwhole\n"));
@@ -580,16 +607,18 @@ fn a_proxy_of_somebody_else_is_used_until_it_ends() {
          CLIENT_CERT {0}/cert cannot be read: No such file or directory (os error 2)",
         site.directory.display()
     );
-    assert_eq!(chain(site.proxy().ensure()), expected);
+    assert_eq!(chain(site.proxy().ensure(&Limits::default())), expected);
     // A new one is used at once.
     site.credential("proxy", "portal", 3600);
-    site.proxy().ensure().unwrap();
+    site.proxy().ensure(&Limits::default()).unwrap();
 
     fs::set_permissions(&site.settings.proxy, Permissions::from_mode(0o644)).unwrap();
-    let text = chain(site.proxy().ensure());
+    let text = chain(site.proxy().ensure(&Limits::default()));
     assert!(text.contains("it can be accessed by other users (mode 644), and there is nothing to renew it"), "{text}");
     site.write("proxy", "garbage");
-    assert!(chain(site.proxy().ensure()).contains("it cannot be read: not whole, and there is nothing"));
+    assert!(
+        chain(site.proxy().ensure(&Limits::default())).contains("it cannot be read: not whole, and there is nothing")
+    );
     assert_eq!(site.runs(), 0);
 }
 
@@ -598,12 +627,12 @@ fn a_proxy_without_a_key_is_used_until_it_ends() {
     let site = Site::new();
     site.credential("proxy", "alice", 60);
     fs::remove_file(&site.settings.key).unwrap();
-    site.proxy().ensure().unwrap();
+    site.proxy().ensure(&Limits::default()).unwrap();
     site.credential("proxy", "alice", -60);
-    assert!(chain(site.proxy().ensure()).contains("nothing to renew it from: CLIENT_KEY"));
+    assert!(chain(site.proxy().ensure(&Limits::default())).contains("nothing to renew it from: CLIENT_KEY"));
     // A certificate still decides whose proxy certificate is used.
     site.credential("proxy", "bob", 3600);
-    assert!(chain(site.proxy().ensure()).contains("it belongs to another certificate, /CN=bob"));
+    assert!(chain(site.proxy().ensure(&Limits::default())).contains("it belongs to another certificate, /CN=bob"));
 }
 
 #[test]
@@ -611,7 +640,7 @@ fn a_proxy_of_the_future_is_named() {
     let site = Site::new();
     fs::remove_file(&site.settings.certificate).unwrap();
     site.write("proxy", "certificate portal\nbegins 32503680000\nends 32503690000\nwhole\n");
-    let text = chain(site.proxy().ensure());
+    let text = chain(site.proxy().ensure(&Limits::default()));
     assert!(text.contains("it is not valid before 3000-01-01T00:00:00Z (check the clock of this machine)"), "{text}");
 }
 
@@ -624,7 +653,7 @@ fn an_expired_certificate_is_named() {
         "cert",
         &format!("certificate alice\nends {}\nwhole\n", ended.duration_since(UNIX_EPOCH).unwrap().as_secs()),
     );
-    let message = message(site.proxy().ensure());
+    let message = message(site.proxy().ensure(&Limits::default()));
     let ended = rfc3339(ended, 0);
     assert!(message.contains(&format!("/cert: the certificate expired at {ended}; get a new one")), "{message}");
     assert_eq!(site.runs(), 0);
@@ -634,7 +663,7 @@ fn an_expired_certificate_is_named() {
 fn a_certificate_of_the_future_is_named() {
     let site = Site::new();
     site.write("cert", "certificate alice\nbegins 32503680000\nends 32503690000\nwhole\n");
-    let message = message(site.proxy().ensure());
+    let message = message(site.proxy().ensure(&Limits::default()));
     assert!(message.contains("/cert: the certificate is not valid before 3000-01-01T00:00:00Z; check"), "{message}");
     assert_eq!(site.runs(), 0);
 }
@@ -645,7 +674,7 @@ fn a_key_of_another_certificate_is_refused() {
     site.write("key", FakeReader::OTHER_KEY);
     let directory = site.directory.display();
     assert_eq!(
-        message(site.proxy().ensure()),
+        message(site.proxy().ensure(&Limits::default())),
         format!("CLIENT_KEY {directory}/key does not belong to CLIENT_CERT {directory}/cert; set both to one pair")
     );
     assert_eq!(site.runs(), 0);
@@ -657,7 +686,7 @@ fn a_key_that_others_may_read_is_refused() {
     fs::set_permissions(&site.settings.key, Permissions::from_mode(0o644)).unwrap();
     let key = site.settings.key.display();
     assert_eq!(
-        message(site.proxy().ensure()),
+        message(site.proxy().ensure(&Limits::default())),
         format!("CLIENT_KEY {key}: other users may access the key (mode 644); run chmod 600 {key}")
     );
     assert_eq!(site.runs(), 0);
@@ -683,13 +712,13 @@ fn a_proxy_as_long_as_its_certificate_is_kept() {
     let site = Site::new();
     site.credential("cert", "alice", 300);
     let proxy = site.proxy();
-    proxy.ensure().unwrap();
+    proxy.ensure(&Limits::default()).unwrap();
     assert!(proxy.state().warned);
-    proxy.ensure().unwrap();
+    proxy.ensure(&Limits::default()).unwrap();
     assert_eq!(site.runs(), 1);
     site.credential("cert", "alice", 1_000_000);
-    proxy.ensure().unwrap();
-    proxy.ensure().unwrap();
+    proxy.ensure(&Limits::default()).unwrap();
+    proxy.ensure(&Limits::default()).unwrap();
     assert_eq!(site.runs(), 2);
     assert!(!proxy.state().warned);
 }
@@ -699,8 +728,8 @@ fn a_validity_within_the_threshold_renews_each_time() {
     let mut site = Site::new();
     site.settings.validity = Duration::from_secs(60);
     let proxy = site.proxy();
-    proxy.ensure().unwrap();
-    proxy.ensure().unwrap();
+    proxy.ensure(&Limits::default()).unwrap();
+    proxy.ensure(&Limits::default()).unwrap();
     assert_eq!(site.runs(), 2);
     assert!(proxy.state().warned);
 }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -15,6 +16,7 @@ use openssl::ec::{EcGroup, EcKey};
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
+use openssl::rsa::Rsa;
 use openssl::ssl::{SslAcceptor, SslMethod, SslStream, SslVerifyMode};
 use openssl::x509::extension::{BasicConstraints, SubjectAlternativeName};
 use openssl::x509::{X509, X509Extension, X509NameBuilder};
@@ -124,6 +126,18 @@ impl Authority {
         let made = openssl.args(["-crldays", "2", "-out"]).arg(list).current_dir(work.path()).output().unwrap();
         assert!(made.status.success(), "{made:?}");
     }
+}
+
+/// A directory with the certificate and the key of a user, `cert.pem` and `key.pem`.
+pub(crate) fn user_home(authority: &Authority) -> TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let user = Named { common_names: &["Jane Doe"], alternative: &[], days: (-1, 1) };
+    let user = certificate(user, &key, Some((&authority.key, &authority.certificate)), Vec::new());
+    fs::write(home.path().join("cert.pem"), user.to_pem().unwrap()).unwrap();
+    fs::write(home.path().join("key.pem"), key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+    fs::set_permissions(home.path().join("key.pem"), PermissionsExt::from_mode(0o600)).unwrap();
+    home
 }
 
 /// Starts a TLS server that serves one client after the other, and returns its port and what `serve` returns for each

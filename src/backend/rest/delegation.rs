@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::session::{Pool, Repeat};
 use crate::backend::failure::Failure;
 use crate::ffi;
-use crate::util::lock;
+use crate::limits::Limits;
 
 /// A delegation is renewed when its remaining lifetime is shorter than this.
 const RENEWAL_MARGIN: Duration = Duration::from_secs(600);
@@ -38,20 +38,21 @@ impl Delegations {
     /// necessary.
     pub(super) fn ensure(&self, pool: &Pool, proxy: &str) -> Result<String, Failure> {
         let expires = || Ok(ffi::read_credential(proxy)?.not_after);
-        self.shared(Instant::now(), expires, |renew| create(pool, proxy, renew))
+        self.shared(pool.limits(), Instant::now(), expires, |renew| create(pool, proxy, renew))
     }
 
     /// Implements [`ensure`](Self::ensure). `asked` is the time at which the caller began to wait. `create` receives
     /// the id of the delegation to renew, if any.
     fn shared(
         &self,
+        limits: &Limits,
         asked: Instant,
         expires: impl FnOnce() -> Result<SystemTime, Failure>,
         create: impl FnOnce(Option<&str>) -> Result<String, Failure>,
     ) -> Result<String, Failure> {
         // Other threads wait here. Creating a delegation takes the CE half a second, and all threads can use the same
         // one.
-        let mut state = lock(&self.0);
+        let mut state = limits.lock(&self.0)?;
         let known = state.current.as_ref().filter(|delegation| delegation.created.elapsed() < MAX_AGE);
         if let Some(delegation) = known.filter(|known| known.expires > SystemTime::now() + RENEWAL_MARGIN) {
             return Ok(delegation.id.clone());
@@ -86,7 +87,7 @@ fn create(pool: &Pool, proxy: &str, renew: Option<&str>) -> Result<String, Failu
         Some(id) => format!("delegations/{id}?action=renew"),
         None => "delegations?action=new".into(),
     };
-    let response = pool.request(Repeat::Once, "POST", &path, b"")?;
+    let response = pool.request(Repeat::Safe, "POST", &path, b"")?;
     match response.code {
         201 => {}
         // The CE no longer has the delegation (500: "Failed generating delegation request").
@@ -99,7 +100,7 @@ fn create(pool: &Pool, proxy: &str, renew: Option<&str>) -> Result<String, Failu
         return Err(Failure::invalid_response(format!("{:?} is not the id of a delegation", response.location)));
     }
     let signed = ffi::sign_delegation(proxy, &String::from_utf8_lossy(&response.body))?;
-    let response = pool.request(Repeat::Once, "PUT", &format!("delegations/{id}"), signed.as_bytes())?;
+    let response = pool.request(Repeat::Safe, "PUT", &format!("delegations/{id}"), signed.as_bytes())?;
     if !(200..300).contains(&response.code) {
         return Err(response.refusal());
     }
@@ -109,12 +110,13 @@ fn create(pool: &Pool, proxy: &str, renew: Option<&str>) -> Result<String, Failu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::util::lock;
 
     /// Ensures a delegation with a proxy certificate that expires in `expires` seconds. The id of a new delegation
     /// contains the id of the renewed one.
     fn ensure(delegations: &Delegations, asked: Instant, expires: u64) -> Result<String, Failure> {
         let expires = || Ok(SystemTime::now() + Duration::from_secs(expires));
-        delegations.shared(asked, expires, |renew| Ok(format!("after {}", renew.unwrap_or("none"))))
+        delegations.shared(&Limits::default(), asked, expires, |renew| Ok(format!("after {}", renew.unwrap_or("none"))))
     }
 
     #[test]
@@ -135,7 +137,8 @@ mod tests {
     fn waiting_threads_share_the_failure_of_a_ce_that_does_not_respond() {
         let delegations = Delegations::default();
         let before = Instant::now();
-        let failed = delegations.shared(before, || Ok(SystemTime::now()), |_| Err(Failure::timed_out(60)));
+        let failed =
+            delegations.shared(&Limits::default(), before, || Ok(SystemTime::now()), |_| Err(Failure::timed_out(60)));
         assert!(matches!(failed, Err(Failure::Connection { .. })), "{failed:?}");
         let waited = ensure(&delegations, before, 10_000);
         assert!(matches!(&waited, Err(Failure::Connection { message, .. }) if message.contains("60 s")), "{waited:?}");

@@ -79,7 +79,7 @@ pub(super) fn list(pool: &Pool, id: &str) -> Result<Option<Vec<SessionFile>>, Fa
     let mut entries = 0;
     while let Some((directory, depth)) = directories.pop() {
         let path = session_path(id, &directory);
-        let response = pool.request(Repeat::Once, "GET", path.trim_end_matches('/'), b"")?;
+        let response = pool.request(Repeat::Safe, "GET", path.trim_end_matches('/'), b"")?;
         match response.code {
             200 => {}
             404 if depth == 0 => return Ok(None),

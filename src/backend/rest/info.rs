@@ -12,7 +12,7 @@ use crate::util::xml::Element;
 const MAX_BYTES: usize = 16 << 20;
 
 pub(super) fn offer(pool: &Pool) -> Result<Offer, Failure> {
-    let response = pool.request(Repeat::Once, "GET", "info?schema=glue2", b"")?;
+    let response = pool.request(Repeat::Safe, "GET", "info?schema=glue2", b"")?;
     if response.code != 200 {
         return Err(response.refusal());
     }

@@ -86,7 +86,7 @@ pub(super) fn act(pool: &Pool, action: &str, ids: &[&str]) -> Result<Vec<Result<
 }
 
 fn request(pool: &Pool, action: &str, ids: &[&str]) -> Result<Vec<Item>, Failure> {
-    let reply = pool.request(Repeat::Once, "POST", &format!("jobs?action={action}"), &list(ids))?;
+    let reply = pool.request(Repeat::Safe, "POST", &format!("jobs?action={action}"), &list(ids))?;
     match reply.code {
         201 => parse(&reply.body),
         _ => Err(reply.refusal()),

@@ -93,7 +93,7 @@ pub(super) fn states(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Res
         if moving.is_empty() {
             break;
         }
-        std::thread::sleep(SETTLE_PAUSE);
+        pool.limits().sleep(SETTLE_PAUSE)?;
         let again: Vec<&str> = moving.iter().map(|index| ids[*index]).collect();
         for (index, state) in moving.into_iter().zip(merged_states(pool, costs, &again)?) {
             states[index] = state;
@@ -122,7 +122,7 @@ fn merged_states(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<
 pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<JobInfo, JobFailure>>, Failure> {
     let mut items = HashMap::with_capacity(ids.len());
     for chunk in ids.chunks(jobs::CHUNK) {
-        let response = pool.request(Repeat::Once, "POST", "jobs?action=info", &jobs::list(chunk))?;
+        let response = pool.request(Repeat::Safe, "POST", "jobs?action=info", &jobs::list(chunk))?;
         if response.code != 201 {
             return Err(response.refusal());
         }

@@ -30,6 +30,7 @@ use crate::description::Delegation;
 use crate::error::{Error, Operation, Result};
 use crate::ffi::SessionSettings;
 use crate::job::{JobId, JobInfo, JobState};
+use crate::limits::{Limits, RetryPolicy};
 use jobs::{Item, act};
 use parallel::in_parallel;
 use session::{CONNECTIONS, Pool};
@@ -42,13 +43,13 @@ const INTERFACE: &str = "org.nordugrid.arcrest";
 const MAX_PARALLEL: usize = CONNECTIONS / 2;
 
 /// A CE with a REST interface.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct RestBackend {
     pool: Pool,
-    proxy: String,
+    proxy: Arc<str>,
     delegation: Delegation,
-    delegations: delegation::Delegations,
-    costs: lookup::Costs,
+    delegations: Arc<delegation::Delegations>,
+    costs: Arc<lookup::Costs>,
 }
 
 impl RestBackend {
@@ -58,14 +59,20 @@ impl RestBackend {
         settings: &SessionSettings,
         credentials: Arc<dyn Credentials>,
         delegation: Delegation,
+        retries: RetryPolicy,
     ) -> Result<RestBackend> {
         Ok(RestBackend {
-            pool: Pool::new(endpoint, settings, credentials)?,
-            proxy: settings.proxy.clone(),
+            pool: Pool::new(endpoint, settings, credentials, retries)?,
+            proxy: settings.proxy.as_str().into(),
             delegation,
-            delegations: delegation::Delegations::default(),
-            costs: lookup::Costs::default(),
+            delegations: Arc::default(),
+            costs: Arc::default(),
         })
+    }
+
+    /// Returns the backend for a call with limits.
+    pub(crate) fn limited(&self, limits: Limits) -> RestBackend {
+        RestBackend { pool: self.pool.with_limits(limits), ..self.clone() }
     }
 
     /// Asks the CE for the versions of its REST interface and selects the newest known one. `false` if the CE has no REST
@@ -142,6 +149,10 @@ impl RestBackend {
 }
 
 impl Backend for RestBackend {
+    fn with_limits(&self, limits: Limits) -> Arc<dyn Backend> {
+        Arc::new(self.limited(limits))
+    }
+
     fn submit(&self, jobs: &[PreparedJob], progress: &dyn Progress) -> Result<Vec<Submitted>> {
         self.submit_jobs(jobs, progress)
     }
@@ -251,7 +262,9 @@ impl Backend for RestBackend {
                 source,
             };
             result.map(|()| Fetched::Whole).map_err(|failure| match failure {
-                FileFailure::Request(Failure::Exiting) => Error::Exiting,
+                FileFailure::Request(
+                    failure @ (Failure::Exiting | Failure::Cancelled { .. } | Failure::Deadline { .. }),
+                ) => self.error(failure),
                 FileFailure::Request(failure) => failed(self.error(failure).to_string(), None),
                 FileFailure::Local(error) => failed("the local file cannot be written".into(), Some(error)),
             })

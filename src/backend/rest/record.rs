@@ -40,7 +40,7 @@ impl LocalRecord {
 
 /// Returns the content of a job's file in A-REX's control directory, or `None` if the job has no such file.
 pub(super) fn diagnose(pool: &Pool, id: &str, file: &str) -> Result<Option<String>, Failure> {
-    let response = pool.request(Repeat::Once, "GET", &format!("jobs/{id}/diagnose/{file}"), b"")?;
+    let response = pool.request(Repeat::Safe, "GET", &format!("jobs/{id}/diagnose/{file}"), b"")?;
     match response.code {
         200 => Ok(Some(String::from_utf8_lossy(&response.body).into_owned())),
         404 => Ok(None),

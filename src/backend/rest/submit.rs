@@ -263,7 +263,7 @@ impl RestBackend {
         identifiers: &HashSet<String>,
         known: &HashMap<String, String>,
     ) -> Result<Found, Failure> {
-        let response = self.pool.request(Repeat::Once, "GET", "jobs", b"")?;
+        let response = self.pool.request(Repeat::Safe, "GET", "jobs", b"")?;
         if response.code != 200 {
             return Err(response.refusal());
         }

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::{Credential, Credentials, FileStamp};
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::util::lock;
 use crate::util::time::rfc3339;
 
@@ -201,7 +202,7 @@ impl TokenSource {
 }
 
 impl Credentials for TokenSource {
-    fn current(&self) -> Result<Credential> {
+    fn current(&self, _: &Limits) -> Result<Credential> {
         self.token().map(Credential::Token)
     }
 }

@@ -48,13 +48,13 @@ fn a_changed_file_is_read_again() {
     let missing = source.token().unwrap_err();
     assert_eq!(missing.to_string(), format!("no usable bearer token {}: the file cannot be read", path.display()));
     write(&path, "first");
-    let first = source.current().unwrap();
-    assert_eq!((first.token(), source.current().unwrap() == first), ("first", true));
+    let first = source.current(&Limits::default()).unwrap();
+    assert_eq!((first.token(), source.current(&Limits::default()).unwrap() == first), ("first", true));
     // Programs that renew tokens replace the file or write to it.
     let new = directory.path().join("new");
     write(&new, "other");
     fs::rename(&new, &path).unwrap();
-    let second = source.current().unwrap();
+    let second = source.current(&Limits::default()).unwrap();
     assert_eq!((second.token(), second == first), ("other", false));
     write(&path, "third!");
     assert!(why(source.token()).contains("not a bearer token"));
