@@ -161,6 +161,16 @@ pub enum Error {
         message: String,
     },
 
+    /// The CE holds as many jobs as its configuration allows. It has not accepted the job, and may do so later.
+    #[error("{endpoint} accepts no more jobs at present: {message}")]
+    #[non_exhaustive]
+    JobLimit {
+        /// The URL of the CE.
+        endpoint: String,
+        /// The message of the CE.
+        message: String,
+    },
+
     /// The CE offers no queue, or no interface that this crate can use.
     #[error("no execution target at {endpoint}: {message}")]
     #[non_exhaustive]
@@ -207,6 +217,8 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         message: String,
+        /// Whether the download may succeed later: the CE did not respond, or sent an incomplete file.
+        is_temporary: bool,
         /// The error of the file system.
         #[source]
         source: Option<io::Error>,
@@ -315,6 +327,8 @@ pub enum ErrorKind {
     Journal,
     /// [`Error::Unsupported`].
     Unsupported,
+    /// [`Error::JobLimit`].
+    JobLimit,
     /// [`Error::NoTargetsAvailable`].
     NoTargetsAvailable,
     /// [`Error::JobNotFound`].
@@ -339,7 +353,10 @@ pub enum ErrorKind {
     Connection,
     /// [`Error::Untrusted`].
     Untrusted,
-    /// [`Error::Refused`].
+    /// [`Error::Refused`] because the user may not use the CE: HTTP status 401 or 403, or A-REX has no local user for
+    /// the user's certificate.
+    AccessDenied,
+    /// [`Error::Refused`] for any other reason.
     Refused,
     /// [`Error::Cancelled`].
     Cancelled,
@@ -427,6 +444,7 @@ impl Error {
             Error::SubmissionUnknown { .. } => ErrorKind::SubmissionUnknown,
             Error::Journal { .. } => ErrorKind::Journal,
             Error::Unsupported { .. } => ErrorKind::Unsupported,
+            Error::JobLimit { .. } => ErrorKind::JobLimit,
             Error::NoTargetsAvailable { .. } => ErrorKind::NoTargetsAvailable,
             Error::JobNotFound { .. } => ErrorKind::JobNotFound,
             Error::InputFile { .. } => ErrorKind::InputFile,
@@ -441,6 +459,7 @@ impl Error {
                 ConnectionFailure::Broken => ErrorKind::Connection,
             },
             Error::Untrusted { .. } => ErrorKind::Untrusted,
+            Error::Refused { code, message, .. } if is_access_denied(*code, message) => ErrorKind::AccessDenied,
             Error::Refused { .. } => ErrorKind::Refused,
             Error::Cancelled => ErrorKind::Cancelled,
             Error::DeadlineExceeded { .. } => ErrorKind::DeadlineExceeded,
@@ -453,8 +472,10 @@ impl Error {
     /// Whether the same call may succeed later without a change to the configuration, the credentials or the job.
     ///
     /// True if the CE is unavailable or overloaded: the connection is refused, breaks or times out, the response is
-    /// invalid, or the HTTP status is 429, 502, 503 or 504. Also true after a deadline. False for problems that need a change, such as an untrusted
-    /// certificate, a host name that does not exist, or an `http://` address.
+    /// invalid, the HTTP status is 429, 500, 502, 503 or 504, or the CE accepts no more jobs at present. Also true for an
+    /// output file whose download failed in one of these ways, and after a deadline. False for problems that need a
+    /// change, such as an untrusted certificate, a user without access, a host name that does not exist, or an `http://`
+    /// address.
     ///
     /// [`Error::JobSubmission`] is never retryable, because the job may exist already.
     pub fn is_retryable(&self) -> bool {
@@ -462,7 +483,11 @@ impl Error {
             Error::Connection { endpoint, failure, .. } => {
                 *failure != ConnectionFailure::HostNotFound && !endpoint.starts_with("http://")
             }
-            Error::Refused { code, .. } => matches!(code, 429 | 502..=504),
+            Error::Refused { code, message, .. } => {
+                matches!(code, 429 | 500 | 502..=504) && !is_access_denied(*code, message)
+            }
+            Error::OutputFile { is_temporary, .. } => *is_temporary,
+            Error::JobLimit { .. } => true,
             Error::DeadlineExceeded { .. } => true,
             _ => false,
         }
@@ -510,7 +535,7 @@ impl Error {
                 "check that ARC_SERVER has the host name of the CE's certificate, that CERTS_DIR holds the CA of the CE, that \
                  the CE trusts the CA of CLIENT_CERT, that neither certificate has expired, and the clock of this machine"
             }
-            Error::Refused { code: 401 | 403, .. } => {
+            Error::Refused { code, message, .. } if is_access_denied(*code, message) => {
                 "ask the administrators of the CE whether the subject of your certificate or token may use it"
             }
             Error::Refused { code: 404, .. } | Error::NoTargetsAvailable { .. } => {
@@ -534,6 +559,12 @@ impl Error {
             _ => return None,
         })
     }
+}
+
+/// Whether the CE refuses the user. A-REX sends this text with status 500 if it maps the user to no local user
+/// (`ARexRest::processJobs`).
+fn is_access_denied(code: u16, message: &str) -> bool {
+    matches!(code, 401 | 403) || message.contains("User can't be assigned configuration")
 }
 
 /// Shows where in a file an error is: ` /path, line 3, key NAME`.
@@ -583,10 +614,17 @@ mod tests {
         }
         let untrusted = Error::Untrusted { endpoint: https.into(), message: "self-signed certificate".into() };
         assert!(!untrusted.is_retryable() && untrusted.hint().is_some());
-        for (code, retryable) in [(401, false), (403, false), (404, false), (429, true), (500, false), (503, true)] {
+        for (code, retryable) in [(401, false), (403, false), (404, false), (429, true), (500, true), (503, true)] {
             let refused = Error::Refused { endpoint: https.into(), code, message: String::new() };
             assert_eq!(refused.is_retryable(), retryable, "{code}");
+            let kind = if matches!(code, 401 | 403) { ErrorKind::AccessDenied } else { ErrorKind::Refused };
+            assert_eq!(refused.kind(), kind, "{code}");
         }
+        let message = "User can't be assigned configuration".into();
+        let unmapped = Error::Refused { endpoint: https.into(), code: 500, message };
+        assert_eq!((unmapped.kind(), unmapped.is_retryable()), (ErrorKind::AccessDenied, false));
+        let full = Error::JobLimit { endpoint: https.into(), message: "No more jobs allowed".into() };
+        assert_eq!((full.kind(), full.is_retryable()), (ErrorKind::JobLimit, true));
         let id = Some(JobId::from("a"));
         let submission = Error::JobSubmission { endpoint: https.into(), job_id: id.clone(), message: "lost".into() };
         assert!(!submission.is_retryable());
@@ -612,7 +650,13 @@ mod tests {
     #[test]
     fn full_disks_have_a_hint() {
         let source = Some(io::Error::from(io::ErrorKind::StorageFull));
-        let error = Error::OutputFile { job_id: "a".into(), path: "/x".into(), message: "cannot write".into(), source };
-        assert_eq!(error.hint(), Some("free some disk space"));
+        let error = Error::OutputFile {
+            job_id: "a".into(),
+            path: "/x".into(),
+            message: "cannot write".into(),
+            is_temporary: false,
+            source,
+        };
+        assert_eq!((error.hint(), error.is_retryable()), (Some("free some disk space"), false));
     }
 }

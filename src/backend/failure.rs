@@ -238,6 +238,7 @@ impl Failure {
                 Error::Connection { endpoint, failure, message, source }
             }
             Failure::Untrusted(message) => Error::Untrusted { endpoint, message },
+            Failure::Refused { message, .. } if is_job_limit(&message) => Error::JobLimit { endpoint, message },
             Failure::Refused { code, message } => Error::Refused { endpoint, code, message },
             Failure::NoTargets(message) => Error::NoTargetsAvailable { endpoint, message },
             Failure::Arc(message) => Error::Arc { message },
@@ -296,6 +297,12 @@ impl From<ffi::Error> for Error {
             ffi::Error::Exception(message) => Error::Arc { message },
         }
     }
+}
+
+/// Whether A-REX refuses jobs because it holds as many as its configuration allows (`ARexRest::processJobs`). It sends
+/// this text for a whole request, with status 500, or for single jobs.
+pub(crate) fn is_job_limit(message: &str) -> bool {
+    message.contains("No more jobs allowed")
 }
 
 pub(crate) fn not_found(endpoint: &Endpoint, id: &JobId) -> Error {

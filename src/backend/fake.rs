@@ -191,6 +191,7 @@ impl Backend for FakeBackend {
                 job_id: fetch.id.clone(),
                 path: fetch.shown.into(),
                 message: message.into(),
+                is_temporary: false,
                 source,
             };
             let job = jobs.get(fetch.id.as_str()).ok_or_else(|| failed("no such job", None))?;

@@ -185,6 +185,7 @@ impl PluginBackend {
         let failed = |message: String| Error::OutputFile {
             job_id: fetch.id.clone(),
             path: fetch.shown.into(),
+            is_temporary: BROKEN.iter().any(|text| message.contains(text)),
             message,
             source: None,
         };
@@ -423,9 +424,8 @@ fn is_transient(error: &Error) -> bool {
             failure,
             ConnectionFailure::Refused | ConnectionFailure::Broken | ConnectionFailure::ResolutionFailed
         ),
-        Error::JobOperation { message, .. } | Error::OutputFile { message, .. } => {
-            BROKEN.iter().any(|text| message.contains(text))
-        }
+        Error::JobOperation { message, .. } => BROKEN.iter().any(|text| message.contains(text)),
+        Error::OutputFile { is_temporary, .. } => *is_temporary,
         _ => false,
     }
 }

@@ -36,6 +36,11 @@ impl ArcInterface {
     /// The results are in the order of `ids`. The CE confirms the request at once and kills the jobs within seconds.
     /// Costs two requests for each 1000 jobs.
     ///
+    /// A-REX can lose the request for a job that it is just accepting (ARC 6.17). For jobs that were submitted within
+    /// the last minute or so, the crate therefore waits a tenth of a second, looks at A-REX's record, and cancels those
+    /// again that are not being cancelled yet. This costs the requests for the look-up that
+    /// [`job_statuses`](Self::job_statuses) describes, and one for each 1000 jobs.
+    ///
     /// # Errors
     ///
     /// As for [`cancel_job`](Self::cancel_job).

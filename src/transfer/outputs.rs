@@ -127,7 +127,13 @@ fn move_into_place(fetch: &Fetch<'_>) -> Result<()> {
     let size = fs::metadata(&fetch.to).map_err(io_failed)?.len();
     // A file of a running job may have grown since it was listed.
     if let Some(listed) = fetch.file.size.filter(|listed| size < *listed) {
-        return Err(failed(format!("only {size} of {listed} bytes arrived"), None));
+        return Err(Error::OutputFile {
+            job_id: fetch.id.clone(),
+            path: fetch.shown.into(),
+            message: format!("only {size} of {listed} bytes arrived"),
+            is_temporary: true,
+            source: None,
+        });
     }
     if let Some(parent) = fetch.shown.parent() {
         fs::create_dir_all(parent).map_err(io_failed)?;
@@ -136,7 +142,7 @@ fn move_into_place(fetch: &Fetch<'_>) -> Result<()> {
 }
 
 fn failed(id: &JobId, path: &Path, message: String, source: Option<io::Error>) -> Error {
-    Error::OutputFile { job_id: id.clone(), path: path.into(), message, source }
+    Error::OutputFile { job_id: id.clone(), path: path.into(), message, is_temporary: false, source }
 }
 
 /// Returns the path below `directory` of a file in the session directory, or `None` if it would be outside.

@@ -33,10 +33,18 @@ impl Site {
 
     /// Returns a site whose configuration has the keys of `overrides` replaced.
     pub(crate) fn with(overrides: Value) -> Site {
-        let dir = tempfile::tempdir().unwrap();
-        let proxy = shared_directory();
         let path = env::var_os("JASMIN_ARC_CONFIG")
             .expect("set JASMIN_ARC_CONFIG to a configuration file, or use tests/testbed/run test");
+        Site::at(path.as_ref(), shared_directory(), overrides)
+    }
+
+    /// Returns a site with its own proxy certificate, for the CE of a configuration file.
+    pub(crate) fn of(config: &Path) -> Site {
+        Site::at(config, Arc::new(tempfile::tempdir().unwrap()), json!({}))
+    }
+
+    fn at(path: &Path, proxy: Arc<TempDir>, overrides: Value) -> Site {
+        let dir = tempfile::tempdir().unwrap();
         let mut config: Map<String, Value> = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         config.insert("PROXY_FILE".into(), json!(proxy.path().join("proxy.pem")));
         config.insert("JOBS_INFO_FILE".into(), json!(dir.path().join("jobs.dat")));

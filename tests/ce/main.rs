@@ -18,4 +18,5 @@ mod matching;
 mod proxy;
 mod secrets;
 mod submissions;
+mod testbed;
 mod tokens;

@@ -118,6 +118,18 @@ fn merged_states(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<
     Ok(items.into_iter().map(one).collect())
 }
 
+/// Whether jobs have neither ended nor begun to be cancelled, by A-REX's own record, in the order of `ids`.
+///
+/// True for a job without a record, because A-REX may be moving it.
+pub(super) fn without_cancellation(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<bool>, Failure> {
+    let unknown: Vec<(&str, RestState)> = ids.iter().map(|id| (*id, RestState::Undefined)).collect();
+    let recorded = recorded_states(pool, costs, &unknown)?;
+    let is_cancelled = |state: &RestState| {
+        matches!(state, RestState::Killing | RestState::Finishing) || state.is_final() && !state.is_unsettled()
+    };
+    Ok(ids.iter().map(|id| !recorded.get(*id).is_some_and(is_cancelled)).collect())
+}
+
 /// Looks up the details of jobs with their current states, in the order of `ids`. The id in each result is A-REX's own.
 pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<JobInfo, JobFailure>>, Failure> {
     let mut items = HashMap::with_capacity(ids.len());

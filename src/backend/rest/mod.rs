@@ -19,6 +19,7 @@ mod submit;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::backend::failure::{Failure, FileFailure, JobFailure, not_found};
 use crate::backend::offer::Offer;
@@ -41,6 +42,9 @@ const INTERFACE: &str = "org.nordugrid.arcrest";
 
 /// The number of requests that run in parallel. One CE does not process more of them faster.
 const MAX_PARALLEL: usize = CONNECTIONS / 2;
+
+/// The pause in which A-REX usually accepts a job that was just submitted.
+const ACCEPTING_PAUSE: Duration = Duration::from_millis(100);
 
 /// A CE with a REST interface.
 #[derive(Clone, Debug)]
@@ -146,6 +150,43 @@ impl RestBackend {
         };
         Ok(act(&self.pool, action, ids)?.into_iter().map(one).collect())
     }
+
+    /// Orders A-REX to cancel jobs. Makes sure that it keeps the order for those whose index `is_new` accepts.
+    fn order_to_cancel(
+        &self,
+        ids: &[&str],
+        is_new: impl Fn(usize) -> bool,
+    ) -> Result<Vec<Result<(), JobFailure>>, Failure> {
+        let mut results = self.operate(Operation::Cancel, "kill", ids)?;
+        let ordered = results.iter().enumerate().filter(|(index, result)| result.is_ok() && is_new(*index));
+        let new: Vec<usize> = ordered.map(|(index, _)| index).collect();
+        let new_ids: Vec<&str> = new.iter().map(|index| ids[*index]).collect();
+        for (index, result) in new.into_iter().zip(self.repeat_lost_orders(&new_ids)) {
+            results[index] = result;
+        }
+        Ok(results)
+    }
+
+    /// Cancels those of the jobs again that A-REX has neither ended nor begun to cancel.
+    ///
+    /// While A-REX accepts a job, it may remove the mark of an order that it has confirmed (`JobsList::ScanNewMarks`, ARC
+    /// 6.17). Once the job has been accepted, the mark stays.
+    fn repeat_lost_orders(&self, ids: &[&str]) -> Vec<Result<(), JobFailure>> {
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let look_up = || {
+            self.pool.limits().sleep(ACCEPTING_PAUSE)?;
+            lookup::without_cancellation(&self.pool, &self.costs, ids)
+        };
+        let repeated = look_up().and_then(|lost| {
+            let again: Vec<&str> = ids.iter().zip(&lost).filter(|(_, lost)| **lost).map(|(id, _)| *id).collect();
+            let mut results = self.operate(Operation::Cancel, "kill", &again)?.into_iter();
+            Ok(lost.into_iter().map(|lost| if lost { results.next().unwrap_or(Ok(())) } else { Ok(()) }).collect())
+        });
+        // After a failure, whether the CE keeps the orders is unknown.
+        repeated.unwrap_or_else(|failure| ids.iter().map(|_| Err(failure.clone().into())).collect())
+    }
 }
 
 impl Backend for RestBackend {
@@ -188,13 +229,20 @@ impl Backend for RestBackend {
             // Skip jobs that have ended: A-REX accepts the request for them too, and never removes the cancel mark.
             let items = act(&self.pool, "status", ids)?;
             // A job that A-REX is just moving looks removed, but may run.
-            let may_run = |state: RestState| !state.is_final() || state.is_unsettled();
-            let is_running = |item: &Item| item.code == 200 && may_run(RestState::parse(&item.state));
-            let running: Vec<&str> =
-                items.iter().flatten().filter(|item| is_running(item)).map(|item| item.id.as_str()).collect();
-            let mut cancelled = self.operate(Operation::Cancel, "kill", &running)?.into_iter();
+            let may_run = |state: &RestState| !state.is_final() || state.is_unsettled();
+            let running: Vec<(&str, RestState)> = items
+                .iter()
+                .flatten()
+                .filter(|item| item.code == 200)
+                .map(|item| (item.id.as_str(), RestState::parse(&item.state)))
+                .filter(|(_, state)| may_run(state))
+                .collect();
+            let running_ids: Vec<&str> = running.iter().map(|(id, _)| *id).collect();
+            let mut cancelled = self.order_to_cancel(&running_ids, |index| running[index].1.may_be_new())?.into_iter();
             let one = |item: &Result<Item, Failure>| match item {
-                Ok(item) if is_running(item) => cancelled.next().unwrap_or(Ok(())),
+                Ok(item) if item.code == 200 && may_run(&RestState::parse(&item.state)) => {
+                    cancelled.next().unwrap_or(Ok(()))
+                }
                 Ok(item) if item.code == 200 => Ok(()),
                 Ok(item) => Err(item.failure(Operation::Cancel)),
                 Err(failure) => Err(failure.clone().into()),
@@ -255,18 +303,22 @@ impl Backend for RestBackend {
             if is_gone(&result) && running.contains(fetch.id) {
                 return Ok(Fetched::Removed);
             }
-            let failed = |message: String, source| Error::OutputFile {
+            let failed = |message: String, is_temporary, source| Error::OutputFile {
                 job_id: fetch.id.clone(),
                 path: fetch.shown.into(),
                 message,
+                is_temporary,
                 source,
             };
             result.map(|()| Fetched::Whole).map_err(|failure| match failure {
                 FileFailure::Request(
                     failure @ (Failure::Exiting | Failure::Cancelled { .. } | Failure::Deadline { .. }),
                 ) => self.error(failure),
-                FileFailure::Request(failure) => failed(self.error(failure).to_string(), None),
-                FileFailure::Local(error) => failed("the local file cannot be written".into(), Some(error)),
+                FileFailure::Request(failure) => {
+                    let error = self.error(failure);
+                    failed(error.to_string(), error.is_retryable(), None)
+                }
+                FileFailure::Local(error) => failed("the local file cannot be written".into(), false, Some(error)),
             })
         };
         wanted.iter().zip(fetched).map(named).collect()

@@ -132,6 +132,11 @@ impl RestState {
         )
     }
 
+    /// Whether A-REX may still have to accept the job, by a state that was published up to a minute ago.
+    pub(super) fn may_be_new(&self) -> bool {
+        matches!(self, RestState::Accepting | RestState::Accepted) || self.is_unsettled()
+    }
+
     /// Whether A-REX may have been moving the job's status from one directory to another at that moment. During the
     /// move it finds no status, or treats the job as removed (`job_state_read_file`).
     pub(super) fn is_unsettled(&self) -> bool {

@@ -6,7 +6,7 @@ use super::jobs::Item;
 use super::parallel::in_parallel;
 use super::session::{Repeat, Response};
 use super::{INTERFACE, MAX_PARALLEL, RestBackend, files, jobs, lookup, record};
-use crate::backend::failure::{Failure, FileFailure, not_found};
+use crate::backend::failure::{Failure, FileFailure, is_job_limit, not_found};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{Found, Loss, Progress, Submitted, Uploaded};
 use crate::description::formats::from_ffi;
@@ -24,9 +24,6 @@ const SUBMIT_BYTES: usize = 32 << 20;
 
 /// How many jobs a search looks at before it checks whether it has found all.
 const SEARCH_CHUNK: usize = 16 * MAX_PARALLEL;
-
-/// A-REX's reason if it holds as many jobs as its configuration allows (`ARexRest::processJobs`, `make_new_job`).
-const JOB_LIMIT: &str = "No more jobs allowed";
 
 /// Why the rest of the jobs is not sent.
 enum Stopped {
@@ -175,7 +172,10 @@ impl RestBackend {
 
     /// Converts the item of a job that A-REX does not accept.
     fn refused_item(&self, item: Item) -> Error {
-        self.not_submitted(item.reason)
+        match is_job_limit(&item.reason) {
+            true => self.error(Failure::Refused { code: item.code, message: item.reason }),
+            false => self.not_submitted(item.reason),
+        }
     }
 
     fn not_submitted(&self, message: String) -> Error {
@@ -239,7 +239,7 @@ impl RestBackend {
     ) -> Vec<Submitted> {
         let failed: Vec<usize> = (0..jobs.len()).filter(|index| failures.contains_key(index)).collect();
         let ids: Vec<&str> = failed.iter().map(|index| jobs[*index].0.local_id.as_str()).collect();
-        let cancelled: HashSet<usize> = match self.operate(Operation::Cancel, "kill", &ids) {
+        let cancelled: HashSet<usize> = match self.order_to_cancel(&ids, |_| true) {
             Ok(results) => failed.iter().zip(results).filter(|(_, result)| result.is_ok()).map(|(n, _)| *n).collect(),
             Err(_) => HashSet::new(),
         };
@@ -381,7 +381,7 @@ fn is_refusal(response: &Response) -> bool {
     match response.code {
         408 | 429 => false,
         400..=499 => true,
-        500 => response.reason.contains(JOB_LIMIT),
+        500 => is_job_limit(&response.reason),
         _ => false,
     }
 }

@@ -1,0 +1,497 @@
+//! Every operation against an HTTPS server that plays A-REX, and answers wrongly on demand.
+//!
+//! The framing of responses is tested in `src/ffi/http_tests.rs`. These are the responses that are well framed and wrong.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jasmin_arc::{
+    ArcInterface, ConnectionConfig, Error, ErrorKind, InputFile, JobDescription, JobId, JobStatus, Result,
+};
+use openssl::pkey::PKey;
+use openssl::rsa::Rsa;
+use openssl::ssl::{SslAcceptor, SslMethod, SslStream, SslVerifyMode};
+use tempfile::TempDir;
+
+use tls::{Authority, LOCALHOST, Named, certificate};
+
+mod tls;
+
+/// A request that the server has received.
+#[derive(Clone, Debug)]
+struct Request {
+    method: String,
+    /// Without the query.
+    path: String,
+    query: String,
+    body: String,
+}
+
+/// What the server sends. It closes the connection if the response ends with the connection.
+type Respond = dyn Fn(&Request) -> Option<Vec<u8>> + Send + Sync;
+
+/// A server that plays A-REX with one job that has ended, and one that runs.
+struct Server {
+    port: u16,
+    authority: Authority,
+    home: TempDir,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Returns the response to a request, or `None` for A-REX's.
+    wrong: Mutex<Option<Box<Respond>>>,
+    requests: Mutex<Vec<Request>>,
+    connections: AtomicUsize,
+}
+
+const ENDED: &str = "ended";
+const RUNNING: &str = "running";
+
+fn response(code: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {code}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// A-REX's response to a request, as far as the tests need it.
+fn arex(request: &Request) -> Vec<u8> {
+    let Request { method, path, query, body } = request;
+    let path = path.strip_prefix("/arex/rest").unwrap_or("/");
+    let path = path.strip_prefix("/1.0/").or_else(|| path.strip_prefix("/1.1/")).unwrap_or(path);
+    let state = |id: &str| if id == ENDED { "FINISHED" } else { "RUNNING" };
+    let each = |code: &str, extra: &dyn Fn(&str) -> String| {
+        let ids = body.split("<id>").skip(1).filter_map(|rest| rest.split_once("</id>")).map(|(id, _)| id);
+        let jobs: String = ids
+            .map(|id| {
+                format!("<job><status-code>{code}</status-code><reason>OK</reason><id>{id}</id>{}</job>", extra(id))
+            })
+            .collect();
+        response("201 Created", &format!("<jobs>{jobs}</jobs>"))
+    };
+    match (method.as_str(), path, query.as_str()) {
+        ("GET", "", _) => response("200 OK", "<versions><version>1.0</version></versions>"),
+        ("POST", "jobs", "action=status") => each("200", &|id| format!("<state>{}</state>", state(id))),
+        ("POST", "jobs", "action=info") => each("200", &|id| {
+            let state = state(id);
+            format!(
+                "<info_document><ComputingActivity><State>arcrest:{state}</State></ComputingActivity></info_document>"
+            )
+        }),
+        ("POST", "jobs", "action=kill" | "action=clean") => each("202", &|_| String::new()),
+        ("POST", "jobs", "action=new") => {
+            let count = body.matches("<ActivityDescription ").count();
+            let job = |n| format!("<job><status-code>201</status-code><reason>Created</reason><id>new{n}</id></job>");
+            response("201 Created", &format!("<jobs>{}</jobs>", (0..count).map(job).collect::<String>()))
+        }
+        ("GET", "jobs", _) => response("200 OK", "<jobs/>"),
+        ("GET", "info", _) => response(
+            "200 OK",
+            "<InfoRoot><ComputingService><ComputingShare><Name>q</Name></ComputingShare></ComputingService></InfoRoot>",
+        ),
+        ("GET", "jobs/ended/session", _) => response("200 OK", "<list><file size=\"4\">stdout.txt</file></list>"),
+        ("GET", "jobs/ended/session/stdout.txt", _) => response("200 OK", "done"),
+        ("GET", path, _) if path.ends_with("/diagnose/status") => response("200 OK", "INLRMS"),
+        ("PUT", ..) => response("200 OK", ""),
+        _ => response("404 Not Found", ""),
+    }
+}
+
+impl Server {
+    fn new() -> Server {
+        let authority = Authority::new();
+        let home = tempfile::tempdir().unwrap();
+        let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+        let user = Named { common_names: &["Jane Doe"], alternative: &[], days: (-1, 1) };
+        let user = certificate(user, &key, Some((&authority.key, &authority.certificate)), Vec::new());
+        fs::write(home.path().join("cert.pem"), user.to_pem().unwrap()).unwrap();
+        fs::write(home.path().join("key.pem"), key.private_key_to_pem_pkcs8().unwrap()).unwrap();
+        fs::set_permissions(home.path().join("key.pem"), fs::Permissions::from_mode(0o600)).unwrap();
+        let (key, certificate) = authority.issue(LOCALHOST);
+        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
+        acceptor.set_private_key(&key).unwrap();
+        acceptor.set_certificate(&certificate).unwrap();
+        acceptor.set_verify(SslVerifyMode::NONE);
+        let acceptor = acceptor.build();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let shared = Arc::new(Shared::default());
+        let serving = Arc::clone(&shared);
+        thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                let (acceptor, serving) = (acceptor.clone(), Arc::clone(&serving));
+                serving.connections.fetch_add(1, Ordering::Relaxed);
+                thread::spawn(move || {
+                    if let Ok(stream) = acceptor.accept(stream) {
+                        serve(&serving, stream);
+                    }
+                });
+            }
+        });
+        Server { port, authority, home, shared }
+    }
+
+    /// A new interface for the server.
+    fn interface(&self) -> ArcInterface {
+        let path = |name: &str| self.home.path().join(name);
+        let config = ConnectionConfig::default()
+            .with_arc_server(format!("localhost:{}", self.port))
+            .with_certs_dir(self.authority.directory.path())
+            .with_client_cert(path("cert.pem"))
+            .with_client_key(path("key.pem"))
+            .with_proxy_file(path("proxy.pem"))
+            .with_jobs_info_file(path("jobs.dat"));
+        ArcInterface::builder().config(config).timeout(Duration::from_secs(2)).no_log().build().unwrap()
+    }
+
+    fn respond(&self, wrong: impl Fn(&Request) -> Option<Vec<u8>> + Send + Sync + 'static) {
+        *self.shared.wrong.lock().unwrap() = Some(Box::new(wrong));
+    }
+
+    fn respond_correctly(&self) {
+        *self.shared.wrong.lock().unwrap() = None;
+    }
+
+    /// Returns the requests since the last call.
+    fn requests(&self) -> Vec<Request> {
+        std::mem::take(&mut self.shared.requests.lock().unwrap())
+    }
+}
+
+fn serve(shared: &Shared, mut stream: SslStream<TcpStream>) {
+    while let Some(request) = read_request(&mut stream) {
+        shared.requests.lock().unwrap().push(request.clone());
+        let wrong = shared.wrong.lock().unwrap().as_ref().and_then(|wrong| wrong(&request));
+        let response = wrong.unwrap_or_else(|| arex(&request));
+        let ends_with_connection = !response.windows(15).take(2000).any(|part| part == b"Content-Length:");
+        if stream.write_all(&response).is_err() || ends_with_connection {
+            let _ = stream.shutdown();
+            return;
+        }
+    }
+}
+
+fn read_request(stream: &mut impl Read) -> Option<Request> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).ok()?;
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).ok()?;
+    let mut words = head.split_whitespace();
+    let (method, target) = (words.next()?.to_owned(), words.next()?);
+    let target =
+        target.strip_prefix("https://").and_then(|rest| rest.find('/').map(|at| &rest[at..])).unwrap_or(target);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let length = |line: &str| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse::<usize>().ok();
+    let mut body = vec![0; head.lines().find_map(length).unwrap_or(0)];
+    stream.read_exact(&mut body).ok()?;
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Some(Request { method, path: path.trim_end_matches('/').to_owned(), query: query.to_owned(), body })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Operation {
+    Submit,
+    SubmitWithInput,
+    Status,
+    Details,
+    Cancel,
+    Clean,
+    Save,
+    Mismatches,
+}
+
+const OPERATIONS: [Operation; 8] = [
+    Operation::Submit,
+    Operation::SubmitWithInput,
+    Operation::Status,
+    Operation::Details,
+    Operation::Cancel,
+    Operation::Clean,
+    Operation::Save,
+    Operation::Mismatches,
+];
+
+impl Operation {
+    /// Calls the operation. `place` does not exist yet.
+    fn call(self, arc: &ArcInterface, place: &std::path::Path) -> Result<()> {
+        let (ended, running) = (JobId::from(ENDED), JobId::from(RUNNING));
+        let job = JobDescription::new("/bin/true");
+        match self {
+            Operation::Submit => arc.submit(&job).map(drop),
+            Operation::SubmitWithInput => arc.submit(&job.with_input(InputFile::bytes("in", "data"))).map(drop),
+            Operation::Status => arc.job_status(&running).map(|status| assert_ne!(status, JobStatus::Failed)),
+            Operation::Details => arc.job(&running).map(drop),
+            Operation::Cancel => arc.cancel_job(&running),
+            Operation::Clean => arc.clean_job(&ended),
+            Operation::Save => arc.save_job_outputs_to(&ended, place).map(|saved| {
+                let saved = saved.expect("a wrong response says that the job has no outputs");
+                assert_eq!(fs::read(saved.join("stdout.txt")).unwrap(), b"done");
+            }),
+            Operation::Mismatches => arc.mismatches(&job).map(|found| assert!(found.is_empty(), "{found:?}")),
+        }
+    }
+}
+
+/// What a wrong response must lead to.
+struct Case {
+    name: &'static str,
+    response: Vec<u8>,
+    kind: ErrorKind,
+    is_retryable: bool,
+}
+
+fn cases(elsewhere: u16) -> Vec<Case> {
+    let case = |name, response, kind, is_retryable| Case { name, response, kind, is_retryable };
+    let invalid = |name, body: &str| case(name, response("200 OK", body), ErrorKind::InvalidResponse, true);
+    let created = |name, body: &str| case(name, response("201 Created", body), ErrorKind::InvalidResponse, true);
+    let refused = |name, code| case(name, response(code, "<html>no</html>"), ErrorKind::Refused, false);
+    let later = |name, code| case(name, response(code, "later"), ErrorKind::Refused, true);
+    let redirect = |code: &str| {
+        format!("HTTP/1.1 {code}\r\nLocation: https://localhost:{elsewhere}/arex\r\nContent-Length: 0\r\n\r\n")
+            .into_bytes()
+    };
+    let html = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Sign in to continue</body></html>";
+    let xhtml = "<html xmlns=\"http://www.w3.org/1999/xhtml\"><head/><body><p>Sign in</p></body></html>";
+    let deep = ["<a>".repeat(200_000), "</a>".repeat(200_000)].concat();
+    let deep_list = ["<jobs>", &"<job>".repeat(200_000)].concat();
+    let huge = ["<jobs>", &"<job><id>x</id></job>".repeat(400_000), "</jobs>"].concat();
+    let bomb = "<!DOCTYPE a [<!ENTITY b \"aaaaaaaaaa\"><!ENTITY c \"&b;&b;&b;&b;\">]><jobs>&c;</jobs>";
+    vec![
+        invalid("nothing with 200", ""),
+        created("nothing with 201", ""),
+        invalid("HTML with 200", html),
+        created("HTML with 201", html),
+        invalid("XHTML with 200", xhtml),
+        created("XHTML with 201", xhtml),
+        created("JSON", "{\"job\": []}"),
+        created("garbage", "\u{1}\u{2}\u{fffd} <<<>>> &&& ]]>"),
+        created("deep XML", &deep),
+        invalid("deep XML with 200", &deep),
+        created("a list that nests without end", &deep_list),
+        created("a huge list of other jobs", &huge),
+        invalid("a huge list of other jobs with 200", &huge),
+        created("an XML bomb", bomb),
+        created("truncated XML", "<jobs><job><status-code>200</status-code><id>runn"),
+        case("401", response("401 Unauthorized", ""), ErrorKind::AccessDenied, false),
+        case("403", response("403 Forbidden", "<html>no</html>"), ErrorKind::AccessDenied, false),
+        case("no local user", response("500 User can't be assigned configuration", ""), ErrorKind::AccessDenied, false),
+        refused("404", "404 Not Found"),
+        refused("410", "410 Gone"),
+        later("429", "429 Too Many Requests"),
+        later("500", "500 Internal Server Error"),
+        later("503", "503 Service Unavailable"),
+        case("301", redirect("301 Moved Permanently"), ErrorKind::Refused, false),
+        case("302", redirect("302 Found"), ErrorKind::Refused, false),
+        case("307", redirect("307 Temporary Redirect"), ErrorKind::Refused, false),
+    ]
+}
+
+#[test]
+fn wrong_responses_are_errors_of_the_right_kind() {
+    let elsewhere = Server::new();
+    let table = thread::scope(|scope| {
+        let threads: Vec<_> = OPERATIONS
+            .map(|operation| {
+                let elsewhere = elsewhere.port;
+                scope.spawn(move || try_all(operation, elsewhere))
+            })
+            .into_iter()
+            .collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<String>>()
+    });
+    assert!(table.is_empty(), "\n{}", table.join("\n"));
+    assert_eq!(elsewhere.shared.connections.load(Ordering::Relaxed), 0, "a redirect was followed");
+}
+
+/// Tries an operation with every wrong response to its requests. Returns what went wrong.
+fn try_all(operation: Operation, elsewhere: u16) -> Vec<String> {
+    let server = Server::new();
+    let arc = server.interface();
+    let mut wrong = Vec::new();
+    for (index, case) in cases(elsewhere).into_iter().enumerate() {
+        let Case { name, response, kind, is_retryable } = case;
+        operation.call(&arc, &server.home.path().join(format!("before {index}"))).unwrap();
+        // The check that the CE responds, before a submission, gets a correct response.
+        server.respond(move |request| (request.path != "/arex/rest").then(|| response.clone()));
+        let begun = Instant::now();
+        let result = operation.call(&arc, &server.home.path().join(format!("during {index}")));
+        let elapsed = begun.elapsed();
+        server.respond_correctly();
+        let mut complain = |what: String| wrong.push(format!("{operation:?}, {name}: {what}"));
+        match result {
+            Ok(()) => complain("no error".into()),
+            Err(Error::SubmissionUnknown { .. })
+                if operation == Operation::Submit || operation == Operation::SubmitWithInput => {}
+            Err(error) if (error.kind(), error.is_retryable()) == (kind, is_retryable) => {}
+            Err(error) => complain(format!("{:?}, retryable: {}, {error}", error.kind(), error.is_retryable())),
+        }
+        if elapsed > Duration::from_secs(20) {
+            complain(format!("{elapsed:?}"));
+        }
+        if let Err(error) = operation.call(&arc, &server.home.path().join(format!("after {index}"))) {
+            complain(format!("afterwards: {error:?}"));
+        }
+    }
+    wrong
+}
+
+/// Whether a request is the one with an action.
+fn is_action(request: &Request, action: &str) -> bool {
+    request.query == format!("action={action}")
+}
+
+fn place(server: &Server) -> std::path::PathBuf {
+    server.home.path().join("outputs")
+}
+
+#[test]
+fn an_upload_counts_only_with_the_response_of_a_rex() {
+    let server = Server::new();
+    let arc = server.interface();
+    for wrong in [
+        response("200 OK", "<html><body>Sign in</body></html>"),
+        response("202 Accepted", ""),
+        response("204 No Content", ""),
+        response("302 Found", ""),
+        response("503 Service Unavailable", ""),
+    ] {
+        let shown = String::from_utf8_lossy(&wrong).into_owned();
+        server.respond(move |request| (request.method == "PUT").then(|| wrong.clone()));
+        let error = Operation::SubmitWithInput.call(&arc, &place(&server)).unwrap_err();
+        assert!(matches!(&error, Error::JobSubmission { job_id: Some(_), .. }), "{shown}: {error:?}");
+        let requests = server.requests();
+        assert!(requests.iter().any(|request| is_action(request, "kill")), "{shown}: the job waits for its input");
+    }
+}
+
+#[test]
+fn a_page_instead_of_a_file_is_no_output() {
+    let server = Server::new();
+    let arc = server.interface();
+    for page in ["", "<html>Sign in</html>", "don"] {
+        server.respond(move |request| request.path.ends_with("stdout.txt").then(|| response("200 OK", page)));
+        let error = arc.save_job_outputs_to(&JobId::from(ENDED), place(&server)).unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::OutputFile, true), "{page:?}: {error}");
+        assert!(!place(&server).join("ended/stdout.txt").exists());
+    }
+}
+
+#[test]
+fn a_wrong_first_response_decides_nothing() {
+    let server = Server::new();
+    let id = JobId::from(RUNNING);
+    for wrong in [
+        response("200 OK", "<html><body>Sign in</body></html>"),
+        response("200 OK", ""),
+        response("200 OK", "<html xmlns=\"http://www.w3.org/1999/xhtml\"/>"),
+        response("401 Unauthorized", ""),
+        response("403 Forbidden", ""),
+        response("302 Found", ""),
+        response("500 Internal Server Error", ""),
+        response("503 Service Unavailable", ""),
+        b"garbage".to_vec(),
+    ] {
+        let arc = server.interface();
+        let shown = String::from_utf8_lossy(&wrong).into_owned();
+        server.respond(move |_| Some(wrong.clone()));
+        arc.job_status(&id).unwrap_err();
+        server.respond_correctly();
+        server.requests();
+        let recovered = (0..100).any(|_| {
+            thread::sleep(Duration::from_millis(100));
+            arc.job_status(&id).is_ok()
+        });
+        assert!(recovered, "{shown}");
+        assert!(server.requests().iter().all(|request| request.path.starts_with("/arex/rest")), "{shown}");
+    }
+}
+
+#[test]
+fn a_ce_at_its_job_limit_is_a_retryable_error() {
+    let server = Server::new();
+    let arc = server.interface();
+    let jobs =
+        [JobDescription::new("/bin/true").with_key("first"), JobDescription::new("/bin/true").with_key("second")];
+    // The whole request.
+    server.respond(|request| is_action(request, "new").then(|| response("500 No more jobs allowed", "")));
+    let errors: Vec<Error> = match arc.submit_jobs(&jobs) {
+        Ok(results) => results.into_iter().map(Result::unwrap_err).collect(),
+        Err(error) => vec![error],
+    };
+    for error in errors {
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::JobLimit, true), "{error}");
+    }
+    // One of two jobs, as ARC 7 responds.
+    let one = "<jobs><job><status-code>201</status-code><reason>Created</reason><id>new1</id></job>\
+               <job><status-code>500</status-code><reason>No more jobs allowed</reason></job></jobs>";
+    server.respond(move |request| is_action(request, "new").then(|| response("201 Created", one)));
+    let mut results = arc.submit_jobs(&jobs).unwrap().into_iter();
+    assert_eq!(results.next().unwrap().unwrap().local_id(), "new1");
+    let error = results.next().unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::JobLimit, true), "{error}");
+    // Later there is room, and the key of the refused job is free.
+    server.respond_correctly();
+    arc.submit(&jobs[1]).unwrap();
+}
+
+#[test]
+fn lost_orders_to_cancel_are_repeated() {
+    let server = Server::new();
+    let arc = server.interface();
+    let ids: Vec<JobId> = ["lost", "kept", "old", "gone"].map(JobId::from).into();
+    // A-REX has just accepted all but one of the jobs. After the first order, its record says that it has kept one order
+    // of three: "lost" is being prepared as if nothing was said, and "gone" is between two directories.
+    server.respond(|request| {
+        let published = |id: &str| if id == "old" { "RUNNING" } else { "ACCEPTED" };
+        let status = |id: &str| {
+            let state = published(id);
+            format!("<job><status-code>200</status-code><id>{id}</id><state>{state}</state></job>")
+        };
+        match request.path.rsplit_once("/jobs") {
+            Some((_, "")) if is_action(request, "status") => {
+                let jobs: String = ["lost", "kept", "old", "gone"].map(status).concat();
+                Some(response("201 Created", &format!("<jobs>{jobs}</jobs>")))
+            }
+            Some((_, "/lost/diagnose/status")) => Some(response("200 OK", "PREPARING")),
+            Some((_, "/kept/diagnose/status")) => Some(response("200 OK", "CANCELING")),
+            Some((_, "/gone/diagnose/status")) => Some(response("404 Not Found", "")),
+            _ => None,
+        }
+    });
+    let cancel = |ids: &[JobId]| {
+        server.requests();
+        arc.cancel_jobs(ids).unwrap().into_iter().for_each(|cancelled| cancelled.unwrap());
+        let orders = server.requests().into_iter().filter(|request| is_action(request, "kill"));
+        orders.map(|request| request.body).collect::<Vec<_>>()
+    };
+    let orders = cancel(&ids);
+    assert_eq!(orders.len(), 2, "{orders:?}");
+    assert_eq!(orders[1], "<jobs><job><id>lost</id></job><job><id>gone</id></job></jobs>");
+    // An order that A-REX has kept, and one for a job that it accepted long ago, cost nothing more.
+    assert_eq!(cancel(&ids[1..3]).len(), 1);
+    let count = |ids: &[JobId]| {
+        cancel(ids);
+        server.requests();
+        arc.cancel_jobs(ids).unwrap();
+        server.requests().len()
+    };
+    assert_eq!((count(&ids[2..3]), count(&ids[1..2]), count(&ids[..1])), (2, 3, 4));
+    // Without the record, the crate does not know whether the order holds.
+    server.respond(|request| match request.path.ends_with("/diagnose/status") {
+        true => Some(response("503 Service Unavailable", "")),
+        false if is_action(request, "status") => {
+            let job = "<job><status-code>200</status-code><id>lost</id><state>ACCEPTED</state></job>";
+            Some(response("201 Created", &format!("<jobs>{job}</jobs>")))
+        }
+        false => None,
+    });
+    assert!(arc.cancel_job(&ids[0]).unwrap_err().is_retryable());
+}
