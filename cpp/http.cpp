@@ -389,6 +389,7 @@ HttpReply Connection::upload(rust::Str path, std::int32_t file, std::uint64_t si
     const Stop stop(*guard_);
     body_ = read_body(response.get(), max_upload_response);
     end(reply, body_.size());
+    reply.size = static_cast<std::int64_t>(body_.size());
   } catch (...) {
     // If the file could not be read, that is why there is no response.
     if (content.error() == 0) throw;

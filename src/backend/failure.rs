@@ -76,6 +76,15 @@ impl Failure {
         }
     }
 
+    /// Creates the failure for a response with another status than A-REX's success. If it reports another success, it is
+    /// not A-REX's response.
+    pub(crate) fn refused(code: u16, message: String) -> Failure {
+        match code {
+            200..=299 => Failure::invalid_response(format!("unexpected HTTP status {code}: {message}")),
+            _ => Failure::Refused { code, message },
+        }
+    }
+
     /// Creates the failure for a response that a parser rejects.
     pub(crate) fn unreadable(
         message: impl Into<String>,

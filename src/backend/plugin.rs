@@ -415,10 +415,12 @@ impl Backend for PluginBackend {
     }
 }
 
+/// The texts by which ARC's client classes tell that a connection broke.
+const BROKEN: [&str; 5] = ["unexpected eof", "closed", "reset", "SSL error", "Failed to connect"];
+
 /// Whether an operation that only reads may succeed after a short time. A-REX 6.17 now and then drops one of many
 /// connections.
 fn is_transient(error: &Error) -> bool {
-    const BROKEN: [&str; 5] = ["unexpected eof", "closed", "reset", "SSL error", "Failed to connect"];
     match error {
         Error::Connection { failure, .. } => matches!(
             failure,

@@ -157,7 +157,13 @@ pub(super) fn upload(pool: &Pool, id: &str, input: &Upload) -> Result<(), FileFa
     let path = pool.path(&session_path(id, input.name.as_bytes()));
     // The description contains this size. If the file has grown, only the first part is sent.
     let response = pool.transfer(|connection| connection.upload(&path, &file, input.size))?;
-    finish(response, 200..=299)
+    let size = response.as_ref().map_or(0, |response| response.size);
+    finish(response, 200..=200)?;
+    // A-REX responds with an empty body. A page comes from something else, which has not stored the file.
+    match size {
+        0 => Ok(()),
+        _ => Err(Failure::invalid_response("the response to the upload is not A-REX's").into()),
+    }
 }
 
 /// Downloads a file of a job to a path where nothing exists yet. Leaves nothing there on failure.
@@ -189,7 +195,7 @@ fn finish(transferred: io::Result<HttpReply>, accepted: RangeInclusive<u16>) -> 
     let response = transferred.map_err(FileFailure::Local)?;
     match u16::try_from(response.code) {
         Ok(code) if accepted.contains(&code) => Ok(()),
-        Ok(code) => Err(Failure::Refused { code, message: response.reason }.into()),
+        Ok(code) => Err(Failure::refused(code, response.reason).into()),
         Err(_) => Err(Failure::invalid_response(format!("{} is not an HTTP status code", response.code)).into()),
     }
 }

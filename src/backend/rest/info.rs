@@ -21,7 +21,13 @@ pub(super) fn offer(pool: &Pool) -> Result<Offer, Failure> {
     if response.body.len() > MAX_BYTES {
         return Err(unreadable(format!("{} bytes are more than {MAX_BYTES}", response.body.len())));
     }
-    let offer = read(&Element::parse(&String::from_utf8_lossy(&response.body)).map_err(unreadable)?);
+    let document = Element::parse(&String::from_utf8_lossy(&response.body)).map_err(unreadable)?;
+    let mut services = Vec::new();
+    find(&document, "ComputingService", &mut services);
+    if services.is_empty() {
+        return Err(unreadable(format!("its root {:?} contains no computing service", document.name)));
+    }
+    let offer = read(&document);
     if offer.queues.is_empty() {
         return Err(Failure::NoTargets("the CE publishes no queue".into()));
     }

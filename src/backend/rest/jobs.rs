@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use quick_xml::events::Event;
 use serde::Deserialize;
 
 use super::session::{Pool, Repeat};
@@ -40,11 +41,32 @@ struct Items {
 }
 
 /// Reads A-REX's list of jobs.
+///
+/// Nothing else is a list of jobs. A page of a web server must not pass for an empty list: a job whose submission was
+/// interrupted would seem not to exist.
 pub(super) fn parse(body: &[u8]) -> Result<Vec<Item>, Failure> {
     let text = String::from_utf8_lossy(body);
+    let root = root_name(&text);
+    if root.as_deref() != Some("jobs") {
+        let root = root.map_or_else(|| "it has no element".into(), |root| format!("its root is {root:?}"));
+        return Err(Failure::invalid_response(format!("the response is not a list of jobs: {root}")));
+    }
     quick_xml::de::from_str::<Items>(&text)
         .map(|items| items.job)
         .map_err(|error| Failure::unreadable("the response is not a list of jobs", error))
+}
+
+/// The name of the root element, if the text begins as an XML document.
+fn root_name(text: &str) -> Option<String> {
+    let mut reader = quick_xml::Reader::from_str(text);
+    loop {
+        match reader.read_event().ok()? {
+            Event::Start(element) | Event::Empty(element) => return Some(element.local_name().as_ref().to_owned()),
+            Event::Decl(_) | Event::Comment(_) => {}
+            Event::Text(text) if text.trim().is_empty() => {}
+            _ => return None,
+        }
+    }
 }
 
 /// Writes the request body that lists jobs. The ids have been checked, so they need no escaping.

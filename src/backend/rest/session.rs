@@ -103,7 +103,7 @@ impl Response {
         if !self.retry_after.is_empty() {
             message = format!("{message} (Retry-After: {})", shorten(&self.retry_after));
         }
-        Failure::Refused { code: self.code, message }
+        Failure::refused(self.code, message)
     }
 }
 
