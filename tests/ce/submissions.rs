@@ -13,7 +13,8 @@ use jasmin_arc::{ArcInterface, Error, InputFile, JobDescription, JobId, JobStatu
 
 use crate::common::{PATIENCE, Site, child, eventually, is_child, is_testbed};
 use crate::faults::{Linked, TIMEOUT};
-use crate::link::{Act, Direction, Fault, Phase};
+use crate::link::{Act, Direction, Fault, Phase, splitmix};
+use crate::testbed::Ce;
 
 /// The requests of a submission over REST: the check that the CE responds, and the one that creates the jobs.
 const CREATING_REQUEST: u64 = 2;
@@ -35,7 +36,11 @@ fn prefix(test: &str) -> String {
 /// The jobs in the testbed's records whose key begins with a prefix, by key. Leaves out jobs that were cancelled, since
 /// they never ran.
 fn on_the_ce(prefix: &str) -> BTreeMap<String, Vec<String>> {
-    let control = PathBuf::from(env::var_os("JASMIN_ARC_TESTBED_CONTROLDIR").unwrap());
+    in_the_records(&PathBuf::from(env::var_os("JASMIN_ARC_TESTBED_CONTROLDIR").unwrap()), prefix)
+}
+
+/// The same for the control directory of any CE on this host.
+fn in_the_records(control: &Path, prefix: &str) -> BTreeMap<String, Vec<String>> {
     let encoded: String = prefix
         .bytes()
         .map(|byte| match byte {
@@ -44,7 +49,7 @@ fn on_the_ce(prefix: &str) -> BTreeMap<String, Vec<String>> {
         })
         .collect();
     let mut jobs: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for path in files_below(&control) {
+    for path in files_below(control) {
         if path.extension().is_none_or(|extension| extension != "local")
             && path.file_name().is_none_or(|name| name != "local")
         {
@@ -101,7 +106,11 @@ fn submit_all(arc: &ArcInterface, keys: &[String]) -> Vec<JobId> {
 /// Checks that each key has one job on the CE, and that these are the known ones.
 #[track_caller]
 fn assert_one_each(prefix: &str, ids: &[JobId]) {
-    let jobs = on_the_ce(prefix);
+    assert_one_of_each(&on_the_ce(prefix), ids);
+}
+
+#[track_caller]
+fn assert_one_of_each(jobs: &BTreeMap<String, Vec<String>>, ids: &[JobId]) {
     assert_eq!(jobs.len(), ids.len(), "{jobs:?}");
     let doubled: Vec<_> = jobs.iter().filter(|(_, ids)| ids.len() != 1).collect();
     assert!(doubled.is_empty(), "{doubled:?}");
@@ -284,8 +293,15 @@ fn created_jobs_are_reported_before_their_uploads() {
     }
 }
 
-/// What a child does: it submits jobs until the test kills it.
+/// What a child does: it submits jobs once, and waits until the test kills it.
 fn kill_point(job: impl Fn(&str) -> JobDescription) {
+    submit_in_child(job);
+    loop {
+        sleep(Duration::from_secs(1));
+    }
+}
+
+fn submit_in_child(job: impl Fn(&str) -> JobDescription) {
     let variable = |name: &str| env::var(name).unwrap();
     let arc = ArcInterface::builder()
         .config_file(variable("JASMIN_ARC_TEST_CHILD_CONFIG"))
@@ -296,9 +312,6 @@ fn kill_point(job: impl Fn(&str) -> JobDescription) {
     let keys: Vec<String> = serde_json::from_str(&variable("JASMIN_ARC_TEST_CHILD_KEYS")).unwrap();
     let jobs: Vec<JobDescription> = keys.iter().map(|key| job(key)).collect();
     let _ = arc.submit_jobs(jobs);
-    loop {
-        sleep(Duration::from_secs(1));
-    }
 }
 
 fn start_child(test: &str, site: &Site, link: &crate::link::Link, keys: &[String]) -> std::process::Child {
@@ -405,4 +418,59 @@ fn links_that_cut_at_random_lose_and_double_nothing() {
         ids.extend(submit_all(&arc, keys));
     }
     assert_one_each(&prefix, &ids);
+}
+
+/// A link that cuts at random, and from time to time a SIGKILL for the program or the CE.
+///
+/// `JASMIN_ARC_TEST_SUBMISSIONS` is the number of submissions.
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn submissions_survive_a_storm() {
+    if is_child() {
+        return submit_in_child(job);
+    }
+    let Some(ce) = Ce::start() else { return };
+    let test = "submissions::submissions_survive_a_storm";
+    let count: usize = env::var("JASMIN_ARC_TEST_SUBMISSIONS").map_or(240, |count| count.parse().unwrap());
+    let Linked { arc, link, site } = Linked::to(Site::of(&ce.config()));
+    let prefix = prefix("storm");
+    let keys = keys(&prefix, count);
+    let mut random = 7;
+    let (mut killed_programs, mut killed_ces) = (0, 0);
+    for (round, keys) in keys.chunks(40).enumerate() {
+        link.set(Fault::Random { seed: splitmix(&mut random), up_to: 400_000, act: Act::Reset });
+        let mut child = start_child(test, &site, &link, keys);
+        let patience = Duration::from_millis(splitmix(&mut random) % 3000);
+        match round % 4 {
+            1 => {
+                sleep(patience);
+                child.kill().unwrap();
+                killed_programs += 1;
+            }
+            3 => {
+                sleep(patience);
+                ce.restart();
+                killed_ces += 1;
+            }
+            _ => {}
+        }
+        child.wait().unwrap();
+    }
+    let strikes = link.count().strikes;
+    link.set(Fault::None);
+    for submission in arc.recover().unwrap() {
+        assert!(keys.contains(&submission.key), "{submission:?}");
+    }
+    let mut ids = Vec::new();
+    for keys in keys.chunks(500) {
+        ids.extend(submit_all(&arc, keys));
+    }
+    let jobs = in_the_records(&ce.dir().join("control"), &prefix);
+    assert_one_of_each(&jobs, &ids);
+    println!(
+        "{count} submissions, {strikes} cut connections, {killed_programs} killed programs, {killed_ces} killed CEs: \
+         {} jobs on the CE, all known, none twice",
+        jobs.len()
+    );
+    assert!(strikes > 0 && killed_programs > 0 && killed_ces > 0);
 }
