@@ -36,7 +36,7 @@ impl Linked {
         Linked::to(Site::new())
     }
 
-    fn to(site: Site) -> Linked {
+    pub(crate) fn to(site: Site) -> Linked {
         let endpoint = site.arc.config().endpoint_url().unwrap();
         let (host, path) = endpoint.trim_start_matches("https://").split_once('/').unwrap();
         let link = Link::to(host.rsplit_once(':').unwrap().1.parse().unwrap());
