@@ -228,9 +228,10 @@ fn inputs_of_every_kind_arrive() {
     assert!(all.read("empty").is_empty() && all.read("bytes") == binary && all.read(odd) == megabyte);
     assert_eq!(all.text("tree/data/link"), "behind a link");
     assert_eq!(all.text("tree/linked/deep er/it's"), "odd");
-    let mut files = vec![odd, "bytes", "empty", "program", "stderr.txt", "stdout.txt", "tree/bin/run"];
+    let mut files =
+        [odd, "bytes", "empty", "program", "stderr.txt", "stdout.txt", "tree/bin/run"].map(String::from).to_vec();
     for data in ["tree/data", "tree/linked"] {
-        files.extend(["deep er/it's", "link", "plain"].map(|name| &*format!("{data}/{name}").leak()));
+        files.extend(["deep er/it's", "link", "plain"].map(|name| format!("{data}/{name}")));
     }
     assert_eq!(all.files(), files);
     assert_eq!(outputs[1].text("stdout.txt"), "./renamed/bin/run three\n");

@@ -607,22 +607,6 @@ fn start_times_without_a_zone_are_local_as_in_arc() {
     }
 }
 
-/// ARC takes 4.4 s for 361 kB.
-#[test]
-fn long_xrsl_is_read_in_linear_time() {
-    let files: String = (0..40_000).map(|n| format!(r#"("f{n}" "")"#)).collect();
-    let names: String = (0..40_000).map(|n| format!(r#" "f{n}""#)).collect();
-    let xrsl = format!(r#"&(executable="/bin/true")(inputfiles={files})(executables={names})"#);
-    let started = std::time::Instant::now();
-    let job = JobDescription::from_xrsl(&xrsl).unwrap();
-    assert!(job.inputs().len() == 40_000 && job.inputs().iter().all(InputFile::is_executable));
-    let addresses: String = (0..80_000).map(|n| format!(r#" "a@{n}""#)).collect();
-    let error = JobDescription::from_xrsl(&format!(r#"&(executable="/bin/true")(notify={addresses})"#)).unwrap_err();
-    assert!(error.to_string().contains("addresses"), "{error}");
-    // It takes about 0.3 s. With quadratic time it would be minutes.
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
-}
-
 /// ARC's parsers crash, or keep a lock for ever, on these texts.
 #[test]
 fn texts_that_break_arc_are_refused() {
