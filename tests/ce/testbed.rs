@@ -1,5 +1,6 @@
 //! A CE of a test's own, which the test may break.
 
+use std::collections::HashSet;
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -70,8 +71,12 @@ fn script() -> Command {
 }
 
 /// The jobs in a control directory whose name is wanted: their names and local ids.
+///
+/// A-REX writes the status of a job last. One that was killed before that leaves a record that is no job: A-REX neither
+/// lists nor runs it.
 pub(crate) fn jobs_named(control: &Path, wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
     let mut jobs = Vec::new();
+    let mut with_status = HashSet::new();
     let mut directories = vec![control.to_owned()];
     while let Some(directory) = directories.pop() {
         for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
@@ -79,7 +84,11 @@ pub(crate) fn jobs_named(control: &Path, wanted: impl Fn(&str) -> bool) -> Vec<(
                 directories.push(path);
                 continue;
             }
-            // ARC 6 has files job.ID.local, ARC 7 has a directory for each job.
+            // ARC 6 has files job.ID.local and job.ID.status, ARC 7 has a directory for each job, and ID.status.
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if let Some(id) = name.strip_suffix(".status") {
+                with_status.insert(id.strip_prefix("job.").unwrap_or(id).to_owned());
+            }
             let is_record = path.extension().is_some_and(|extension| extension == "local") || path.ends_with("local");
             let Some(local) = is_record.then(|| fs::read_to_string(&path).ok()).flatten() else { continue };
             let field = |key: &str| local.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
@@ -89,6 +98,7 @@ pub(crate) fn jobs_named(control: &Path, wanted: impl Fn(&str) -> bool) -> Vec<(
             }
         }
     }
+    jobs.retain(|(_, id)| with_status.contains(id));
     jobs
 }
 
