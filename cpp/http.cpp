@@ -36,6 +36,9 @@ constexpr std::size_t max_body = 128 * 1024 * 1024;
 // The response to an upload has a short text at most.
 constexpr std::size_t max_upload_response = 1024 * 1024;
 
+// The text of a refusal to download is not read to its end.
+constexpr std::uint64_t max_refusal = 1024 * 1024;
+
 constexpr int download_buffer = 1024 * 1024;
 
 // The time limit of a request. A busy A-REX needs tens of seconds for hundreds of jobs.
@@ -329,7 +332,9 @@ void Connection::end(const HttpReply& reply, std::uint64_t received) {
 
 HttpReply Connection::request(rust::Str method, rust::Str path, rust::Str accept,
                               rust::Slice<const std::uint8_t> content) {
-  const std::multimap<std::string, std::string> headers{{"Accept", std::string(accept)}};
+  std::multimap<std::string, std::string> headers{{"Accept", std::string(accept)}};
+  // Without it, A-REX descends 10 directories and follows links while it does (ProcessPROPFIND in 6.17 and 7.0).
+  if (method == "PROPFIND") headers.emplace("Depth", "1");
   const Arc::ClientHTTPAttributes attributes{std::string(method), std::string(path), headers};
   Arc::PayloadRaw payload;
   if (!content.empty())
@@ -358,16 +363,18 @@ HttpReply Connection::download(rust::Str path, std::int32_t file, std::uint64_t 
   const auto response = send(attributes, nothing, reply);
   const Stop stop(*guard_);
   if (reply.size > 0) transport_->set_deadline(deadline_ + transfer_limit(static_cast<std::uint64_t>(reply.size)));
-  // The text of a refusal is not kept, and need not be long.
-  if (reply.code != 200) limit = std::min<std::uint64_t>(limit, max_upload_response);
+  const bool is_kept = reply.code == 200;
+  reply.over_limit = is_kept && reply.size > 0 && static_cast<std::uint64_t>(reply.size) > limit;
+  if (reply.over_limit) return reply;
   std::uint64_t received = 0;
   if (response) {
     // The buffer is most of the memory that a transfer takes, so an idle connection does not keep it.
     const std::unique_ptr<char[]> buffer(new char[download_buffer]);
     for (int size = download_buffer; response->Get(buffer.get(), size); size = download_buffer) {
       received += static_cast<std::uint64_t>(size);
-      if (reply.size < 0 && received > limit) refuse_length(limit);
-      if (reply.code == 200 && !write_all(file, buffer.get(), size)) {
+      reply.over_limit = received > (is_kept ? limit : max_refusal);
+      if (reply.over_limit) return reply;
+      if (is_kept && !write_all(file, buffer.get(), size)) {
         reply.local_error = errno;
         return reply;
       }

@@ -89,7 +89,10 @@ pub use error::{ConnectionFailure, Error, ErrorKind, Operation, PassphraseFailur
 #[doc(hidden)]
 pub use fuzzing::FUZZ_TARGETS;
 pub use interface::{ArcInterface, ArcInterfaceBuilder, CreatedJob, RecoveredSubmission, SubmissionOutcome};
-pub use job::{ARC_STATUS_MAPPING, ArcState, Freshness, JobId, JobInfo, JobState, JobStatus, ParseJobStatusError};
+pub use job::{
+    ARC_STATUS_MAPPING, ArcState, Freshness, JobId, JobInfo, JobState, JobStatus, LeftOut, LeftOutReason,
+    ParseJobStatusError, SavedOutputs,
+};
 pub use limits::{CancelToken, RetryPolicy};
 pub use logging::{LogLevel, ParseLogLevelError};
 pub use matching::{Mismatch, ResourceAmount};

@@ -1,16 +1,16 @@
 //! [`FakeBackend`]: a CE in memory, for unit tests.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
+use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::backend::offer::Offer;
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Backend, Fetch, Fetched, Found, Loss, Progress, SessionFile, Submitted, Uploaded};
+use crate::backend::{Backend, Fetch, Fetched, Found, Loss, Progress, SessionFile, SessionFiles, Submitted, Uploaded};
 use crate::error::{ConnectionFailure, Error, Result};
 use crate::ffi::{Description, JobPlace};
-use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState};
+use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState, LeftOutReason};
 use crate::limits::Limits;
 
 /// A job of the fake CE. Tests change it directly.
@@ -173,35 +173,32 @@ impl Backend for FakeBackend {
         Ok(cleaned)
     }
 
-    fn files(&self, ids: &[JobId]) -> Result<Vec<Result<Vec<SessionFile>>>> {
+    fn files(&self, ids: &[JobId]) -> Result<Vec<Result<SessionFiles>>> {
         self.each(ids, |job| {
             let file = |(path, _, size): &(String, Vec<u8>, Option<u64>)| SessionFile {
                 path: path.clone().into(),
-                url: path.clone(),
+                url: None,
                 size: *size,
             };
-            job.files.iter().map(file).collect()
+            SessionFiles { files: job.files.iter().map(file).collect(), left_out: Vec::new() }
         })
     }
 
     fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<Fetched>> {
         let jobs = self.jobs();
         let one = |fetch: &Fetch<'_>| {
-            let failed = |message: &str, source| Error::OutputFile {
-                job_id: fetch.id.clone(),
-                path: fetch.shown.into(),
-                message: message.into(),
-                is_temporary: false,
-                source,
-            };
-            let job = jobs.get(fetch.id.as_str()).ok_or_else(|| failed("no such job", None))?;
-            if self.removed.lock().unwrap().contains(&fetch.file.url) {
-                return Ok(Fetched::Removed);
+            let job = jobs.get(fetch.id.as_str()).ok_or_else(|| fetch.failed("no such job", false))?;
+            if self.removed.lock().unwrap().iter().any(|name| **name == *fetch.file.path) {
+                return Ok(Fetched::LeftOut(LeftOutReason::Removed));
             }
-            let file = job.files.iter().find(|(path, ..)| *path == fetch.file.url);
-            let (_, content, _) = file.ok_or_else(|| failed("no such file", None))?;
-            fs::write(&fetch.to, content).map_err(|error| failed("cannot write", Some(error)))?;
-            Ok(Fetched::Whole)
+            let file = job.files.iter().find(|(path, ..)| **path == *fetch.file.path);
+            let (_, content, _) = file.ok_or_else(|| fetch.failed("no such file", false))?;
+            if fetch.file.size.is_some_and(|size| size != content.len() as u64) && job.state.is_final() {
+                return Err(fetch.failed("it has another size", true));
+            }
+            let written = fetch.to.create(fetch.number, fetch.file.size).and_then(|mut file| file.write_all(content));
+            let kept = written.and_then(|()| fetch.to.keep(fetch.number, fetch.file));
+            kept.map_err(|error| fetch.not_written(error))
         };
         wanted.iter().map(one).collect()
     }

@@ -3,21 +3,24 @@
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fmt::Debug;
+use std::fs::File;
+use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::backend::offer::Offer;
 use crate::backend::prepare::PreparedJob;
 use crate::error::{Error, Result};
 use crate::ffi::JobPlace;
-use crate::job::{JobId, JobInfo, JobState};
+use crate::job::{JobId, JobInfo, JobState, LeftOut, LeftOutReason};
 use crate::limits::Limits;
 
 pub(crate) mod breaker;
 pub(crate) mod failure;
 #[cfg(test)]
 pub(crate) mod fake;
+pub(crate) mod names;
 pub(crate) mod offer;
 pub(crate) mod plugin;
 pub(crate) mod prepare;
@@ -111,13 +114,30 @@ pub(crate) trait Backend: Send + Sync + Debug {
     fn clean(&self, ids: &[JobId]) -> Result<Vec<Result<()>>>;
 
     /// Lists the files in the session directories of jobs.
-    fn files(&self, ids: &[JobId]) -> Result<Vec<Result<Vec<SessionFile>>>>;
+    fn files(&self, ids: &[JobId]) -> Result<Vec<Result<SessionFiles>>>;
 
-    /// Downloads files to paths where nothing exists yet.
+    /// Downloads files. Each file that has arrived whole is kept at once ([`Destination::keep`]), from any thread.
+    ///
+    /// The size of a file of a job that has ended must be the listed one.
     fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<Fetched>>;
 
     /// Reads what the CE publishes about itself. The offer has at least one queue.
     fn offer(&self) -> Result<Offer>;
+}
+
+/// The content of a session directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SessionFiles {
+    pub(crate) files: Vec<SessionFile>,
+    /// What the directory has besides these files.
+    pub(crate) left_out: Vec<LeftOut>,
+}
+
+impl SessionFiles {
+    /// Whether the CE has no output of the job.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.left_out.iter().all(|left_out| left_out.reason == LeftOutReason::NotChecked)
+    }
 }
 
 /// A file in a session directory.
@@ -125,8 +145,9 @@ pub(crate) trait Backend: Send + Sync + Debug {
 pub(crate) struct SessionFile {
     /// Relative to the session directory, with `/` between components. Jobs may choose any name.
     pub(crate) path: OsString,
-    /// Where the backend finds the file.
-    pub(crate) url: String,
+    /// Where the backend finds the file, if the path is not enough. A job may have a million files, and each would have
+    /// the same long URL.
+    pub(crate) url: Option<String>,
     /// The size in bytes when the file was listed, if the CE reports it.
     pub(crate) size: Option<u64>,
 }
@@ -136,17 +157,49 @@ pub(crate) struct SessionFile {
 pub(crate) struct Fetch<'a> {
     pub(crate) id: &'a JobId,
     pub(crate) file: &'a SessionFile,
-    /// The path to write to.
-    pub(crate) to: PathBuf,
-    /// The final path of the file, for messages.
-    pub(crate) shown: &'a Path,
+    pub(crate) to: &'a dyn Destination,
+    /// The number of the file at its destination.
+    pub(crate) number: usize,
+}
+
+impl Fetch<'_> {
+    /// The error for a file that did not arrive.
+    pub(crate) fn failed(&self, message: impl Into<String>, is_temporary: bool) -> Error {
+        let path = self.to.shown(self.file);
+        Error::OutputFile { job_id: self.id.clone(), path, message: message.into(), is_temporary, source: None }
+    }
+
+    /// The error for a local file that cannot be written.
+    pub(crate) fn not_written(&self, error: io::Error) -> Error {
+        let message = "the local file cannot be written".into();
+        let path = self.to.shown(self.file);
+        Error::OutputFile { job_id: self.id.clone(), path, message, is_temporary: false, source: Some(error) }
+    }
+}
+
+/// The local place of the files of a job. Files have numbers, and are temporary until they are whole.
+pub(crate) trait Destination: Sync + Debug {
+    /// Creates the temporary file. `size` is the expected size.
+    fn create(&self, number: usize, size: Option<u64>) -> io::Result<File>;
+
+    /// Returns the path of the temporary file, for a library that creates it by its path.
+    fn temporary_path(&self, number: usize) -> PathBuf;
+
+    /// Removes the temporary file.
+    fn discard(&self, number: usize);
+
+    /// Moves the temporary file, which has arrived whole, to its place.
+    fn keep(&self, number: usize, file: &SessionFile) -> io::Result<Fetched>;
+
+    /// Returns the final path of a file, for messages.
+    fn shown(&self, file: &SessionFile) -> PathBuf;
 }
 
 /// What became of a file to fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fetched {
-    /// The file has arrived whole.
-    Whole,
-    /// The job, which is still running, removed the file after it was listed.
-    Removed,
+    /// The file is in its place.
+    Kept { bytes: u64 },
+    /// The file cannot be saved. Other files of the job can.
+    LeftOut(LeftOutReason),
 }

@@ -1,18 +1,17 @@
 //! [`PluginBackend`]: ARC's general client classes, which support every interface that ARC has a plugin for.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
-use std::{fs, io};
 
 use crate::backend::breaker::{Breaker, PROBE_LIMIT};
 use crate::backend::failure::{Failure, JobFailure, not_found, shorten};
 use crate::backend::offer::{Offer, Queue, published_limit, tighter};
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Backend, Fetch, Fetched, Found, Loss, Progress, SessionFile, Submitted, Uploaded};
+use crate::backend::{Backend, Fetch, Fetched, Found, Loss, Progress, SessionFile, SessionFiles, Submitted, Uploaded};
 use crate::config::Protocol;
 use crate::config::endpoint::Endpoint;
 use crate::description::{Content, invalid, is_below};
@@ -181,24 +180,6 @@ impl PluginBackend {
         })
     }
 
-    fn fetch_one(&self, fetch: &Fetch<'_>) -> Result<Fetched> {
-        let failed = |message: String| Error::OutputFile {
-            job_id: fetch.id.clone(),
-            path: fetch.shown.into(),
-            is_temporary: BROKEN.iter().any(|text| message.contains(text)),
-            message,
-            source: None,
-        };
-        let Some(path) = fetch.to.to_str() else { return Err(failed("the path is not UTF-8".into())) };
-        match logging::capture(|| self.session.fetch_file(&fetch.file.url, path)) {
-            (Ok(()), _) => Ok(Fetched::Whole),
-            (Err(ffi::Error::Exiting), _) => Err(Error::Exiting),
-            (Err(ffi::Error::Exception(message)), reasons) => {
-                Err(failed(shorten(&format!("{message}: {}", reasons.text()))))
-            }
-        }
-    }
-
     fn connection_error(&self, reasons: &Reasons) -> Error {
         if self.is_untried_fallback.load(Ordering::Relaxed) {
             return self.no_targets(reasons);
@@ -283,6 +264,43 @@ impl PluginBackend {
         let (_, rest) = text.split_once(&base)?;
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
         (end >= 20).then(|| JobId::from(format!("{base}{}", &rest[..end])))
+    }
+
+    fn fetch_one(&self, fetch: &Fetch<'_>) -> Result<Fetched> {
+        let fetched = self.download(fetch);
+        if fetched.is_err() {
+            fetch.to.discard(fetch.number);
+        }
+        fetched
+    }
+
+    fn download(&self, fetch: &Fetch<'_>) -> Result<Fetched> {
+        let not_written = |error| fetch.not_written(error);
+        let path = fetch.to.temporary_path(fetch.number);
+        let Some(name) = path.to_str() else { return Err(fetch.failed("the path is not UTF-8", false)) };
+        let url = fetch.file.url.as_deref().unwrap_or_default();
+        match logging::capture(|| self.session.fetch_file(url, name)) {
+            (Ok(()), _) => {}
+            (Err(ffi::Error::Exiting), _) => return Err(Error::Exiting),
+            (Err(ffi::Error::Exception(message)), reasons) => {
+                let message = shorten(&format!("{message}: {}", reasons.text()));
+                let is_temporary = BROKEN.iter().any(|text| message.contains(text));
+                return Err(fetch.failed(message, is_temporary));
+            }
+        }
+        let size = fs::metadata(&path).map_err(not_written)?.len();
+        match fetch.file.size.filter(|listed| size != *listed) {
+            // A running job may change its files.
+            Some(listed) if size < listed || self.has_ended(fetch.id)? => {
+                Err(fetch.failed(format!("{size} bytes arrived, and the CE lists {listed} bytes"), true))
+            }
+            _ => fetch.to.keep(fetch.number, fetch.file).map_err(not_written),
+        }
+    }
+
+    fn has_ended(&self, id: &JobId) -> Result<bool> {
+        let record = self.records(std::slice::from_ref(id))?.pop();
+        Ok(matches!(record, Some(Ok((_, record))) if ArcState::from(record.state.as_str()).is_final()))
     }
 
     /// Runs an operation on each job that has ended (`needs_end`) or has not ended. Cancelling a job that has ended
@@ -375,13 +393,16 @@ impl Backend for PluginBackend {
         self.each(ids, Operation::Clean, true, |place| self.session.clean_job(place))
     }
 
-    fn files(&self, ids: &[JobId]) -> Result<Vec<Result<Vec<SessionFile>>>> {
+    fn files(&self, ids: &[JobId]) -> Result<Vec<Result<SessionFiles>>> {
         let list = |id: &JobId, (place, _): (JobPlace, JobRecord)| {
             let files = self.retrying(|| self.list_files(id, &place), is_transient)?;
-            Ok(files
-                .into_iter()
-                .map(|file| SessionFile { path: file.path.into(), url: file.url, size: u64::try_from(file.size).ok() })
-                .collect())
+            let file = |file: RemoteFile| SessionFile {
+                path: file.path.into(),
+                url: Some(file.url),
+                size: u64::try_from(file.size).ok(),
+            };
+            // ARC's class has no way to see what the CE leaves out.
+            Ok(SessionFiles { files: files.into_iter().map(file).collect(), left_out: Vec::new() })
         };
         let records = self.records(ids)?;
         Ok(ids.iter().zip(records).map(|(id, record)| list(id, record?)).collect())
@@ -390,12 +411,7 @@ impl Backend for PluginBackend {
     fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<Fetched>> {
         let one = |fetch: &Fetch<'_>| {
             self.limits.check()?;
-            // ARC fetches to a path where nothing exists.
-            let remove = || match fs::remove_file(&fetch.to) {
-                Err(error) => error.kind() == io::ErrorKind::NotFound,
-                Ok(()) => true,
-            };
-            self.retrying(|| self.fetch_one(fetch), |error| is_transient(error) && remove())
+            self.retrying(|| self.fetch_one(fetch), is_transient)
         };
         wanted.iter().map(one).collect()
     }

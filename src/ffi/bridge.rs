@@ -224,6 +224,8 @@ pub(crate) mod cpp {
         size: i64,
         /// The `errno` with which the local file of a transfer failed, or 0.
         local_error: i32,
+        /// Whether a download was given up because the body is longer than the limit.
+        over_limit: bool,
     }
 
     extern "Rust" {

@@ -387,8 +387,8 @@ impl Connection {
         Ok((reply, self.0.body().map_err(connection_error)?))
     }
 
-    /// Writes the body of the response to a file if its code is 200. A body of more than `limit` bytes is refused, unless
-    /// the head of the response announces its length. The inner error is that of the file.
+    /// Writes the body of the response to a file if its code is 200. Gives up if the body is longer than `limit` bytes,
+    /// and never writes more. The inner error is that of the file.
     pub(crate) fn download(
         &mut self,
         path: &str,

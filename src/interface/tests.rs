@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use crate::backend::offer::{Offer, Queue};
 use crate::description::{InputFile, JobDescription};
 use crate::error::ErrorKind;
 use crate::ffi::{CredentialInfo, Description};
-use crate::job::{ArcState, JobStatus};
+use crate::job::{ArcState, JobStatus, LeftOutReason, SavedOutputs};
 use crate::journal::Scope;
 use crate::matching::{Mismatch, ResourceAmount};
 use crate::proxy::{CredentialReader, Proxy};
@@ -222,41 +222,119 @@ fn outputs_are_saved_in_new_directories_or_below_a_given_one() {
     let results = directory.path().join("new/results");
     for _ in 0..2 {
         let saved = arc.save_jobs_outputs_to(&ids, &results).unwrap();
-        let saved: Vec<Option<PathBuf>> = saved.into_iter().map(Result::unwrap).collect();
-        assert_eq!(saved, [Some(results.join("1")), None, Some(results.join("3"))]);
+        let saved: Vec<Option<SavedOutputs>> = saved.into_iter().map(Result::unwrap).collect();
+        let expected = |name, bytes| {
+            let mut saved = SavedOutputs::new(results.join(name), Vec::new());
+            (saved.files, saved.bytes) = (2, bytes);
+            Some(saved)
+        };
+        assert_eq!(saved, [expected("1", 7), None, expected("3", 9)]);
         assert_eq!(fs::read_to_string(results.join("3/stdout.txt")).unwrap(), "three");
         assert_eq!(fs::read_dir(&results).unwrap().count(), 2);
     }
 }
 
+/// Sets the files of a job of the fake CE: name, content and listed size.
+fn set_files(backend: &FakeBackend, id: &JobId, files: &[(&str, &str, Option<u64>)]) {
+    let file = |(name, text, size): &(&str, &str, Option<u64>)| ((*name).into(), text.as_bytes().to_vec(), *size);
+    backend.jobs().get_mut(id.as_str()).unwrap().files = files.iter().map(file).collect();
+}
+
 #[test]
-fn truncated_files_and_paths_outside_the_directory_are_refused() {
+fn what_is_not_saved_is_reported_and_stops_nothing() {
     let (arc, backend, directory) = fake();
     let id = arc.submit_job("/1", &[], &[]).unwrap();
-    let set = |files: Vec<(&str, &str, Option<u64>)>| {
-        let files = files.into_iter().map(|(name, text, size)| (name.to_owned(), text.as_bytes().to_vec(), size));
-        backend.jobs().get_mut(id.as_str()).unwrap().files = files.collect();
-    };
     let results = directory.path().join("results");
-    let save = || arc.save_jobs_outputs_to(std::slice::from_ref(&id), &results).unwrap().pop().unwrap();
-
-    set(vec![("whole", "abc", Some(3)), ("short", "ab", Some(3)), ("grown", "abcd", Some(3))]);
-    assert!(matches!(save(), Err(Error::OutputFile { path, .. }) if path.ends_with("1/short")));
-    let mut left: Vec<_> = fs::read_dir(results.join("1")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    left.sort();
-    assert_eq!(left, ["grown", "whole"]);
-
-    set(vec![("stays", "x", Some(1)), ("temporary", "x", Some(1))]);
+    let long = "x".repeat(256);
+    let deep = "d/".repeat(2040) + "file";
+    let files = [
+        ("fine", LeftOutReason::Removed),
+        ("../evil", LeftOutReason::UnsafeName),
+        ("/evil", LeftOutReason::UnsafeName),
+        ("a/../../evil", LeftOutReason::UnsafeName),
+        ("", LeftOutReason::UnsafeName),
+        (".", LeftOutReason::UnsafeName),
+        ("a\0b", LeftOutReason::UnsafeName),
+        ("a\nb", LeftOutReason::UnsafeName),
+        ("a/", LeftOutReason::UnsafeName),
+        (&long, LeftOutReason::NameTooLong),
+        (&deep, LeftOutReason::NameTooLong),
+        ("temporary", LeftOutReason::Removed),
+        ("twice", LeftOutReason::Removed),
+        ("twice", LeftOutReason::NameCollision),
+        ("twice/below", LeftOutReason::NameCollision),
+        ("also/fine", LeftOutReason::Removed),
+        ("also", LeftOutReason::NameCollision),
+    ];
+    set_files(&backend, &id, &files.map(|(name, _)| (name, "x", Some(1))));
     backend.removed.lock().unwrap().push("temporary".into());
-    let saved = save().unwrap().unwrap();
-    assert!(saved.join("stays").is_file() && !saved.join("temporary").exists());
-
-    for name in ["../evil", "/evil", "a/../../evil", "", ".", "a\0b", "a/"] {
-        set(vec![(name, "x", None)]);
-        assert!(matches!(save(), Err(Error::OutputFile { .. })), "{name:?}");
-        assert!(matches!(arc.save_job_outputs(&id), Err(Error::OutputFile { .. })), "{name:?}");
+    let saved = arc.save_job_outputs_to(&id, &results).unwrap().unwrap();
+    assert_eq!((saved.files, saved.bytes), (3, 3));
+    let mut expected: Vec<(&str, LeftOutReason)> = files.to_vec();
+    expected.retain(|file| !matches!(file, ("fine" | "also/fine", _) | ("twice", LeftOutReason::Removed)));
+    let mut left_out: Vec<(&str, LeftOutReason)> =
+        saved.left_out.iter().map(|left_out| (left_out.path.to_str().unwrap(), left_out.reason)).collect();
+    for list in [&mut expected, &mut left_out] {
+        list.sort_by_key(|(name, reason)| (name.to_owned(), reason.to_string()));
     }
+    assert_eq!(left_out, expected);
+    assert!(saved.join("fine").is_file() && saved.join("also/fine").is_file());
     assert!(!directory.path().join("evil").exists() && !results.join("evil").exists());
+    assert_eq!(fs::read_dir(&saved).unwrap().count(), 3, "a temporary directory is left");
+
+    // The outputs of this job cannot be saved, but it has some.
+    set_files(&backend, &id, &[("../evil", "x", Some(1))]);
+    let saved = arc.save_job_outputs(&id).unwrap().unwrap();
+    assert_eq!(fs::read_dir(&saved).unwrap().count(), 0);
+    fs::remove_dir(saved).unwrap();
+}
+
+#[test]
+fn files_of_another_size_are_refused_once_the_job_has_ended() {
+    let (arc, backend, directory) = fake();
+    let id = arc.submit_job("/1", &[], &[]).unwrap();
+    let save = || arc.save_job_outputs_to(&id, directory.path().join("results"));
+    set_files(&backend, &id, &[("whole", "abc", Some(3)), ("short", "ab", Some(3)), ("grown", "abcd", Some(3))]);
+    assert_eq!(save().unwrap().unwrap().bytes, 9);
+    backend.jobs().get_mut(id.as_str()).unwrap().state = ArcState::Finished;
+    fs::remove_dir_all(directory.path().join("results")).unwrap();
+    assert!(matches!(save(), Err(Error::OutputFile { path, .. }) if path.ends_with("1/short")));
+    let left: Vec<_> =
+        fs::read_dir(directory.path().join("results/1")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["whole"]);
+}
+
+#[test]
+fn links_below_the_directory_are_not_followed() {
+    let (arc, backend, directory) = fake();
+    let id = arc.submit_job("/1", &[], &[]).unwrap();
+    let [outside, results, linked] = ["outside", "results", "linked"].map(|name| directory.path().join(name));
+    fs::create_dir_all(&outside).unwrap();
+    fs::create_dir_all(results.join("1")).unwrap();
+    fs::write(outside.join("file"), "kept").unwrap();
+    symlink(&outside, results.join("1/sub")).unwrap();
+    symlink(outside.join("file"), results.join("1/file")).unwrap();
+    symlink(&results, &linked).unwrap();
+    set_files(&backend, &id, &[("sub/planted", "x", Some(1)), ("file", "new", Some(3))]);
+
+    // The caller's own directory may be a link.
+    let error = arc.save_job_outputs_to(&id, &linked).unwrap_err();
+    let Error::OutputFile { path, source: Some(source), .. } = &error else { panic!("{error:?}") };
+    assert!(path.ends_with("1/sub/planted") && source.to_string().contains("symbolic link"), "{error:?}");
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "a file was written outside");
+    // A link in the place of a file is replaced.
+    assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "kept");
+    assert_eq!(fs::read_to_string(results.join("1/file")).unwrap(), "new");
+    assert!(fs::symlink_metadata(results.join("1/file")).unwrap().is_file());
+
+    // The directory of the job is not the caller's choice.
+    fs::remove_dir_all(results.join("1")).unwrap();
+    symlink(&outside, results.join("1")).unwrap();
+    let error = arc.save_job_outputs_to(&id, &results).unwrap_err();
+    assert!(
+        matches!(&error, Error::OutputFile { source: Some(source), .. } if source.to_string().contains("symbolic link"))
+    );
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
 }
 
 #[test]

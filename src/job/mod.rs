@@ -1,6 +1,7 @@
-//! [`JobId`], [`JobInfo`] and [`JobState`].
+//! [`JobId`], [`JobInfo`], [`JobState`] and [`SavedOutputs`].
 
 mod failure;
+mod outputs;
 pub(crate) mod status;
 
 use std::borrow::Borrow;
@@ -11,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::outputs::{LeftOut, LeftOutReason, SavedOutputs};
 pub use self::status::{ARC_STATUS_MAPPING, ArcState, Freshness, JobState, JobStatus, ParseJobStatusError};
 use crate::util::byte_size::ByteSize;
 use crate::util::serde_forms;

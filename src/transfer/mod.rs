@@ -1,3 +1,4 @@
 //! Transfers of files between a CE and this machine.
 
+mod directory;
 pub(crate) mod outputs;

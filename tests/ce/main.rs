@@ -15,6 +15,7 @@ mod jobs;
 mod link;
 mod logging;
 mod matching;
+mod outputs;
 mod proxy;
 mod secrets;
 mod submissions;

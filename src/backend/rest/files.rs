@@ -1,154 +1,63 @@
-//! Lists session directories, and uploads and downloads their files.
+//! Uploads and downloads the files of session directories.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek};
-use std::ops::RangeInclusive;
-use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
 
-use quick_xml::Reader;
-use quick_xml::events::Event;
-
-use super::session::{Pool, Repeat};
-use crate::backend::SessionFile;
+use super::listing::{self, Kind, session_path};
+use super::parallel::MayBeUnanswered;
+use super::session::Pool;
 use crate::backend::failure::{Failure, FileFailure};
+use crate::backend::{Fetch, Fetched};
 use crate::description::Upload;
 use crate::ffi::{ConnectionError, HttpReply};
-use crate::util::uri::encode_path;
+use crate::job::LeftOutReason;
 
-/// The maximum depth of directories. It protects against a CE that nests them without end.
-const MAX_DEPTH: usize = 100;
+/// How much more than its listed size is fetched of a file of a running job, besides the same size again.
+const GROWTH: u64 = 128 << 20;
 
-/// The maximum number of files and directories of one job.
-const MAX_ENTRIES: usize = 1_000_000;
+/// The maximum number of downloads of a file that is not as it was listed.
+const ATTEMPTS: u32 = 6;
 
-/// How many bytes of a file that is listed as smaller are fetched if the response does not announce its length. A-REX
-/// announces it, except for a file that is empty when the response begins (`PayloadHTTPOut::make_header`).
-const MAX_CHUNKED: u64 = 128 << 20;
-
-/// A directory in a session directory, as A-REX lists it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Listing {
-    pub(super) files: Vec<(Vec<u8>, Option<u64>)>,
-    pub(super) directories: Vec<Vec<u8>>,
+/// Why a file was not fetched.
+#[derive(Debug)]
+pub(super) enum FetchFailure {
+    /// The local file cannot be written.
+    Local(io::Error),
+    /// What the CE sends is not the file that it lists.
+    Mismatch(String),
+    Request(Failure),
 }
 
-fn session_path(id: &str, path: &[u8]) -> String {
-    format!("jobs/{id}/session/{}", encode_path(path))
-}
-
-/// A-REX writes names into its XML without checking their encoding. Before parsing, bytes that are not UTF-8 are
-/// replaced by characters of the last private plane, starting with this one. So do the bytes of these characters
-/// themselves.
-const HIDDEN: u32 = 0x10_ff00;
-
-pub(super) fn hide(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match u32::from(character) < HIDDEN {
-                true => text.push(character),
-                false => hide_bytes(character.encode_utf8(&mut [0; 4]).as_bytes(), &mut text),
-            }
-        }
-        hide_bytes(chunk.invalid(), &mut text);
+impl From<Failure> for FetchFailure {
+    fn from(failure: Failure) -> Self {
+        FetchFailure::Request(failure)
     }
-    text
 }
 
-fn hide_bytes(bytes: &[u8], text: &mut String) {
-    text.extend(bytes.iter().filter_map(|byte| char::from_u32(HIDDEN + u32::from(*byte))));
-}
-
-fn unhide(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    for character in text.chars() {
-        match u32::from(character).checked_sub(HIDDEN).and_then(|byte| u8::try_from(byte).ok()) {
-            Some(byte) => bytes.push(byte),
-            None => bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+impl MayBeUnanswered for FetchFailure {
+    fn unanswered(&self) -> Option<&Failure> {
+        match self {
+            FetchFailure::Local(_) | FetchFailure::Mismatch(_) => None,
+            FetchFailure::Request(failure) => failure.unanswered(),
         }
     }
-    bytes
+
+    fn from_failure(failure: Failure) -> Self {
+        failure.into()
+    }
 }
 
-/// Lists all files of a job. Returns `None` if the job has no session directory or does not exist.
-pub(super) fn list(pool: &Pool, id: &str) -> Result<Option<Vec<SessionFile>>, Failure> {
-    let mut files = Vec::new();
-    let mut directories = vec![(Vec::new(), 0)];
-    let mut entries = 0;
-    while let Some((directory, depth)) = directories.pop() {
-        let path = session_path(id, &directory);
-        let response = pool.request(Repeat::Safe, "GET", path.trim_end_matches('/'), b"")?;
-        match response.code {
-            200 => {}
-            404 if depth == 0 => return Ok(None),
-            404 => continue, // the job removed it after its parent was listed
-            _ => return Err(response.refusal()),
-        }
-        let listing = parse(&hide(&response.body)).map_err(|error| {
-            Failure::invalid_response(format!("the list of files of job {id} is unreadable: {error}"))
-        })?;
-        entries += listing.files.len() + listing.directories.len();
-        if depth > MAX_DEPTH || entries > MAX_ENTRIES {
-            let directory = String::from_utf8_lossy(&directory);
-            return Err(Failure::invalid_response(format!(
-                "the session directory of job {id} has more than {MAX_ENTRIES} files or is nested more than {MAX_DEPTH} \
-                 deep, at {directory:?}"
-            )));
-        }
-        for (name, size) in listing.files {
-            let path = [&directory[..], &name[..]].concat();
-            files.push(SessionFile { url: session_path(id, &path), path: OsString::from_vec(path), size });
-        }
-        let below = |name: Vec<u8>| ([&directory[..], &name[..], b"/"].concat(), depth + 1);
-        directories.extend(listing.directories.into_iter().map(below));
-    }
-    Ok(Some(files))
-}
-
-/// Reads `<list><file size="1">name</file><dir>name</dir></list>`, or `<list/>` for an empty directory.
-///
-/// Nothing else is a listing. A page of a web server, or no text at all, must not pass for an empty directory: the job
-/// would seem to have no outputs.
-pub(super) fn parse(xml: &str) -> Result<Listing, String> {
-    let mut reader = Reader::from_str(xml);
-    let mut listing = Listing::default();
-    let (mut is_open, mut is_complete) = (false, false);
-    loop {
-        let event = reader.read_event().map_err(|error| error.to_string())?;
-        let (element, is_empty) = match event {
-            Event::Start(element) => (element, false),
-            Event::Empty(element) => (element, true),
-            Event::End(_) => {
-                (is_open, is_complete) = (false, true);
-                continue;
-            }
-            Event::Eof if is_complete => return Ok(listing),
-            Event::Eof if is_open => return Err("it ends early".into()),
-            Event::Eof => return Err("it has no element \"list\"".into()),
-            _ => continue,
-        };
-        let name = element.local_name();
-        match (is_open, name.as_ref()) {
-            (false, "list") if !is_complete => {
-                (is_open, is_complete) = (!is_empty, is_empty);
-                continue;
-            }
-            (false, other) => return Err(format!("it has an element {other:?} instead of \"list\"")),
-            (true, "file" | "dir") if !is_empty => {}
-            (true, other) => return Err(format!("it has an element {other:?} among the files")),
-        }
-        let is_file = name.as_ref() == "file";
-        let size = element.try_get_attribute("size").ok().flatten().and_then(|size| size.value.parse().ok());
-        let raw = reader.read_text(element.name()).map_err(|error| error.to_string())?;
-        let name = quick_xml::escape::unescape(&raw).map_err(|error| error.to_string())?;
-        let name = unhide(&name);
-        match is_file {
-            true => listing.files.push((name, size)),
-            false => listing.directories.push(name),
-        }
-    }
+/// What a download of a file has brought.
+enum Arrived {
+    Whole(u64),
+    /// The file is longer than the limit. Not more than the limit has been written.
+    TooLong,
+    /// A-REX does not open the file.
+    Nothing,
+    /// The size of the file has changed while A-REX prepared its response. A-REX then responds as if to a range, with 206
+    /// or 416 (`PayloadHTTPOut::make_header` in 6.17 and 7.0).
+    Changed(u16),
 }
 
 /// Uploads an input file of a job.
@@ -157,19 +66,111 @@ pub(super) fn upload(pool: &Pool, id: &str, input: &Upload) -> Result<(), FileFa
     let path = pool.path(&session_path(id, input.name.as_bytes()));
     // The description contains this size. If the file has grown, only the first part is sent.
     let response = pool.transfer(|connection| connection.upload(&path, &file, input.size))?;
-    let size = response.as_ref().map_or(0, |response| response.size);
-    finish(response, 200..=200)?;
-    // A-REX responds with an empty body. A page comes from something else, which has not stored the file.
-    match size {
-        0 => Ok(()),
-        _ => Err(Failure::invalid_response("the response to the upload is not A-REX's").into()),
+    let response = response.map_err(FileFailure::Local)?;
+    match code(&response)? {
+        // A-REX's own response has no body (`PutJobFile`). A page comes from something else, which has stored nothing.
+        200 if response.size == 0 => Ok(()),
+        200 => Err(Failure::invalid_response("the response to the upload is not A-REX's").into()),
+        code => Err(Failure::refused(code, response.reason).into()),
     }
 }
 
-/// Downloads a file of a job to a path where nothing exists yet. Leaves nothing there on failure.
-pub(super) fn download(pool: &Pool, file: &SessionFile, to: &Path) -> Result<(), FileFailure> {
-    let path = pool.path(&file.url);
-    let local = OpenOptions::new().write(true).create_new(true).open(to).map_err(FileFailure::Local)?;
+/// Downloads a file of the job with the local id `id`. `is_running` looks up whether the job has not ended.
+pub(super) fn fetch(
+    pool: &Pool,
+    id: &str,
+    fetch: &Fetch<'_>,
+    is_running: impl Fn() -> Result<bool, Failure>,
+) -> Result<Fetched, FetchFailure> {
+    let listed = fetch.file.size;
+    let mut limit = listed.unwrap_or(GROWTH);
+    let mut has_failed = false;
+    for _ in 0..ATTEMPTS {
+        let arrived = match download(pool, id, fetch, limit) {
+            Err(FetchFailure::Request(failure)) if failure.is_connection() && !has_failed => {
+                // A-REX falls silent within a file that becomes shorter while it is sent.
+                has_failed = true;
+                let now = listing::look(pool, id, fetch.file.path.as_bytes());
+                match now {
+                    Ok(Some(now)) if now != (Kind::File { size: listed }) && is_running().unwrap_or(false) => continue,
+                    _ => return Err(failure.into()),
+                }
+            }
+            arrived => arrived?,
+        };
+        let matches = matches!(arrived, Arrived::Whole(size) if listed.is_none_or(|listed| size == listed));
+        let settled = if matches { Ok(Next::Keep) } else { settle(pool, id, fetch, &arrived, limit, &is_running) };
+        if !matches!(settled, Ok(Next::Keep)) {
+            fetch.to.discard(fetch.number);
+        }
+        match settled? {
+            Next::Keep => return fetch.to.keep(fetch.number, fetch.file).map_err(FetchFailure::Local),
+            Next::LeaveOut(reason) => return Ok(Fetched::LeftOut(reason)),
+            Next::Again(higher) => limit = higher,
+        }
+    }
+    Err(FetchFailure::Mismatch("the file changes faster than it can be fetched".into()))
+}
+
+/// What to do with a file that is not as it was listed.
+enum Next {
+    Keep,
+    LeaveOut(LeftOutReason),
+    /// Download it again, with this limit.
+    Again(u64),
+}
+
+/// Finds out why a file is not as it was listed. A running job may change its files. A job that has ended may not, but it
+/// may have ended since the file was listed.
+fn settle(
+    pool: &Pool,
+    id: &str,
+    fetch: &Fetch<'_>,
+    arrived: &Arrived,
+    limit: u64,
+    is_running: impl Fn() -> Result<bool, Failure>,
+) -> Result<Next, FetchFailure> {
+    let path = fetch.file.path.as_bytes();
+    let running = is_running()?;
+    let now = listing::look(pool, id, path)?;
+    let current = match now {
+        Some(Kind::File { size }) => size,
+        _ => None,
+    };
+    let listed = fetch.file.size.map_or_else(|| "no size".into(), |size| format!("{size} bytes"));
+    match arrived {
+        Arrived::Whole(size) if running || current == Some(*size) => Ok(Next::Keep),
+        Arrived::Whole(size) => {
+            let relation = if fetch.file.size.is_some_and(|listed| *size < listed) { "only " } else { "" };
+            Err(FetchFailure::Mismatch(format!("{relation}{size} bytes arrived, and the CE lists {listed}")))
+        }
+        Arrived::TooLong if running => {
+            let size = current.unwrap_or(0).max(fetch.file.size.unwrap_or(0));
+            Ok(Next::Again(size.saturating_mul(2).saturating_add(GROWTH)))
+        }
+        Arrived::TooLong => match current.filter(|current| *current > limit) {
+            Some(current) => Ok(Next::Again(current)),
+            None => Err(FetchFailure::Mismatch(format!("the CE sends more than it lists, which is {listed}"))),
+        },
+        Arrived::Changed(_) if running || current != fetch.file.size => {
+            Ok(Next::Again(limit.max(current.unwrap_or(0))))
+        }
+        Arrived::Changed(code) => {
+            Err(FetchFailure::Mismatch(format!("the CE responds with HTTP status {code} to a request without a range")))
+        }
+        Arrived::Nothing => match now {
+            Some(Kind::File { .. }) => Ok(Next::LeaveOut(LeftOutReason::Unreadable)),
+            _ if running => Ok(Next::LeaveOut(LeftOutReason::Removed)),
+            Some(_) if !listing::is_listed(pool, id, path)? => Ok(Next::LeaveOut(LeftOutReason::Removed)),
+            _ => Err(FetchFailure::Mismatch("the CE lists the file and does not find it".into())),
+        },
+    }
+}
+
+/// Downloads a file, of which at most `limit` bytes are written. Leaves no temporary file after a failure.
+fn download(pool: &Pool, id: &str, fetch: &Fetch<'_>, limit: u64) -> Result<Arrived, FetchFailure> {
+    let path = pool.path(&session_path(id, fetch.file.path.as_bytes()));
+    let local = fetch.to.create(fetch.number, fetch.file.size).map_err(FetchFailure::Local)?;
     let mut is_repeated = false;
     let mut truncation = Ok(());
     let downloaded = pool.transfer(|connection| {
@@ -178,75 +179,34 @@ pub(super) fn download(pool: &Pool, file: &SessionFile, to: &Path) -> Result<(),
             truncation = truncate(&local);
             truncation.as_ref().map_err(|error| ConnectionError::Failed(error.to_string()))?;
         }
-        connection.download(&path, &local, file.size.unwrap_or(0).max(MAX_CHUNKED))
+        connection.download(&path, &local, limit)
     });
-    let downloaded = truncation
-        .map_err(FileFailure::Local)
-        .and(downloaded.map_err(FileFailure::from))
-        .and_then(|response| finish(response, 200..=200));
-    if downloaded.is_err() {
-        let _ = fs::remove_file(to);
+    let arrived = truncation
+        .map_err(FetchFailure::Local)
+        .and(downloaded.map_err(FetchFailure::from))
+        .and_then(|response| arrived(response.map_err(FetchFailure::Local)?, &local));
+    if arrived.is_err() {
+        fetch.to.discard(fetch.number);
     }
-    downloaded
+    arrived
 }
 
-/// Converts the response of a transfer, which must have one of the `accepted` codes.
-fn finish(transferred: io::Result<HttpReply>, accepted: RangeInclusive<u16>) -> Result<(), FileFailure> {
-    let response = transferred.map_err(FileFailure::Local)?;
-    match u16::try_from(response.code) {
-        Ok(code) if accepted.contains(&code) => Ok(()),
-        Ok(code) => Err(Failure::refused(code, response.reason).into()),
-        Err(_) => Err(Failure::invalid_response(format!("{} is not an HTTP status code", response.code)).into()),
+fn arrived(response: HttpReply, local: &File) -> Result<Arrived, FetchFailure> {
+    match code(&response)? {
+        200 if response.over_limit => Ok(Arrived::TooLong),
+        200 => Ok(Arrived::Whole(local.metadata().map_err(FetchFailure::Local)?.len())),
+        403 | 404 => Ok(Arrived::Nothing),
+        code @ (206 | 416) => Ok(Arrived::Changed(code)),
+        code => Err(Failure::refused(code, response.reason).into()),
     }
+}
+
+fn code(response: &HttpReply) -> Result<u16, Failure> {
+    u16::try_from(response.code)
+        .map_err(|_| Failure::invalid_response(format!("{} is not an HTTP status code", response.code)))
 }
 
 fn truncate(mut file: &File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_and_sizes_are_read_unchanged() {
-        let xml = "<list>\n  <file size=\"26\">stdout.txt</file>\n  <dir>out</dir>\n  \
-                   <file size=\"0\"> a &lt;&amp;&#13;&#x20AC;\n b </file>\n <file>no size</file><file size=\"x\">odd</file>\n</list>";
-        let listing = parse(xml).unwrap();
-        let file = |name: &str, size| (name.as_bytes().to_vec(), size);
-        assert_eq!(
-            listing.files,
-            [file("stdout.txt", Some(26)), file(" a <&\r€\n b ", Some(0)), file("no size", None), file("odd", None)]
-        );
-        assert_eq!(listing.directories, [b"out"]);
-        let private = "a\u{10ff01}\u{10ffff}b".as_bytes();
-        assert_eq!(unhide(&hide(private)), private);
-        let odd = b"<list><file>b\xff\xe9 \xc3\xa9</file></list>";
-        assert_eq!(parse(&hide(odd)).unwrap().files, [(b"b\xff\xe9 \xc3\xa9".to_vec(), None)]);
-        assert_eq!(parse("<list/>"), Ok(Listing::default()));
-        assert_eq!(parse("<?xml version=\"1.0\"?>\n<list></list>\n"), Ok(Listing::default()));
-        for broken in [
-            "<list><file>a",
-            "<list><file>a</file>",
-            "<list>",
-            "<list><file>&nonsense;</file></list>",
-            "<list></file>",
-            "",
-            " \n",
-            "no outputs",
-            "<?xml version=\"1.0\"?>",
-            "<html><body>Sign in</body></html>",
-            "<html><list><file>a</file></list></html>",
-            "<file>a</file>",
-            "<list/><list><file>a</file></list>",
-            "<list></list><file>a</file>",
-            "<list><html/></list>",
-            "<list><list/></list>",
-            "<list><file/></list>",
-            "<jobs/>",
-        ] {
-            assert!(parse(broken).is_err(), "{broken}");
-        }
-    }
 }

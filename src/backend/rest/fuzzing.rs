@@ -1,7 +1,7 @@
 //! Gives the fuzzers the readers of A-REX's responses.
 
 use super::state::RestState;
-use super::{activity, files, info, jobs};
+use super::{activity, info, jobs, listing as listings};
 use crate::util::uri::encode_path;
 use crate::util::xml::Element;
 
@@ -25,7 +25,10 @@ pub(crate) fn glue2(body: &[u8]) {
 }
 
 pub(crate) fn listing(body: &[u8]) {
-    let Ok(listing) = files::parse(&files::hide(body)) else { return };
+    if let Ok(seen) = listings::parse_properties(&listings::hide(body)) {
+        assert!(seen.iter().all(|seen| !seen.name.contains(&b'/')));
+    }
+    let Ok(listing) = listings::parse(&listings::hide(body)) else { return };
     let names = listing.files.iter().map(|(name, _)| name).chain(&listing.directories);
     for name in names {
         let path = encode_path(name);

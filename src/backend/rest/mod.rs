@@ -10,6 +10,7 @@ mod files;
 pub(crate) mod fuzzing;
 mod info;
 mod jobs;
+mod listing;
 mod lookup;
 mod parallel;
 mod record;
@@ -21,10 +22,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::failure::{Failure, FileFailure, JobFailure, not_found};
+use crate::backend::failure::{Failure, JobFailure, not_found};
 use crate::backend::offer::Offer;
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Backend, Fetch, Fetched, Found, Progress, SessionFile, Submitted, Uploaded};
+use crate::backend::{Backend, Fetch, Fetched, Found, Progress, SessionFiles, Submitted, Uploaded};
 use crate::config::endpoint::Endpoint;
 use crate::credential::Credentials;
 use crate::description::Delegation;
@@ -32,6 +33,7 @@ use crate::error::{Error, Operation, Result};
 use crate::ffi::SessionSettings;
 use crate::job::{JobId, JobInfo, JobState};
 use crate::limits::{Limits, RetryPolicy};
+use files::FetchFailure;
 use jobs::{Item, act};
 use parallel::in_parallel;
 use session::{CONNECTIONS, Pool};
@@ -126,12 +128,10 @@ impl RestBackend {
         Ok(ids.iter().zip(&local).map(one).collect())
     }
 
-    /// Those of the jobs that are known to be still running.
-    fn running(&self, ids: HashSet<&JobId>) -> HashSet<JobId> {
-        let ids: Vec<JobId> = ids.into_iter().cloned().collect();
-        let states = if ids.is_empty() { Vec::new() } else { self.states(&ids).unwrap_or_default() };
-        let is_running = |state: &Result<JobState>| matches!(state, Ok(state) if !state.state.is_final());
-        ids.into_iter().zip(states).filter(|(_, state)| is_running(state)).map(|(id, _)| id).collect()
+    /// Whether a job has not ended.
+    fn is_running(&self, id: &str) -> Result<bool, Failure> {
+        let state = lookup::states(&self.pool, &self.costs, &[id])?.pop();
+        Ok(matches!(state, Some(Ok(observed)) if !observed.state.is_final()))
     }
 
     /// Requests an action on jobs.
@@ -271,17 +271,16 @@ impl Backend for RestBackend {
         })
     }
 
-    fn files(&self, ids: &[JobId]) -> Result<Vec<Result<Vec<SessionFile>>>> {
+    fn files(&self, ids: &[JobId]) -> Result<Vec<Result<SessionFiles>>> {
         self.ask(ids, |ids| {
-            let listed = in_parallel(ids, |id| files::list(&self.pool, id));
+            let listed = in_parallel(ids, |id| listing::list(&self.pool, id));
             let without: Vec<&str> =
                 ids.iter().zip(&listed).filter(|(_, listed)| matches!(listed, Ok(None))).map(|(id, _)| *id).collect();
             let mut known = act(&self.pool, "status", &without)?.into_iter();
-            let one = |listed: Result<Option<Vec<SessionFile>>, Failure>| match listed? {
+            let one = |listed: Result<Option<SessionFiles>, JobFailure>| match listed? {
                 Some(files) => Ok(files),
-                // Only a job that the CE knows can have no session directory.
                 None => match known.next() {
-                    Some(Ok(item)) if item.code == 200 => Ok(Vec::new()),
+                    Some(Ok(item)) if item.code == 200 => without_directory(&item),
                     Some(Ok(item)) => Err(item.failure(Operation::ListFiles)),
                     Some(Err(failure)) => Err(failure.into()),
                     None => Err(Failure::invalid_response("the response leaves out a job").into()),
@@ -292,33 +291,22 @@ impl Backend for RestBackend {
     }
 
     fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<Fetched>> {
-        let fetched = in_parallel(wanted, |fetch| files::download(&self.pool, fetch.file, &fetch.to));
-        let is_gone = |result: &Result<(), FileFailure>| {
-            matches!(result, Err(FileFailure::Request(Failure::Refused { code: 404, .. })))
+        let one = |fetch: &Fetch<'_>| match self.pool.endpoint().job_local_id(fetch.id.as_str()) {
+            Some(id) => files::fetch(&self.pool, id, fetch, || self.is_running(id)),
+            None => Err(FetchFailure::Mismatch("the id of the job is that of another CE".into())),
         };
-        let without: HashSet<&JobId> =
-            wanted.iter().zip(&fetched).filter(|(_, result)| is_gone(result)).map(|(fetch, _)| fetch.id).collect();
-        let running = self.running(without);
-        let named = |(fetch, result): (&Fetch<'_>, Result<(), FileFailure>)| {
-            if is_gone(&result) && running.contains(fetch.id) {
-                return Ok(Fetched::Removed);
-            }
-            let failed = |message: String, is_temporary, source| Error::OutputFile {
-                job_id: fetch.id.clone(),
-                path: fetch.shown.into(),
-                message,
-                is_temporary,
-                source,
-            };
-            result.map(|()| Fetched::Whole).map_err(|failure| match failure {
-                FileFailure::Request(
+        let fetched = in_parallel(wanted, one);
+        let named = |(fetch, result): (&Fetch<'_>, Result<Fetched, FetchFailure>)| {
+            result.map_err(|failure| match failure {
+                FetchFailure::Request(
                     failure @ (Failure::Exiting | Failure::Cancelled { .. } | Failure::Deadline { .. }),
                 ) => self.error(failure),
-                FileFailure::Request(failure) => {
+                FetchFailure::Request(failure) => {
                     let error = self.error(failure);
-                    failed(error.to_string(), error.is_retryable(), None)
+                    fetch.failed(error.to_string(), error.is_retryable())
                 }
-                FileFailure::Local(error) => failed("the local file cannot be written".into(), false, Some(error)),
+                FetchFailure::Mismatch(message) => fetch.failed(message, true),
+                FetchFailure::Local(error) => fetch.not_written(error),
             })
         };
         wanted.iter().zip(fetched).map(named).collect()
@@ -326,5 +314,17 @@ impl Backend for RestBackend {
 
     fn offer(&self) -> Result<Offer> {
         info::offer(&self.pool).map_err(|failure| self.error(failure))
+    }
+}
+
+/// The outputs of a job whose session directory the CE does not find. There are none after A-REX has removed them.
+/// Before, A-REX cannot open the directory, for example because it has too many open files, and it has outputs.
+fn without_directory(job: &Item) -> Result<SessionFiles, JobFailure> {
+    match RestState::parse(&job.state) {
+        RestState::Wiped => Ok(SessionFiles::default()),
+        state => Err(JobFailure::Refused {
+            operation: Operation::ListFiles,
+            message: format!("the CE does not find the session directory of this job, which is in the state {state}"),
+        }),
     }
 }

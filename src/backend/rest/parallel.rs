@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::MAX_PARALLEL;
-use crate::backend::failure::{Failure, FileFailure};
+use crate::backend::failure::{Failure, FileFailure, JobFailure};
 use crate::logging;
 use crate::util::lock;
 
@@ -25,6 +25,19 @@ impl MayBeUnanswered for Failure {
 
     fn from_failure(failure: Failure) -> Self {
         failure
+    }
+}
+
+impl MayBeUnanswered for JobFailure {
+    fn unanswered(&self) -> Option<&Failure> {
+        match self {
+            JobFailure::NotFound | JobFailure::Refused { .. } => None,
+            JobFailure::Request(failure) => failure.unanswered(),
+        }
+    }
+
+    fn from_failure(failure: Failure) -> Self {
+        failure.into()
     }
 }
 
