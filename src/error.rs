@@ -542,8 +542,12 @@ impl Error {
                 "check the path in ARC_SERVER, which is /arex on most CEs"
             }
             Error::JobNotFound { message, .. } if message.starts_with(OTHER_CE) => "set ARC_SERVER to the CE in the id",
-            Error::JobSubmission { job_id: Some(_), .. } => "look up the job by its id before you submit it again",
-            Error::SubmissionUnknown { .. } => "call recover() or find_submission() in a minute",
+            Error::JobSubmission { job_id: Some(_), .. } => {
+                "look up the job by its id, or submit the description again with the same key"
+            }
+            Error::SubmissionUnknown { .. } => {
+                "call recover() or find_submission() after half a minute, or submit again with this key"
+            }
             Error::Unsupported { .. } => "use the REST interface: set INTERFACE to org.nordugrid.arcrest",
             Error::OutputFile { source: Some(source), .. } | Error::ProxyGeneration { source: Some(source), .. } => {
                 match source.kind() {

@@ -12,13 +12,13 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use crate::error::Error;
 use crate::util::lock;
 
-/// How long a thread may go on after its call is cancelled.
+/// The interval between checks for cancellation.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The longest [`RetryPolicy::with_pause`].
 const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// Cancels calls from another thread.
+/// A flag that cancels calls from any thread.
 ///
 /// [`ArcInterface::with_cancel`](crate::ArcInterface::with_cancel) returns an interface whose calls end with
 /// [`Error::Cancelled`] when the token is cancelled. Clones share one state, so keep a clone to cancel with. A token
@@ -67,7 +67,7 @@ impl fmt::Debug for CancelToken {
     }
 }
 
-/// When and how often a request is repeated that the CE did not serve.
+/// The rules for repeating failed requests.
 ///
 /// A request is repeated if the connection is refused or breaks, if no name server responds, or if the CE responds with
 /// the HTTP status 429, 500, 502 or 503. It is not repeated after a timeout, for a certificate that is not trusted, or
@@ -235,7 +235,7 @@ impl CallLimits {
         self
     }
 
-    /// Adds a token. Each of them cancels calls.
+    /// Adds a token. A call ends when any token is cancelled.
     pub(crate) fn with_cancel(mut self, token: &CancelToken) -> Self {
         self.tokens.push(token.clone());
         self

@@ -55,7 +55,7 @@ pub struct RecoveredSubmission {
     pub outcome: SubmissionOutcome,
 }
 
-/// What became of a submission.
+/// The outcome of a recovered submission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -65,9 +65,9 @@ pub enum SubmissionOutcome {
     /// The job exists and waits for input files. [`ArcInterface::resume_uploads`] uploads them, and so does submitting
     /// the description with the same key again.
     NeedsInputs(JobId),
-    /// The job does not exist. The key is free again.
+    /// The job does not exist, or has been removed from the CE. The key is free again.
     NotSubmitted,
-    /// The CE does not have the job, but it may still come to exist. Ask again in a minute.
+    /// The CE does not have the job, but it may still come to exist. Ask again after half a minute.
     Unknown,
     /// Another thread or process is submitting the job.
     InProgress,
@@ -77,8 +77,8 @@ pub enum SubmissionOutcome {
 impl ArcInterface {
     /// Finds the job that was submitted with a key. `None` if there is none.
     ///
-    /// Asks the journal first, which costs no request. If the journal does not have the key, as on another machine, or
-    /// has no answer, the call searches all jobs of the user on the CE. A search costs one request, and one for each
+    /// Looks in the journal first, which costs no request. If the journal does not have the key, as on another machine, or
+    /// has no id for it, the call searches all jobs of the user on the CE. A search costs one request, and one for each
     /// job whose key this journal has not seen yet. A-REX opens the records of all users' jobs for it.
     ///
     /// # Errors
@@ -118,8 +118,8 @@ impl ArcInterface {
         }
     }
 
-    /// Settles all submissions to this CE that the journal has open: those whose answer was lost, and those whose
-    /// program ended before it had uploaded all input files. Call it when a program starts.
+    /// Finds the outcome of every unfinished submission to this CE in the journal: those whose answer was lost, and those
+    /// whose program ended before it had uploaded all input files. Call it when a program starts.
     ///
     /// The journal is a file beside `JOBS_INFO_FILE`, with `.submissions` added to its name. The crate writes to it
     /// before it sends a job, and any number of threads and processes can share it. It must be on a disk of this machine:
@@ -215,7 +215,7 @@ impl Submission<'_> {
     /// Claims the keys, and searches the CE for those whose job is not known.
     fn find_claimed<'k>(&self, keys: &'k [String]) -> Result<Vec<SubmissionOutcome>> {
         let begun = SystemTime::now();
-        let claims = self.take(&keys.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let claims = self.claim(&keys.iter().map(String::as_str).collect::<Vec<_>>())?;
         let is_sent = |claim: &Claim| matches!(claim, Claim::Sent(_));
         let wanted: HashSet<String> =
             keys.iter().zip(&claims).filter(|(_, claim)| is_sent(claim)).map(|(key, _)| urn(key)).collect();
@@ -268,14 +268,17 @@ impl Submission<'_> {
         let ids: Vec<JobId> = waiting.iter().map(|(_, id)| id.clone()).collect();
         let jobs = self.backend().jobs(&ids)?;
         let mut complete: HashMap<usize, JobId> = HashMap::new();
+        let mut gone = Vec::new();
         for ((index, id), job) in waiting.into_iter().zip(jobs) {
             match job {
                 Ok(job) if job.missing_inputs.is_empty() => drop(complete.insert(index, id)),
-                Err(Error::JobNotFound { .. }) => drop(complete.insert(index, id)),
+                Err(Error::JobNotFound { .. }) => gone.push(index),
                 _ => {}
             }
         }
         self.complete(&complete.keys().map(|index| keys[*index].as_str()).collect::<Vec<_>>());
+        self.forget(&gone.iter().map(|index| keys[*index].as_str()).collect::<Vec<_>>());
+        gone.into_iter().for_each(|index| outcomes[index] = SubmissionOutcome::NotSubmitted);
         for (index, id) in complete {
             outcomes[index] = SubmissionOutcome::Submitted(id);
         }

@@ -17,8 +17,8 @@ use crate::journal::{Claim, Scope, Sent};
 use crate::limits::Limits;
 use crate::logging::{self, LogLevel};
 
-/// A job that the CE did not have when it was asked, and does not have after this time, does not exist. A-REX needs
-/// seconds for a request that it has received.
+/// If two searches at least this far apart both miss a job, it was never created. A-REX needs seconds for a request that
+/// it has received.
 const SETTLE_TIME: Duration = Duration::from_secs(30);
 
 /// The pauses before the searches for jobs whose answer was lost. A-REX may still be creating them.
@@ -32,7 +32,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 const MAX_SENDS: usize = 3;
 
 /// Results by the index of the job.
-type Results = Vec<(usize, Result<JobId>)>;
+type IndexedResults = Vec<(usize, Result<JobId>)>;
 
 /// One call that submits jobs or settles earlier submissions.
 pub(super) struct Submission<'a> {
@@ -56,7 +56,7 @@ impl Drop for Submission<'_> {
     }
 }
 
-/// Tells the journal and the user of the progress of the jobs of one call.
+/// Records the progress of one call in the journal, and reports it to `on_created`.
 struct Recorder<'a> {
     submission: &'a Submission<'a>,
     jobs: &'a [PreparedJob],
@@ -64,8 +64,8 @@ struct Recorder<'a> {
 
 impl Progress for Recorder<'_> {
     fn sending(&self, jobs: Range<usize>) -> Result<()> {
-        let keys: Vec<&str> = self.jobs[jobs].iter().map(|job| job.key.as_str()).collect();
-        self.submission.arc.0.journal.sending(&self.submission.scope, &keys)
+        let jobs: Vec<(&str, bool)> = self.jobs[jobs].iter().map(|job| (job.key.as_str(), job.commit)).collect();
+        self.submission.arc.0.journal.sending(&self.submission.scope, &jobs)
     }
 
     fn created(&self, jobs: &[(usize, JobPlace)]) -> Result<()> {
@@ -91,19 +91,22 @@ impl<'a> Submission<'a> {
         let mut waiting: Vec<usize> = (0..jobs.len()).collect();
         loop {
             let keys: Vec<&str> = waiting.iter().map(|index| jobs[*index].key.as_str()).collect();
-            let claims = waiting.iter().copied().zip(self.take(&keys)?);
-            let (busy, free): (Vec<_>, Vec<_>) = claims.partition(|(_, claim)| *claim == Claim::Busy);
-            let is_first = busy.len() + free.len() == jobs.len();
-            match self.submit_claimed(jobs, free) {
+            let mut busy = Vec::new();
+            let submitted = self.claim(&keys).and_then(|claims| {
+                let (still_busy, free): (Vec<_>, Vec<_>) =
+                    waiting.iter().copied().zip(claims).partition(|(_, claim)| *claim == Claim::Busy);
+                busy = still_busy;
+                self.submit_claimed(jobs, free)
+            });
+            match submitted {
                 Ok(submitted) => submitted.into_iter().for_each(|(index, result)| results[index] = Some(result)),
-                Err(error) if is_first => return Err(error),
-                // Jobs of an earlier round have results, which the caller must get.
+                Err(error) if results.iter().all(Option::is_none) => return Err(error),
+                // The caller must get the results of the earlier rounds.
                 Err(error) => {
-                    let message = error.to_string();
-                    let failed = waiting.iter().filter(|index| results[**index].is_none()).copied().collect::<Vec<_>>();
-                    failed.into_iter().for_each(|index| {
-                        results[index] = Some(Err(self.submission_error(None, message.clone())));
-                    });
+                    let message = format!("not submitted: {error}");
+                    for result in results.iter_mut().filter(|result| result.is_none()) {
+                        *result = Some(Err(self.submission_error(None, message.clone())));
+                    }
                     break;
                 }
             }
@@ -118,8 +121,8 @@ impl<'a> Submission<'a> {
     }
 
     /// Submits the jobs that the journal does not have, and continues with those that it has.
-    fn submit_claimed(&self, jobs: &[PreparedJob], claims: Vec<(usize, Claim)>) -> Result<Results> {
-        let mut results = Results::with_capacity(claims.len());
+    fn submit_claimed(&self, jobs: &[PreparedJob], claims: Vec<(usize, Claim)>) -> Result<IndexedResults> {
+        let mut results = IndexedResults::with_capacity(claims.len());
         let mut new = Vec::new();
         let mut sent = Vec::new();
         let mut created = Vec::new();
@@ -133,16 +136,24 @@ impl<'a> Submission<'a> {
             }
         }
         results.extend(self.resume(jobs, created));
-        let (certain, settled) = self.settle(jobs, sent);
+        let (absent, settled) = self.settle(jobs, sent);
         results.extend(settled);
-        new.extend(certain);
+        new.extend(absent);
         new.sort_unstable();
-        results.extend(self.send(jobs, new)?);
+        match self.send(jobs, new.clone()) {
+            Ok(sent) => results.extend(sent),
+            Err(error) if results.is_empty() => return Err(error),
+            // The caller must get the jobs that exist.
+            Err(error) => {
+                let message = format!("not submitted: {error}");
+                results.extend(new.iter().map(|index| (*index, Err(self.submission_error(None, message.clone())))));
+            }
+        }
         Ok(results)
     }
 
     /// Claims keys.
-    pub(super) fn take(&self, keys: &[&str]) -> Result<Vec<Claim>> {
+    pub(super) fn claim(&self, keys: &[&str]) -> Result<Vec<Claim>> {
         let claims = self.arc.0.journal.claim(&self.scope, keys)?;
         let taken = keys.iter().zip(&claims).filter(|(_, claim)| !matches!(claim, Claim::Exists(_) | Claim::Busy));
         self.claimed.borrow_mut().extend(taken.map(|(key, _)| (*key).to_owned()));
@@ -150,8 +161,8 @@ impl<'a> Submission<'a> {
     }
 
     /// Sends jobs, and looks for those whose answer is lost.
-    fn send(&self, jobs: &[PreparedJob], mut indices: Vec<usize>) -> Result<Results> {
-        let mut results = Results::with_capacity(indices.len());
+    fn send(&self, jobs: &[PreparedJob], mut indices: Vec<usize>) -> Result<IndexedResults> {
+        let mut results = IndexedResults::with_capacity(indices.len());
         for attempt in 1..=MAX_SENDS {
             if indices.is_empty() {
                 break;
@@ -207,12 +218,12 @@ impl<'a> Submission<'a> {
         jobs: &[PreparedJob],
         mut lost: Vec<(usize, String, Loss)>,
         can_send_again: bool,
-    ) -> (Vec<usize>, Results) {
+    ) -> (Vec<usize>, IndexedResults) {
         let mut results = Vec::new();
         let mut again = Vec::new();
         // A call waits for a silent CE only once.
         let is_silent = lost.iter().any(|(.., loss)| *loss == Loss::TimedOut);
-        let mut problem = is_silent.then(|| "not tried, because the CE is silent".to_owned());
+        let mut problem = is_silent.then(|| "the search was skipped, because the CE does not respond".to_owned());
         let begun = SystemTime::now();
         for pause in SEARCH_PAUSES {
             if is_silent || lost.is_empty() {
@@ -223,7 +234,7 @@ impl<'a> Submission<'a> {
                 break;
             }
             let wanted: Vec<usize> = lost.iter().map(|(index, ..)| *index).collect();
-            match self.adopt(jobs, &wanted) {
+            match self.find_and_resume(jobs, &wanted) {
                 Ok(found) => {
                     let indices: HashSet<usize> = found.iter().map(|(index, _)| *index).collect();
                     lost.retain(|(index, ..)| !indices.contains(index));
@@ -245,9 +256,9 @@ impl<'a> Submission<'a> {
                     }
                 }
             }
-            let is_decided =
+            let needs_no_more_searches =
                 |(index, _, loss): &(usize, String, Loss)| *loss == Loss::Unreadable || jobs[*index].commit;
-            if problem.is_none() && lost.iter().all(is_decided) {
+            if problem.is_none() && lost.iter().all(needs_no_more_searches) {
                 break;
             }
         }
@@ -271,14 +282,14 @@ impl<'a> Submission<'a> {
         (again, results)
     }
 
-    /// Settles submissions of earlier calls. Returns those that certainly do not exist, and the results of the others.
-    fn settle(&self, jobs: &[PreparedJob], open: Vec<(usize, Sent)>) -> (Vec<usize>, Results) {
+    /// Settles submissions of earlier calls. Returns those that may be sent again, and the results of the others.
+    fn settle(&self, jobs: &[PreparedJob], open: Vec<(usize, Sent)>) -> (Vec<usize>, IndexedResults) {
         if open.is_empty() {
-            return (Vec::new(), Results::new());
+            return (Vec::new(), IndexedResults::new());
         }
         let begun = SystemTime::now();
         let wanted: Vec<usize> = open.iter().map(|(index, _)| *index).collect();
-        let mut results = match self.adopt(jobs, &wanted) {
+        let mut results = match self.find_and_resume(jobs, &wanted) {
             Ok(found) => found,
             Err(error) => {
                 let message = error.to_string();
@@ -287,23 +298,23 @@ impl<'a> Submission<'a> {
             }
         };
         let found: HashSet<usize> = results.iter().map(|(index, _)| *index).collect();
-        let mut certain = Vec::new();
+        let mut absent = Vec::new();
         let mut missing = Vec::new();
         for (index, sent) in open.into_iter().filter(|(index, _)| !found.contains(index)) {
             let job = &jobs[index];
-            if job.commit || is_settled(sent, begun) {
-                certain.push(index);
+            if sent.waits || is_settled(sent, begun) {
+                absent.push(index);
             } else {
                 missing.push(job.key.as_str());
                 results.push((index, Err(self.unknown(&job.key, "the CE does not have the job yet"))));
             }
         }
         self.missing(&missing, begun);
-        (certain, results)
+        (absent, results)
     }
 
     /// Searches the CE for jobs, records those that it has, and uploads their input files.
-    fn adopt(&self, jobs: &[PreparedJob], indices: &[usize]) -> Result<Results> {
+    fn find_and_resume(&self, jobs: &[PreparedJob], indices: &[usize]) -> Result<IndexedResults> {
         let by_identifier: HashMap<String, usize> =
             indices.iter().map(|index| (urn(&jobs[*index].key), *index)).collect();
         let found = self.search(by_identifier.keys().cloned().collect())?;
@@ -332,16 +343,16 @@ impl<'a> Submission<'a> {
     }
 
     /// Uploads the missing input files of jobs that exist.
-    fn resume(&self, jobs: &[PreparedJob], created: Vec<(usize, JobId)>) -> Results {
+    fn resume(&self, jobs: &[PreparedJob], created: Vec<(usize, JobId)>) -> IndexedResults {
         let (with_uploads, without): (Vec<_>, Vec<_>) =
             created.into_iter().partition(|(index, _)| !jobs[*index].uploads.is_empty());
         let mut complete: Vec<&str> = without.iter().map(|(index, _)| jobs[*index].key.as_str()).collect();
-        let mut results: Results = without.into_iter().map(|(index, id)| (index, Ok(id))).collect();
+        let mut results: IndexedResults = without.into_iter().map(|(index, id)| (index, Ok(id))).collect();
         let uploads: Vec<(&JobId, &PreparedJob)> = with_uploads.iter().map(|(index, id)| (id, &jobs[*index])).collect();
         let uploaded = if uploads.is_empty() { Ok(Vec::new()) } else { self.backend.upload_missing(&uploads) };
         let uploaded = uploaded.unwrap_or_else(|error| {
             let message = error.to_string();
-            uploads.iter().map(|_| Err(self.submission_error(None, message.clone()))).collect()
+            uploads.iter().map(|(id, _)| Err(self.submission_error(Some((*id).clone()), message.clone()))).collect()
         });
         for ((index, id), uploaded) in with_uploads.into_iter().zip(uploaded) {
             match uploaded {
@@ -375,10 +386,10 @@ impl<'a> Submission<'a> {
         recorded
     }
 
-    /// Converts the outcome of a job that did not get its input files.
+    /// Returns the error of a job without its input files, and frees its key if the job has been cancelled.
     fn incomplete(&self, key: &str, place: JobPlace, message: String, cancelled: bool) -> Error {
         if cancelled {
-            // The job never ran, so the key is free again. The job itself must not be found by the key.
+            // The job never ran. It is recorded without an identifier, so that a search skips it.
             let ruled_out = [(place.local_id, String::new())];
             self.log_failure(self.arc.0.journal.remember(&self.scope, &ruled_out));
             self.forget(&[key]);
@@ -390,12 +401,12 @@ impl<'a> Submission<'a> {
         Error::JobSubmission { endpoint: self.scope.endpoint.clone(), job_id, message }
     }
 
-    /// Records that the CE did not have jobs when it was asked at `since`.
+    /// Records that a search that began at `since` did not find jobs.
     pub(super) fn missing(&self, keys: &[&str], since: SystemTime) {
         self.log_failure(self.arc.0.journal.missing(&self.scope, keys, since));
     }
 
-    /// Returns the id of the job with a key, if the journal has it, and whether an answer is open.
+    /// Returns the id of the job with a key, if the journal has it, and whether a job without a known id may exist.
     pub(super) fn look_up(&self, key: &str) -> Result<(Option<String>, bool)> {
         self.arc.0.journal.look_up(&self.scope, key)
     }

@@ -454,6 +454,9 @@ fn lost_requests_are_sent_again_only_when_that_is_certain() {
     assert_eq!(job.inputs[0].name, ".jasmin-arc-commit");
     assert_eq!(job.old_ids, ["urn:jasmin-arc:b"]);
 
+    // The job that was sent without a commit may still run, whatever a later description says.
+    assert!(matches!(arc.submit(&keyed("a").with_commit(true)), Err(Error::SubmissionUnknown { .. })));
+
     // Half a minute after the CE was seen not to have it, it will not come any more.
     let scope = Scope { endpoint: arc.0.endpoint.url(), identity: "/CN=me".into() };
     let journal = Journal::new(&arc.config().jobs_info_file(), false);
@@ -473,7 +476,7 @@ fn recovery_settles_what_a_killed_program_left() {
     // What the program that was killed had done: it had planned one job, and sent two.
     let scope = Scope { endpoint: arc.0.endpoint.url(), identity: "/CN=me".into() };
     dead.0.journal.claim(&scope, &["planned", "sent", "lost"]).unwrap();
-    dead.0.journal.sending(&scope, &["sent", "lost"]).unwrap();
+    dead.0.journal.sending(&scope, &[("sent", false), ("lost", false)]).unwrap();
     let job = FakeJob {
         description: Description { old_ids: vec!["urn:jasmin-arc:sent".into()], ..Description::default() },
         state: ArcState::Preparing,

@@ -9,8 +9,9 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -44,6 +45,7 @@ const TABLES: &str = "
         owner TEXT,
         changed INTEGER NOT NULL,
         missing_since INTEGER,
+        waits INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (endpoint, identity, key)
     ) WITHOUT ROWID;
     CREATE INDEX submission_job ON submission (local_id);
@@ -80,7 +82,7 @@ enum State {
     Complete = 3,
 }
 
-/// What the journal says about a key that is to be submitted.
+/// The result of claiming a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// The job does not exist, and the caller may send it.
@@ -89,7 +91,7 @@ pub(crate) enum Claim {
     Sent(Sent),
     /// The job exists, and its submitter ended before all input files were uploaded. The caller continues.
     Created(String),
-    /// The job exists.
+    /// The job exists, and another thread or process may still be uploading its input files.
     Exists(String),
     /// Another thread or process is submitting the job.
     Busy,
@@ -100,6 +102,8 @@ pub(crate) enum Claim {
 pub(crate) struct Sent {
     /// When the CE was first asked and did not have the job.
     pub(crate) missing_since: Option<SystemTime>,
+    /// Whether the job, if it comes to exist late, waits for a commit that never comes.
+    pub(crate) waits: bool,
 }
 
 /// The journal at a path. Opened at the first use.
@@ -108,13 +112,23 @@ pub(crate) struct Journal {
     path: PathBuf,
     /// Whether to create the directory of the journal, but not the parent of that directory.
     create_directory: bool,
-    open: Mutex<Option<Open>>,
+    state: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Closed after an error, and opened at the next use.
+    open: Option<Open>,
+    /// Lives as long as the journal, so that an error does not free the claims of other threads.
+    owner: Option<Arc<Owner>>,
 }
 
 #[derive(Debug)]
 struct Open {
     database: Connection,
-    owner: Owner,
+    owner: Arc<Owner>,
+    /// The device and inode of the file.
+    file: (u64, u64),
     /// When old entries were removed.
     pruned: Instant,
 }
@@ -124,13 +138,13 @@ impl Journal {
     pub(crate) fn new(jobs_info_file: &Path, create_directory: bool) -> Journal {
         let mut path = OsString::from(jobs_info_file);
         path.push(".submissions");
-        Journal { path: path.into(), create_directory, open: Mutex::default() }
+        Journal { path: path.into(), create_directory, state: Mutex::default() }
     }
 
-    /// Claims keys for a submission, in the order of `keys`. What is claimed as [`Claim::New`], [`Claim::Sent`] or
-    /// [`Claim::Created`] belongs to this journal until it is [released](Self::release) or the process ends.
+    /// Claims keys for a submission, in the order of `keys`. This journal owns the keys that it claims as [`Claim::New`],
+    /// [`Claim::Sent`] or [`Claim::Created`], until it [releases](Self::release) them or the process ends.
     pub(crate) fn claim(&self, scope: &Scope, keys: &[&str]) -> Result<Vec<Claim>> {
-        self.change(|open| {
+        self.with_database(|open| {
             let mut alive = HashMap::new();
             let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if open.pruned.elapsed() >= PRUNE_INTERVAL {
@@ -140,7 +154,7 @@ impl Journal {
             let mut claims = Vec::with_capacity(keys.len());
             {
                 let mut find = transaction.prepare_cached(
-                    "SELECT state, job, owner, missing_since FROM submission \
+                    "SELECT state, job, owner, missing_since, waits FROM submission \
                      WHERE endpoint = ?1 AND identity = ?2 AND key = ?3",
                 )?;
                 let mut add = transaction.prepare_cached(
@@ -156,10 +170,11 @@ impl Journal {
                             let since: Option<i64> = row.get(3)?;
                             let job: Option<String> = row.get(1)?;
                             let owner: Option<String> = row.get(2)?;
-                            Ok((row.get::<_, i64>(0)?, job, owner, since.map(time)))
+                            let sent = Sent { missing_since: since.map(time), waits: row.get(4)? };
+                            Ok((row.get::<_, i64>(0)?, job, owner, sent))
                         })
                         .optional()?;
-                    let Some((state, job, owner, missing_since)) = entry else {
+                    let Some((state, job, owner, sent)) = entry else {
                         let planned = State::Planned as i64;
                         add.execute(params![
                             scope.endpoint,
@@ -180,7 +195,7 @@ impl Journal {
                         Some(job) => Claim::Created(job),
                         None if is_busy => Claim::Busy,
                         None if state == State::Planned as i64 => Claim::New,
-                        None => Claim::Sent(Sent { missing_since }),
+                        None => Claim::Sent(sent),
                     };
                     if !matches!(claim, Claim::Exists(_) | Claim::Busy) {
                         take.execute(params![scope.endpoint, scope.identity, key, open.owner.name()])?;
@@ -193,12 +208,27 @@ impl Journal {
         })
     }
 
-    /// Records that jobs are about to be sent. The record survives a crash of the machine.
-    pub(crate) fn sending(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
-        let sql = "UPDATE submission SET state = ?4, changed = ?5, missing_since = NULL \
-                   WHERE endpoint = ?1 AND identity = ?2 AND key = ?3";
+    /// Records that jobs are about to be sent, given as keys and whether they wait for a commit. The record survives a
+    /// crash of the machine. Fails if one of the keys does not belong to this journal any more.
+    pub(crate) fn sending(&self, scope: &Scope, jobs: &[(&str, bool)]) -> Result<()> {
         self.durably(|open| {
-            update(open, sql, scope, keys.iter().map(|key| (*key, State::Sent as i64, seconds(SystemTime::now()))))
+            let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            {
+                let mut set = transaction.prepare_cached(
+                    "UPDATE submission SET state = ?5, waits = ?6, changed = ?7, missing_since = NULL \
+                     WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND owner = ?4",
+                )?;
+                for (key, waits) in jobs {
+                    let (state, now) = (State::Sent as i64, seconds(SystemTime::now()));
+                    let owner = open.owner.name();
+                    let changed =
+                        set.execute(params![scope.endpoint, scope.identity, key, owner, state, waits, now])?;
+                    if changed != 1 {
+                        return Err(rusqlite::Error::QueryReturnedNoRows);
+                    }
+                }
+            }
+            transaction.commit()
         })
     }
 
@@ -220,21 +250,21 @@ impl Journal {
             }
             transaction.commit()
         };
-        if durable { self.durably(write) } else { self.change(write) }
+        if durable { self.durably(write) } else { self.with_database(write) }
     }
 
     /// Records that jobs have their input files, and releases them.
     pub(crate) fn completed(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
         let sql = "UPDATE submission SET state = ?4, changed = ?5, owner = NULL \
                    WHERE endpoint = ?1 AND identity = ?2 AND key = ?3";
-        self.change(|open| {
+        self.with_database(|open| {
             update(open, sql, scope, keys.iter().map(|key| (*key, State::Complete as i64, seconds(SystemTime::now()))))
         })
     }
 
     /// Records that a job has its input files, by A-REX's own id. Does nothing if the job is not in the journal.
     pub(crate) fn completed_job(&self, endpoint: &str, local_id: &str) -> Result<()> {
-        self.change(|open| {
+        self.with_database(|open| {
             open.database
                 .prepare_cached("UPDATE submission SET state = ?3, changed = ?4, owner = NULL WHERE endpoint = ?1 AND local_id = ?2")?
                 .execute(params![endpoint, local_id, State::Complete as i64, seconds(SystemTime::now())])
@@ -246,19 +276,22 @@ impl Journal {
     pub(crate) fn missing(&self, scope: &Scope, keys: &[&str], since: SystemTime) -> Result<()> {
         let sql = "UPDATE submission SET missing_since = coalesce(missing_since, ?5) \
                    WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND state = ?4";
-        self.change(|open| update(open, sql, scope, keys.iter().map(|key| (*key, State::Sent as i64, seconds(since)))))
+        self.with_database(|open| {
+            update(open, sql, scope, keys.iter().map(|key| (*key, State::Sent as i64, seconds(since))))
+        })
     }
 
     /// Ends the claims of this journal without a change of the entries.
     pub(crate) fn release(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
-        let sql = "UPDATE submission SET owner = NULL WHERE endpoint = ?1 AND identity = ?2 AND key = ?3";
-        self.change(|open| update_keys(open, sql, scope, keys))
+        let sql =
+            "UPDATE submission SET owner = NULL WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND owner = ?4";
+        self.with_database(|open| update_keys(open, sql, scope, keys))
     }
 
     /// Removes entries whose jobs certainly do not exist.
     pub(crate) fn forget(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
-        let sql = "DELETE FROM submission WHERE endpoint = ?1 AND identity = ?2 AND key = ?3";
-        self.change(|open| update_keys(open, sql, scope, keys))
+        let sql = "DELETE FROM submission WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND owner = ?4";
+        self.with_database(|open| update_keys(open, sql, scope, keys))
     }
 
     /// Removes the entries of jobs that have been removed from the CE, by A-REX's own ids. Does nothing if there is no
@@ -267,7 +300,7 @@ impl Journal {
         if local_ids.is_empty() || !self.path.exists() {
             return Ok(());
         }
-        self.change(|open| {
+        self.with_database(|open| {
             let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
             {
                 let mut remove =
@@ -280,21 +313,21 @@ impl Journal {
         })
     }
 
-    /// Returns the id of the job with this key, if the journal has it, and whether an answer is open.
+    /// Returns the id of the job with this key, if the journal has it, and whether a job without a known id may exist.
     pub(crate) fn look_up(&self, scope: &Scope, key: &str) -> Result<(Option<String>, bool)> {
-        self.change(|open| {
+        self.with_database(|open| {
             let entry: Option<(Option<String>, i64)> = open
                 .database
                 .prepare_cached("SELECT job, state FROM submission WHERE endpoint = ?1 AND identity = ?2 AND key = ?3")?
                 .query_row(params![scope.endpoint, scope.identity, key], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
-            Ok(entry.map_or((None, false), |(job, state)| (job, state == State::Sent as i64)))
+            Ok(entry.map_or((None, false), |(job, state)| (job, state <= State::Sent as i64)))
         })
     }
 
     /// Returns the keys of all submissions that are not complete.
     pub(crate) fn unfinished(&self, scope: &Scope) -> Result<Vec<String>> {
-        self.change(|open| {
+        self.with_database(|open| {
             let mut find = open.database.prepare_cached(
                 "SELECT key FROM submission WHERE endpoint = ?1 AND identity = ?2 AND state < ?3 ORDER BY changed, key",
             )?;
@@ -311,7 +344,7 @@ impl Journal {
         scope: &Scope,
         identifier: impl Fn(&str) -> String,
     ) -> Result<HashMap<String, String>> {
-        self.change(|open| {
+        self.with_database(|open| {
             let mut find = open.database.prepare_cached(
                 "SELECT local_id, identifier, NULL FROM seen WHERE endpoint = ?1 AND identity = ?2 \
                  UNION ALL \
@@ -331,7 +364,7 @@ impl Journal {
         if jobs.is_empty() {
             return Ok(());
         }
-        self.change(|open| {
+        self.with_database(|open| {
             let now = seconds(SystemTime::now());
             let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
             {
@@ -346,7 +379,7 @@ impl Journal {
 
     /// Runs `work`, whose transaction is on the disk when it returns.
     fn durably<T>(&self, work: impl FnOnce(&mut Open) -> rusqlite::Result<T>) -> Result<T> {
-        self.change(|open| {
+        self.with_database(|open| {
             open.database.pragma_update(None, "synchronous", "FULL")?;
             let result = work(open);
             open.database.pragma_update(None, "synchronous", "NORMAL")?;
@@ -354,28 +387,37 @@ impl Journal {
         })
     }
 
-    fn change<T>(&self, work: impl FnOnce(&mut Open) -> rusqlite::Result<T>) -> Result<T> {
-        let mut open = self.open()?;
-        let Some(journal) = open.as_mut() else { return Err(self.error("it is closed", None)) };
-        let result = work(journal);
+    fn with_database<T>(&self, work: impl FnOnce(&mut Open) -> rusqlite::Result<T>) -> Result<T> {
+        let mut state = self.open()?;
+        let Some(open) = state.open.as_mut() else { return Err(self.error("it is closed", None)) };
+        let result = work(open);
         if result.is_err() {
-            // Another file may have taken its place.
-            *open = None;
+            state.open = None;
         }
         result.map_err(|error| self.sqlite_error(error))
     }
 
-    fn open(&self) -> Result<MutexGuard<'_, Option<Open>>> {
-        let mut open = lock(&self.open);
-        if open.is_none() {
+    fn open(&self) -> Result<MutexGuard<'_, Inner>> {
+        let mut state = lock(&self.state);
+        // The file may have been removed or replaced.
+        if state.open.as_ref().is_some_and(|open| file_at(&self.path) != Some(open.file)) {
+            state.open = None;
+        }
+        if state.open.is_none() {
             self.check_directory()?;
             let database = self.connect().map_err(|error| self.sqlite_error(error))?;
-            let owner = Owner::new(&self.owners()).map_err(|error| {
-                self.error(format!("no file can be created in {}", self.owners().display()), Some(Box::new(error)))
-            })?;
-            *open = Some(Open { database, owner, pruned: Instant::now() });
+            let owner = match &state.owner {
+                Some(owner) => Arc::clone(owner),
+                None => Arc::new(Owner::new(&self.owners()).map_err(|error| {
+                    let message = format!("no file can be created in {}", self.owners().display());
+                    self.error(message, Some(Box::new(error)))
+                })?),
+            };
+            state.owner = Some(Arc::clone(&owner));
+            let file = file_at(&self.path).ok_or_else(|| self.error("it has been removed", None))?;
+            state.open = Some(Open { database, owner, file, pruned: Instant::now() });
         }
-        Ok(open)
+        Ok(state)
     }
 
     fn check_directory(&self) -> Result<()> {
@@ -421,10 +463,7 @@ impl Journal {
         match transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {
             0 => transaction.execute_batch(TABLES)?,
             VERSION => {}
-            other => {
-                let message = format!("its version is {other}, which this version of the crate does not know");
-                return Err(rusqlite::Error::InvalidParameterName(message));
-            }
+            other => return Err(rusqlite::Error::IntegralValueOutOfRange(0, other)),
         }
         prune(&transaction)?;
         transaction.commit()?;
@@ -438,11 +477,15 @@ impl Journal {
                     "it is not a journal or is damaged; move it away"
                 }
                 rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked => {
-                    "another process has locked it"
+                    "another process has locked it for more than 10 seconds; end that process, or try again"
                 }
-                rusqlite::ErrorCode::DiskFull => "the disk is full",
+                rusqlite::ErrorCode::DiskFull => "the disk is full; free some space",
                 _ => "it cannot be read or written",
             },
+            rusqlite::Error::QueryReturnedNoRows => "an entry has been removed while its job was submitted",
+            rusqlite::Error::IntegralValueOutOfRange(..) => {
+                "a newer version of this crate wrote it; upgrade, or set JOBS_INFO_FILE to another path"
+            }
             _ => "it cannot be read or written",
         };
         self.error(message, Some(Box::new(error)))
@@ -453,10 +496,15 @@ impl Journal {
     }
 }
 
-/// Removes old entries.
+/// The device and inode of the file at a path.
+fn file_at(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// Removes old entries, except for submissions that are not complete: a wrong clock must not make them forgotten.
 fn prune(database: &Connection) -> rusqlite::Result<()> {
     let oldest = seconds(SystemTime::now()) - seconds(SystemTime::UNIX_EPOCH + KEEP);
-    database.execute("DELETE FROM submission WHERE changed < ?1", [oldest])?;
+    database.execute("DELETE FROM submission WHERE changed < ?1 AND state = ?2", [oldest, State::Complete as i64])?;
     database.execute("DELETE FROM seen WHERE changed < ?1", [oldest])?;
     Ok(())
 }
@@ -478,13 +526,13 @@ fn update<'a>(
     transaction.commit()
 }
 
-/// Runs a statement for each of the keys.
+/// Runs a statement for each of the keys, with the name of the owner as its fourth parameter.
 fn update_keys(open: &mut Open, sql: &str, scope: &Scope, keys: &[&str]) -> rusqlite::Result<()> {
     let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
     {
         let mut statement = transaction.prepare_cached(sql)?;
         for key in keys {
-            statement.execute(params![scope.endpoint, scope.identity, key])?;
+            statement.execute(params![scope.endpoint, scope.identity, key, open.owner.name()])?;
         }
     }
     transaction.commit()

@@ -1,4 +1,4 @@
-//! No submission is lost or doubled, whatever breaks.
+//! Faults neither lose nor double submissions.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -16,7 +16,7 @@ use crate::faults::{Linked, TIMEOUT};
 use crate::link::{Act, Direction, Fault, Phase, splitmix};
 use crate::testbed::Ce;
 
-/// The requests of a submission over REST: the check that the CE responds, and the one that creates the jobs.
+/// The number of the request that creates the jobs, counted from the beginning of the submission.
 const CREATING_REQUEST: u64 = 2;
 
 /// A job with a key and an input file, which prints the file.
@@ -241,14 +241,13 @@ fn uploads_of_a_killed_program_are_resumed() {
     // More than the buffers of the link and the kernel hold.
     let job = |key: &str| job(key).with_input(InputFile::bytes("large.bin", vec![b'x'; 32 << 20]));
     if is_child() {
-        kill_point(job);
+        submit_and_wait_for_kill(job);
     }
     let Linked { arc, link, site } = Linked::new();
     let prefix = prefix("upload");
     let keys = keys(&prefix, 1);
     // Only a part of the large file passes.
-    let act = Act::Silence;
-    link.arm(Fault::Bytes { direction: Direction::Up, bytes: 1 << 20, act }, 1);
+    link.arm(Fault::Bytes { direction: Direction::Up, bytes: 1 << 20, act: Act::Silence }, 1);
     let mut child = start_child("submissions::uploads_of_a_killed_program_are_resumed", &site, &link, &keys);
     eventually("the upload begins", PATIENCE, || link.count().strikes == 1);
     child.kill().unwrap();
@@ -294,7 +293,7 @@ fn created_jobs_are_reported_before_their_uploads() {
 }
 
 /// What a child does: it submits jobs once, and waits until the test kills it.
-fn kill_point(job: impl Fn(&str) -> JobDescription) {
+fn submit_and_wait_for_kill(job: impl Fn(&str) -> JobDescription) {
     submit_in_child(job);
     loop {
         sleep(Duration::from_secs(1));
@@ -336,7 +335,7 @@ fn programs_killed_at_any_point_lose_and_double_nothing() {
         return;
     }
     if is_child() {
-        kill_point(job);
+        submit_and_wait_for_kill(job);
     }
     let test = "submissions::programs_killed_at_any_point_lose_and_double_nothing";
     let Linked { arc, link, site } = Linked::new();

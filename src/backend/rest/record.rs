@@ -3,7 +3,7 @@
 use super::session::{Pool, Repeat};
 use crate::backend::failure::Failure;
 
-/// How often a file is read that A-REX may be writing.
+/// The maximum number of reads of a file that A-REX may be rewriting.
 const ATTEMPTS: u32 = 5;
 
 /// The pause between two attempts.
@@ -48,10 +48,10 @@ pub(super) fn diagnose(pool: &Pool, id: &str, file: &str) -> Result<Option<Strin
     }
 }
 
-/// Looks up what identifies a job. Returns `None` if the job does not exist.
+/// Reads the name and the identifiers of a job. Returns `None` if the job does not exist.
 pub(super) fn local_record(pool: &Pool, id: &str) -> Result<Option<LocalRecord>, Failure> {
     for attempt in 0..ATTEMPTS {
-        std::thread::sleep(PAUSE * attempt);
+        pool.limits().sleep(PAUSE * attempt)?;
         let Some(text) = diagnose(pool, id, "local")? else { return Ok(None) };
         if let Some(record) = LocalRecord::parse(&text) {
             return Ok(Some(record));
@@ -75,8 +75,8 @@ pub(super) fn missing_inputs(pool: &Pool, id: &str) -> Result<Option<Vec<String>
 
 /// Reads A-REX's list of input files, and returns those that the client uploads.
 ///
-/// A line has the name, and after a blank what is known about the content: the size and checksum, a URL from which A-REX
-/// fetches the file, or `*.*` for one that is optional. Blanks and backslashes are escaped by a backslash.
+/// A line has the name, then a blank, then the size and checksum, a URL from which A-REX fetches the file, or `*.*` for an
+/// optional file. Blanks and backslashes are escaped by a backslash.
 fn declared_uploads(list: &str) -> Vec<String> {
     let mut names = Vec::new();
     for line in list.lines() {

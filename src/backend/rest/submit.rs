@@ -25,8 +25,8 @@ const SUBMIT_BYTES: usize = 32 << 20;
 /// How many jobs a search looks at before it checks whether it has found all.
 const SEARCH_CHUNK: usize = 16 * MAX_PARALLEL;
 
-/// Why the rest of the jobs is not sent.
-enum Stopped {
+/// Why no more requests are sent.
+enum StopReason {
     /// The CE does not respond, or refuses requests.
     Failure(Failure),
     /// The jobs cannot be recorded.
@@ -60,17 +60,17 @@ impl RestBackend {
             }
         }
         if !written.is_empty() {
-            // Whatever fails here fails before anything exists.
+            // An error here leaves no job behind.
             self.pool.reach().map_err(|failure| self.error(failure))?;
         }
-        let mut stopped: Option<Stopped> = None;
+        let mut stopped: Option<StopReason> = None;
         let mut rest = &written[..];
         while !rest.is_empty() {
             let (chunk, others) = rest.split_at(chunk_length(rest));
             rest = others;
             let submitted = match &stopped {
-                Some(Stopped::Failure(failure)) => failed(chunk.len(), || self.error(failure.not_tried_after())),
-                Some(Stopped::Unrecorded(message)) => failed(chunk.len(), || self.not_submitted(message.clone())),
+                Some(StopReason::Failure(failure)) => failed(chunk.len(), || self.error(failure.not_tried_after())),
+                Some(StopReason::Unrecorded(message)) => failed(chunk.len(), || self.not_submitted(message.clone())),
                 None => self.submit_chunk(&jobs, chunk, progress, &mut stopped),
             };
             for ((index, _), submitted) in chunk.iter().zip(submitted) {
@@ -82,21 +82,21 @@ impl RestBackend {
         Ok(results.into_iter().map(|result| result.unwrap_or_else(lost)).collect())
     }
 
-    /// Submits jobs with one request, given as their indices and descriptions. Sets `stopped` if the caller should send
-    /// no more.
+    /// Submits jobs with one request, given as their indices and descriptions in ADL. Sets `stopped` if the caller should
+    /// send no more.
     fn submit_chunk(
         &self,
         jobs: &[PreparedJob],
         chunk: &[(usize, String)],
         progress: &dyn Progress,
-        stopped: &mut Option<Stopped>,
+        stopped: &mut Option<StopReason>,
     ) -> Vec<Submitted> {
-        let all =
+        let all_unknown =
             |message: &str, loss| chunk.iter().map(|_| Submitted::Unknown { message: message.into(), loss }).collect();
         let (Some((first, _)), Some((last, _))) = (chunk.first(), chunk.last()) else { return Vec::new() };
         if let Err(error) = progress.sending(*first..*last + 1) {
             let message = format!("not sent: {error}");
-            *stopped = Some(Stopped::Unrecorded(message.clone()));
+            *stopped = Some(StopReason::Unrecorded(message.clone()));
             let mut error = Some(error);
             return failed(chunk.len(), || error.take().unwrap_or_else(|| self.not_submitted(message.clone())));
         }
@@ -106,33 +106,33 @@ impl RestBackend {
         let response = match self.pool.request(Repeat::Never, "POST", "jobs?action=new", body.as_bytes()) {
             Ok(response) => response,
             Err(failure) => {
-                *stopped = Some(Stopped::Failure(failure.clone()));
+                *stopped = Some(StopReason::Failure(failure.clone()));
                 if !failure.was_sent() {
                     return failed(chunk.len(), || self.error(failure.clone()));
                 }
                 let error = self.error(failure);
-                let message = format!("up to {} jobs may exist whose ids are unknown: {error}", chunk.len());
+                let message =
+                    format!("the response is lost, so the CE may have created up to {} jobs: {error}", chunk.len());
                 logging::log(LogLevel::Warning, message);
                 let timed_out = error.kind() == ErrorKind::TimedOut;
-                return all(&error.to_string(), if timed_out { Loss::TimedOut } else { Loss::Broken });
+                return all_unknown(&error.to_string(), if timed_out { Loss::TimedOut } else { Loss::Broken });
             }
         };
         if response.code != 201 {
             if is_refusal(&response) {
-                *stopped = Some(Stopped::Failure(response.refusal()));
+                *stopped = Some(StopReason::Failure(response.refusal()));
                 return failed(chunk.len(), || self.error(response.refusal()));
             }
             // A gateway may send the response while A-REX still works on the request.
-            let loss = if matches!(response.code, 408 | 502..=504) { Loss::Broken } else { Loss::Unreadable };
-            return all(&self.error(response.refusal()).to_string(), loss);
+            return all_unknown(&self.error(response.refusal()).to_string(), Loss::Broken);
         }
         let items = match jobs::parse(&response.body) {
             Ok(items) if items.len() == chunk.len() => items,
             Ok(items) => {
                 let message = format!("the CE responded with {} items for {} jobs", items.len(), chunk.len());
-                return all(&message, Loss::Unreadable);
+                return all_unknown(&message, Loss::Unreadable);
             }
-            Err(failure) => return all(&self.error(failure).to_string(), Loss::Unreadable),
+            Err(failure) => return all_unknown(&self.error(failure).to_string(), Loss::Broken),
         };
         let mut places = Vec::with_capacity(chunk.len());
         let mut results: Vec<Option<Submitted>> = Vec::with_capacity(chunk.len());
@@ -147,7 +147,11 @@ impl RestBackend {
                     let message = format!("the job exists with the unusable id {:?}", item.id);
                     Some(Submitted::Unknown { message, loss: Loss::Unreadable })
                 }
-                _ => Some(Submitted::Failed(self.refused_item(item))),
+                400..=599 => Some(Submitted::Failed(self.refused_item(item))),
+                code => {
+                    let message = format!("the response has the status {code} for the job");
+                    Some(Submitted::Unknown { message, loss: Loss::Unreadable })
+                }
             });
         }
         // The jobs exist now, so report them before anything else can fail.
@@ -156,11 +160,11 @@ impl RestBackend {
             places.iter().map(|(index, place)| (place, &jobs[*index])).collect();
         let mut uploaded = match recorded {
             Ok(()) => self.upload(&with_jobs),
-            // The jobs would wait for files that nobody uploads.
+            // Without a record, no later run could upload the files that these jobs wait for.
             Err(error) => {
                 let error = error.to_string();
-                let unrecorded = |index: usize| !jobs[index].uploads.is_empty();
-                let failures = places.iter().enumerate().filter(|(_, (index, _))| unrecorded(*index));
+                let has_uploads = |index: usize| !jobs[index].uploads.is_empty();
+                let failures = places.iter().enumerate().filter(|(_, (index, _))| has_uploads(*index));
                 self.cancel_incomplete(&with_jobs, failures.map(|(n, _)| (n, error.clone())).collect())
             }
         }
@@ -286,7 +290,7 @@ impl RestBackend {
             }
             let records = in_parallel(chunk, |id| record::local_record(&self.pool, id));
             for (id, record) in chunk.iter().zip(records) {
-                // A job that is gone since the list was made is not one that was just submitted.
+                // Skip jobs that were removed after the list was read.
                 let Some(record) = record? else { continue };
                 let ours = record.identifiers.into_iter().find(|identifier| identifier.starts_with(URN_PREFIX));
                 let identifier = ours.unwrap_or_default();

@@ -24,10 +24,10 @@ use crate::util::lock;
 use crate::util::time::rfc3339;
 
 /// The largest token file, in bytes.
-const LARGEST: u64 = 64 << 10;
+const MAX_FILE_SIZE: u64 = 64 << 10;
 
 /// The pause before a file without a token is read again, because a program may be writing it.
-const WRITING: Duration = Duration::from_millis(100);
+const REREAD_DELAY: Duration = Duration::from_millis(100);
 
 /// A bearer token. It does not appear in `Debug`, and its memory is cleared after its last use.
 #[derive(Clone, PartialEq, Eq)]
@@ -192,7 +192,7 @@ impl TokenSource {
         }
         let mut result = read_file(path, flags);
         if matches!(&result, Err((_, None))) {
-            sleep(WRITING);
+            sleep(REREAD_DELAY);
             result = read_file(path, flags);
         }
         let (metadata, token) = result?;
@@ -222,9 +222,9 @@ fn read_file(path: &Path, flags: OFlags) -> Result<(Metadata, Token), Reason> {
 
 fn read_text(file: File) -> io::Result<Zeroizing<String>> {
     // A buffer that grows would leave copies of the token.
-    let mut text = Zeroizing::new(String::with_capacity(LARGEST as usize + 1));
-    file.take(LARGEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > LARGEST {
+    let mut text = Zeroizing::new(String::with_capacity(MAX_FILE_SIZE as usize + 1));
+    file.take(MAX_FILE_SIZE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_SIZE {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 64 KiB"));
     }
     Ok(text)

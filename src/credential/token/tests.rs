@@ -60,7 +60,7 @@ fn a_changed_file_is_read_again() {
     assert!(why(source.token()).contains("not a bearer token"));
     write(&path, "\n");
     assert!(why(source.token()).contains("no token"));
-    write(&path, "x".repeat(LARGEST as usize + 1));
+    write(&path, "x".repeat(MAX_FILE_SIZE as usize + 1));
     let large = source.token().unwrap_err();
     assert!(matches!(&large, Error::Token { source: Some(e), .. } if e.kind() == io::ErrorKind::FileTooLarge));
     write(&path, "fourth");
@@ -76,7 +76,7 @@ fn a_file_that_is_being_written_is_read_again() {
     // The first read happens before the end of the pause, whenever that is.
     std::thread::scope(|scope| {
         let token = scope.spawn(|| source.token());
-        sleep(WRITING / 4);
+        sleep(REREAD_DELAY / 4);
         write(&path, "written");
         assert_eq!(token.join().unwrap().unwrap().as_str(), "written");
     });
