@@ -59,6 +59,8 @@ public:
   /// GETs a path and writes the body to the descriptor `file` if the status code is 200. A body whose length the head
   /// does not announce is refused once it is longer than `limit` bytes.
   HttpReply download(rust::Str path, std::int32_t file, std::uint64_t limit);
+  /// Lets the connection send no further request.
+  void retire() { broken_ = true; }
 
   /// PUTs the first `size` bytes of the descriptor `file`.
   HttpReply upload(rust::Str path, std::int32_t file, std::uint64_t size);

@@ -59,8 +59,14 @@ impl Answer {
             if self.length.is_none() {
                 stream.write_all(format!("{:x}\r\n", self.body.len()).as_bytes())?;
             }
-            if stream.write_all(&self.body).is_err() {
+            let announced = self.length.filter(|_| self.times == 1).map_or(self.body.len(), |length| length as usize);
+            let (body, surplus) = self.body.split_at(announced.min(self.body.len()));
+            if stream.write_all(body).is_err() {
                 return Ok(sent);
+            }
+            if !surplus.is_empty() {
+                std::thread::sleep(Duration::from_millis(200));
+                let _ = stream.write_all(surplus);
             }
             if self.length.is_none() {
                 stream.write_all(b"\r\n")?;
@@ -499,6 +505,24 @@ fn a_file_that_changes_in_the_wrong_moment_is_fetched_again() {
         assert_eq!(ce.saved().bytes, 8);
         assert_eq!(ce.names(), ["file"]);
         assert_eq!(fs::read_to_string(ce.directory().join("file")).unwrap(), "12345678");
+    }
+}
+
+#[test]
+fn what_follows_a_growing_file_is_not_read_as_the_next_response() {
+    // A-REX 6.17 sends more than it has announced.
+    let fake = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong";
+    let files: Vec<String> = (0..40).map(|n| format!("file{n}")).collect();
+    let list: Vec<(&str, u64)> = files.iter().map(|name| (name.as_str(), 5)).collect();
+    let list = listing(&list, &[]);
+    let ce = Ce::new("RUNNING", move |method, path| match (method, path) {
+        ("GET", "") => ok(list.clone()),
+        ("GET", _) => Answer { length: Some(5), ..ok(format!("right{fake}")) },
+        _ => answer(404, ""),
+    });
+    let saved = ce.saved();
+    for name in &files {
+        assert_eq!(fs::read_to_string(saved.join(name)).unwrap(), "right");
     }
 }
 

@@ -398,6 +398,12 @@ impl Connection {
         self.0.pin_mut().download(path, file.as_raw_fd(), limit).map(transferred).map_err(connection_error)
     }
 
+    /// Lets the connection send no further request.
+    pub(crate) fn retire(&mut self) {
+        // It fails only while the process exits, when no request is sent any more.
+        let _ = self.0.pin_mut().retire();
+    }
+
     /// Puts the first `size` bytes of a file at a path. The inner error is that of the file.
     pub(crate) fn upload(
         &mut self,

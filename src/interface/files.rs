@@ -24,8 +24,9 @@ impl ArcInterface {
     /// The crate logs a warning that names outputs that cannot be saved, such as symbolic links. Use
     /// [`save_job_outputs_to`](Self::save_job_outputs_to) to get them as values.
     ///
-    /// The directory is created where [`std::env::temp_dir`] says, with access for the user only. Costs two requests for
-    /// each directory of the job and one for each file, several at a time.
+    /// The directory is created where [`std::env::temp_dir`] says, with access for the user only. Costs a
+    /// [`job_status`](Self::job_status), two requests for each directory of the job and one for each file, several at a
+    /// time.
     ///
     /// # Errors
     ///
@@ -95,7 +96,8 @@ impl ArcInterface {
     /// other files. A-REX lists no symbolic links. The crate finds them by a second request for each directory. Over EMI-ES
     /// there is no such request, and the crate does not learn of them.
     ///
-    /// Costs two requests for each directory of each job and one for each file, several at a time.
+    /// Costs [`job_statuses`](Self::job_statuses), two requests for each directory of each job and one for each file, several
+    /// at a time. Each file of a running job takes a connection of its own.
     ///
     /// # Errors
     ///

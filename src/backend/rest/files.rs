@@ -75,18 +75,20 @@ pub(super) fn upload(pool: &Pool, id: &str, input: &Upload) -> Result<(), FileFa
     }
 }
 
-/// Downloads a file of the job with the local id `id`. `is_running` looks up whether the job has not ended.
+/// Downloads a file of the job with the local id `id`. `may_change` is whether the job may be running, and `is_running`
+/// looks that up again.
 pub(super) fn fetch(
     pool: &Pool,
     id: &str,
     fetch: &Fetch<'_>,
+    may_change: bool,
     is_running: impl Fn() -> Result<bool, Failure>,
 ) -> Result<Fetched, FetchFailure> {
     let listed = fetch.file.size;
     let mut limit = listed.unwrap_or(GROWTH);
     let mut has_failed = false;
-    for _ in 0..ATTEMPTS {
-        let arrived = match download(pool, id, fetch, limit) {
+    for attempt in 0..ATTEMPTS {
+        let arrived = match download(pool, id, fetch, limit, may_change) {
             Err(FetchFailure::Request(failure)) if failure.is_connection() && !has_failed => {
                 // A-REX falls silent within a file that becomes shorter while it is sent.
                 has_failed = true;
@@ -99,7 +101,8 @@ pub(super) fn fetch(
             arrived => arrived?,
         };
         let matches = matches!(arrived, Arrived::Whole(size) if listed.is_none_or(|listed| size == listed));
-        let settled = if matches { Ok(Next::Keep) } else { settle(pool, id, fetch, &arrived, limit, &is_running) };
+        let settled =
+            if matches { Ok(Next::Keep) } else { settle(pool, id, fetch, &arrived, (attempt, limit), &is_running) };
         if !matches!(settled, Ok(Next::Keep)) {
             fetch.to.discard(fetch.number);
         }
@@ -127,7 +130,7 @@ fn settle(
     id: &str,
     fetch: &Fetch<'_>,
     arrived: &Arrived,
-    limit: u64,
+    (attempt, limit): (u32, u64),
     is_running: impl Fn() -> Result<bool, Failure>,
 ) -> Result<Next, FetchFailure> {
     let path = fetch.file.path.as_bytes();
@@ -159,6 +162,8 @@ fn settle(
             Err(FetchFailure::Mismatch(format!("the CE responds with HTTP status {code} to a request without a range")))
         }
         Arrived::Nothing => match now {
+            // The job may have removed it and made it again.
+            Some(Kind::File { .. }) if running && attempt == 0 => Ok(Next::Again(limit)),
             Some(Kind::File { .. }) => Ok(Next::LeaveOut(LeftOutReason::Unreadable)),
             _ if running => Ok(Next::LeaveOut(LeftOutReason::Removed)),
             Some(_) if !listing::is_listed(pool, id, path)? => Ok(Next::LeaveOut(LeftOutReason::Removed)),
@@ -168,7 +173,10 @@ fn settle(
 }
 
 /// Downloads a file, of which at most `limit` bytes are written. Leaves no temporary file after a failure.
-fn download(pool: &Pool, id: &str, fetch: &Fetch<'_>, limit: u64) -> Result<Arrived, FetchFailure> {
+///
+/// If a file grows while it is sent, A-REX 6.17 sends more than it has announced. The rest may come after the response was
+/// read, and would be read as the next one. So a connection that has sent a file that `may_change` sends no other request.
+fn download(pool: &Pool, id: &str, fetch: &Fetch<'_>, limit: u64, may_change: bool) -> Result<Arrived, FetchFailure> {
     let path = pool.path(&session_path(id, fetch.file.path.as_bytes()));
     let local = fetch.to.create(fetch.number, fetch.file.size).map_err(FetchFailure::Local)?;
     let mut is_repeated = false;
@@ -179,7 +187,11 @@ fn download(pool: &Pool, id: &str, fetch: &Fetch<'_>, limit: u64) -> Result<Arri
             truncation = truncate(&local);
             truncation.as_ref().map_err(|error| ConnectionError::Failed(error.to_string()))?;
         }
-        connection.download(&path, &local, limit)
+        let downloaded = connection.download(&path, &local, limit);
+        if may_change {
+            connection.retire();
+        }
+        downloaded
     });
     let arrived = truncation
         .map_err(FetchFailure::Local)

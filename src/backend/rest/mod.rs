@@ -134,6 +134,13 @@ impl RestBackend {
         Ok(matches!(state, Some(Ok(observed)) if !observed.state.is_final()))
     }
 
+    /// Those of the jobs that are known to have ended.
+    fn ended(&self, ids: Vec<JobId>) -> HashSet<JobId> {
+        let states = self.states(&ids).unwrap_or_default();
+        let has_ended = |state: &Result<JobState>| matches!(state, Ok(state) if state.state.is_final());
+        ids.into_iter().zip(states).filter(|(_, state)| has_ended(state)).map(|(id, _)| id).collect()
+    }
+
     /// Requests an action on jobs.
     fn operate(
         &self,
@@ -291,8 +298,10 @@ impl Backend for RestBackend {
     }
 
     fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<Fetched>> {
+        let ids: HashSet<&JobId> = wanted.iter().map(|fetch| fetch.id).collect();
+        let ended = self.ended(ids.into_iter().cloned().collect());
         let one = |fetch: &Fetch<'_>| match self.pool.endpoint().job_local_id(fetch.id.as_str()) {
-            Some(id) => files::fetch(&self.pool, id, fetch, || self.is_running(id)),
+            Some(id) => files::fetch(&self.pool, id, fetch, !ended.contains(fetch.id), || self.is_running(id)),
             None => Err(FetchFailure::Mismatch("the id of the job is that of another CE".into())),
         };
         let fetched = in_parallel(wanted, one);
