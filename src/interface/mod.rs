@@ -287,7 +287,8 @@ impl ArcInterfaceBuilder {
         config.validate()?;
         let endpoint = config.endpoint()?;
         let credentials = Arc::new(UserCredentials::new(&config, self.passphrase));
-        let journal = Journal::new(&config.jobs_info_file(), config.has_default_jobs_info_file());
+        let journal =
+            Journal::new(&config.jobs_info_file(), config.has_default_jobs_info_file(), dirs::data_local_dir());
         let inner = Inner {
             config,
             endpoint,

@@ -121,7 +121,8 @@ impl ArcInterface {
     /// Finds the outcome of every unfinished submission to this CE in the journal: those whose answer was lost, and those
     /// whose program ended before it had uploaded all input files. Call it when a program starts.
     ///
-    /// The journal is a file beside `JOBS_INFO_FILE`, with `.submissions` added to its name. The crate writes to it
+    /// The journal is a file beside `JOBS_INFO_FILE`, with `.submissions` added to its name. If that directory does not
+    /// exist, it is `jasmin-arc/submissions` in the user's directory for data (`~/.local/share`). The crate writes to it
     /// before it sends a job, and any number of threads and processes can share it. It must be on a disk of this machine:
     /// SQLite's write-ahead log does not work over a network file system. Entries go when their jobs are cleaned, and after 60 days.
     ///

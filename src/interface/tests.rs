@@ -66,7 +66,7 @@ fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
     let inner = Inner {
         endpoint: config.endpoint().unwrap(),
         credentials: Arc::new(any_credential(&config)),
-        journal: Journal::new(&config.jobs_info_file(), false),
+        journal: Journal::new(&config.jobs_info_file(), false, None),
         commit: false,
         on_created: None,
         config,
@@ -352,7 +352,7 @@ fn every_output_file_that_the_configuration_accepts_can_be_submitted() {
             retries: RetryPolicy::none(),
             rest: Mutex::default(),
             backend: Mutex::new(Some(backend.clone() as Arc<dyn Backend>)),
-            journal: Journal::new(&config.jobs_info_file(), false),
+            journal: Journal::new(&config.jobs_info_file(), false, None),
             commit: false,
             on_created: None,
         };
@@ -373,7 +373,7 @@ fn another(arc: &ArcInterface, backend: &Arc<FakeBackend>, change: impl FnOnce(&
         log: Log::new(LogLevel::Info, Destination::Nowhere),
         credentials: Arc::new(any_credential(&config)),
         backend: Mutex::new(Some(backend.clone() as Arc<dyn Backend>)),
-        journal: Journal::new(&config.jobs_info_file(), false),
+        journal: Journal::new(&config.jobs_info_file(), false, None),
         commit: false,
         on_created: None,
         config,
@@ -459,7 +459,7 @@ fn lost_requests_are_sent_again_only_when_that_is_certain() {
 
     // Half a minute after the CE was seen not to have it, it will not come any more.
     let scope = Scope { endpoint: arc.0.endpoint.url(), identity: "/CN=me".into() };
-    let journal = Journal::new(&arc.config().jobs_info_file(), false);
+    let journal = Journal::new(&arc.config().jobs_info_file(), false, None);
     let path = arc.config().jobs_info_file().with_file_name("jobs.dat.submissions");
     let database = rusqlite::Connection::open(path).unwrap();
     database.execute("UPDATE submission SET missing_since = missing_since - 31", []).unwrap();
@@ -516,7 +516,7 @@ fn threads_that_submit_one_key_get_one_job() {
 fn nothing_is_sent_without_a_journal() {
     let (arc, backend, directory) = fake();
     let nowhere = directory.path().join("missing/jobs.dat");
-    let arc = another(&arc, &backend, |inner| inner.journal = Journal::new(&nowhere, false));
+    let arc = another(&arc, &backend, |inner| inner.journal = Journal::new(&nowhere, false, None));
     assert!(matches!(arc.submit(&keyed("a")), Err(Error::Journal { .. })));
     assert_eq!(calls(&backend), 0);
 }

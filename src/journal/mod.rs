@@ -110,9 +110,16 @@ pub(crate) struct Sent {
 #[derive(Debug)]
 pub(crate) struct Journal {
     path: PathBuf,
-    /// Whether to create the directory of the journal, but not the parent of that directory.
-    create_directory: bool,
+    create_directory: CreateDirectory,
     state: Mutex<Inner>,
+}
+
+/// Whether to create the directory of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CreateDirectory {
+    Never,
+    Alone,
+    WithParents,
 }
 
 #[derive(Debug, Default)]
@@ -134,11 +141,22 @@ struct Open {
 }
 
 impl Journal {
-    /// Creates the value without accessing any file. `jobs_info_file` is the path beside which the journal lies.
-    pub(crate) fn new(jobs_info_file: &Path, create_directory: bool) -> Journal {
-        let mut path = OsString::from(jobs_info_file);
-        path.push(".submissions");
-        Journal { path: path.into(), create_directory, state: Mutex::default() }
+    /// Creates the value without creating any file.
+    ///
+    /// The journal lies beside `jobs_info_file`, whose directory is created with `create_directory`, but not the parent
+    /// of that directory. If there is no such directory, it lies below the user's directory for data.
+    pub(crate) fn new(jobs_info_file: &Path, create_directory: bool, data: Option<PathBuf>) -> Journal {
+        let mut beside = OsString::from(jobs_info_file);
+        beside.push(".submissions");
+        let beside = PathBuf::from(beside);
+        let has_place =
+            create_directory || beside.parent().is_none_or(|parent| parent.as_os_str().is_empty() || parent.is_dir());
+        let (path, create) = match data {
+            Some(data) if !has_place => (data.join("jasmin-arc/submissions"), CreateDirectory::WithParents),
+            _ if create_directory => (beside, CreateDirectory::Alone),
+            _ => (beside, CreateDirectory::Never),
+        };
+        Journal { path, create_directory: create, state: Mutex::default() }
     }
 
     /// Claims keys for a submission, in the order of `keys`. This journal owns the keys that it claims as [`Claim::New`],
@@ -426,13 +444,17 @@ impl Journal {
             return Ok(());
         };
         let place = parent.display();
-        if !self.create_directory {
+        if self.create_directory == CreateDirectory::Never {
             return Err(self.error(
                 format!("there is no directory {place}; create it, or set JOBS_INFO_FILE to a path in another one"),
                 None,
             ));
         }
-        match fs::create_dir(parent) {
+        let created = match self.create_directory {
+            CreateDirectory::WithParents => fs::create_dir_all(parent),
+            _ => fs::create_dir(parent),
+        };
+        match created {
             // Another thread or process may have created it.
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(self.error(format!("the directory {place} cannot be created"), Some(Box::new(error))))

@@ -9,7 +9,7 @@ fn scope() -> Scope {
 }
 
 fn journal(directory: &Path) -> Journal {
-    Journal::new(&directory.join("jobs.dat"), false)
+    Journal::new(&directory.join("jobs.dat"), false, None)
 }
 
 /// Claims one key.
@@ -173,6 +173,11 @@ fn unusable_journals_are_errors_that_name_them() {
     let directory = tempfile::tempdir().unwrap();
     let error = journal(&directory.path().join("missing")).claim(&scope(), &["a"]).unwrap_err();
     assert!(matches!(&error, Error::Journal { message, .. } if message.contains("there is no directory")), "{error}");
+
+    let data = directory.path().join("data");
+    let elsewhere = Journal::new(&directory.path().join("missing/jobs.dat"), false, Some(data.clone()));
+    assert_eq!(claim(&elsewhere, "a"), Claim::New);
+    assert!(data.join("jasmin-arc/submissions").is_file());
 
     let path = directory.path().join("jobs.dat.submissions");
     fs::write(&path, "this is not a database. ".repeat(100)).unwrap();

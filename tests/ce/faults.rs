@@ -36,13 +36,22 @@ impl Linked {
         Linked::to(Site::new())
     }
 
+    /// The time limit is for tests in which the CE must respond, also on a busy machine.
+    pub(crate) fn patient(site: Site) -> Linked {
+        Linked::with_timeout(site, Duration::from_secs(20))
+    }
+
     pub(crate) fn to(site: Site) -> Linked {
+        Linked::with_timeout(site, TIMEOUT)
+    }
+
+    pub(crate) fn with_timeout(site: Site, timeout: Duration) -> Linked {
         let endpoint = site.arc.config().endpoint_url().unwrap();
         let (host, path) = endpoint.trim_start_matches("https://").split_once('/').unwrap();
         let link = Link::to(host.rsplit_once(':').unwrap().1.parse().unwrap());
         let server = format!("localhost:{}/{path}", link.port());
         let config = site.another(json!({"ARC_SERVER": server})).config().clone();
-        let arc = ArcInterface::builder().config(config).timeout(TIMEOUT).no_log().build().unwrap();
+        let arc = ArcInterface::builder().config(config).timeout(timeout).no_log().build().unwrap();
         Linked { site, link, arc }
     }
 

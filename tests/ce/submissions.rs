@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 use jasmin_arc::{ArcInterface, Error, InputFile, JobDescription, JobId, JobStatus, SubmissionOutcome};
 
 use crate::common::{PATIENCE, Site, child, eventually, is_child, is_testbed};
-use crate::faults::{Linked, TIMEOUT};
+use crate::faults::Linked;
 use crate::link::{Act, Direction, Fault, Phase, splitmix};
 use crate::testbed::Ce;
 
 /// The number of the request that creates the jobs, counted from the beginning of the submission.
 const CREATING_REQUEST: u64 = 2;
+
+/// The time limit of a client whose request is late.
+const LATE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// A job with a key and an input file, which prints the file.
 fn job(key: &str) -> JobDescription {
@@ -148,7 +151,7 @@ fn jobs_whose_answer_is_lost_are_found() {
         return;
     }
     for (count, phase) in [(1, Phase::After), (20, Phase::After), (20, Phase::Response(100))] {
-        let Linked { arc, link, site } = Linked::new();
+        let Linked { arc, link, site } = Linked::patient(Site::new());
         let prefix = prefix("answer");
         let keys = keys(&prefix, count);
         link.arm(Fault::Request { request: 1 + CREATING_REQUEST, phase, act: Act::Reset }, 1);
@@ -168,7 +171,7 @@ fn requests_that_never_arrive_are_sent_once_more() {
     if !is_testbed() {
         return;
     }
-    let Linked { arc, link, site: _site } = Linked::new();
+    let Linked { arc, link, site: _site } = Linked::patient(Site::new());
     let prefix = prefix("request");
     let keys = keys(&prefix, 5);
     link.arm(Fault::Request { request: 1 + CREATING_REQUEST, phase: Phase::Before, act: Act::Reset }, 1);
@@ -194,11 +197,11 @@ fn late_requests_double_no_job() {
     if !is_testbed() {
         return;
     }
-    let Linked { arc, link, site: _site } = Linked::new();
+    let Linked { arc, link, site: _site } = Linked::with_timeout(Site::new(), LATE_TIMEOUT);
     let prefix = prefix("late");
     arc.find_submission(&prefix).unwrap();
     let hold = |request| {
-        link.arm(Fault::Request { request, phase: Phase::Before, act: Act::Hold(TIMEOUT * 3) }, 1);
+        link.arm(Fault::Request { request, phase: Phase::Before, act: Act::Hold(LATE_TIMEOUT * 3) }, 1);
     };
     let run = JobDescription::new("/bin/sh").with_args(["-c", "echo run >> ran"]).with_output_file("ran");
 
@@ -243,7 +246,7 @@ fn uploads_of_a_killed_program_are_resumed() {
     if is_child() {
         submit_and_wait_for_kill(job);
     }
-    let Linked { arc, link, site } = Linked::new();
+    let Linked { arc, link, site } = Linked::patient(Site::new());
     let prefix = prefix("upload");
     let keys = keys(&prefix, 1);
     // Only a part of the large file passes.
@@ -271,12 +274,12 @@ fn created_jobs_are_reported_before_their_uploads() {
     if !is_testbed() {
         return;
     }
-    let Linked { arc, link, site: _site } = Linked::new();
+    let Linked { arc, link, site: _site } = Linked::patient(Site::new());
     let created = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&created);
     let arc = ArcInterface::builder()
         .config(arc.config().clone())
-        .timeout(TIMEOUT)
+        .timeout(Duration::from_secs(20))
         .on_created(move |job| seen.lock().unwrap().push(job.clone()))
         .build()
         .unwrap();
@@ -338,7 +341,7 @@ fn programs_killed_at_any_point_lose_and_double_nothing() {
         submit_and_wait_for_kill(job);
     }
     let test = "submissions::programs_killed_at_any_point_lose_and_double_nothing";
-    let Linked { arc, link, site } = Linked::new();
+    let Linked { arc, link, site } = Linked::patient(Site::new());
     let prefix = prefix("killed");
     let mut expected = Vec::new();
     // The requests of the child: two for the interface and the submission, the one that creates the jobs, the uploads.
@@ -402,7 +405,7 @@ fn links_that_cut_at_random_lose_and_double_nothing() {
         return;
     }
     let count = env::var("JASMIN_ARC_TEST_SUBMISSIONS").map_or(400, |count| count.parse().unwrap());
-    let Linked { arc, link, site: _site } = Linked::new();
+    let Linked { arc, link, site: _site } = Linked::patient(Site::new());
     let prefix = prefix("random");
     let keys = keys(&prefix, count);
     let mut ids = Vec::new();
@@ -431,7 +434,7 @@ fn submissions_survive_a_storm() {
     let Some(ce) = Ce::start() else { return };
     let test = "submissions::submissions_survive_a_storm";
     let count: usize = env::var("JASMIN_ARC_TEST_SUBMISSIONS").map_or(240, |count| count.parse().unwrap());
-    let Linked { arc, link, site } = Linked::to(Site::of(&ce.config()));
+    let Linked { arc, link, site } = Linked::patient(Site::of(&ce.config()));
     let prefix = prefix("storm");
     let keys = keys(&prefix, count);
     let mut random = 7;
