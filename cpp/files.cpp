@@ -55,7 +55,9 @@ void list_directory(const Session& session, const Arc::URL& directory, const std
     const std::string base = directory.Path();
     url.ChangePath(base + (base.empty() || base.back() != '/' ? "/" : "") + name);
     if (entry.GetType() == Arc::FileInfo::file_type_dir) {
-      list_directory(session, url, prefix + name + "/", depth + 1, files);
+      // ARC ends the names of directories with a slash (DataPointHTTP).
+      const std::string plain = name.substr(0, name.find_last_not_of('/') + 1);
+      list_directory(session, url, prefix + plain + "/", depth + 1, files);
     } else {
       RemoteFile file{};
       file.path = rust::String::lossy(prefix + name);
