@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use jasmin_arc::{ArcInterface, ErrorKind, InputFile, JobDescription, JobStatus, LeftOutReason, SavedOutputs};
+use jasmin_arc::{JobStatus, LeftOutReason, SavedOutputs};
 
-use crate::common::{Site, eventually, is_testbed};
+use crate::common::{Site, eventually};
 
 fn left_out(saved: &SavedOutputs) -> Vec<(String, LeftOutReason)> {
     let mut all: Vec<_> =
@@ -83,45 +82,4 @@ fn outputs_that_change_while_they_are_saved_harm_no_others() {
         assert!(!partial.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(".partial")));
     }
     site.arc.cancel_job(&id).unwrap();
-}
-
-/// The job's session directory gets a small file system before the upload.
-#[test]
-#[ignore = "needs an ARC-CE"]
-fn a_full_disk_on_the_ce_cancels_the_job() {
-    if !is_testbed() {
-        return;
-    }
-    let site = Site::new();
-    if !site.is_rest() {
-        return; // ARC's classes upload on their own
-    }
-    let sessions = std::env::var("JASMIN_ARC_TESTBED_SESSIONDIR").unwrap();
-    let mount = move |id: &str| {
-        let directory = Path::new(&sessions).join(id);
-        let mut mount = Command::new("mount");
-        let mounted = mount.args(["-t", "tmpfs", "-o", "size=64k,mode=0777", "tmpfs"]).arg(&directory).output();
-        mounted.is_ok_and(|output| output.status.success()).then_some(directory)
-    };
-    let mounted = std::sync::Arc::new(std::sync::Mutex::new(None));
-    let place = std::sync::Arc::clone(&mounted);
-    let arc = ArcInterface::builder()
-        .config(site.arc.config().clone())
-        .on_created(move |job| *place.lock().unwrap() = mount(job.id.local_id()))
-        .build()
-        .unwrap();
-    let job = JobDescription::new("/bin/true").with_input(InputFile::bytes("large", vec![0; 1 << 20]));
-    let submitted = arc.submit(&job);
-    let Some(directory) = mounted.lock().unwrap().take() else {
-        return eprintln!("skipped: needs the right to mount a file system");
-    };
-    let unmounted = Command::new("umount").arg("-l").arg(&directory).status().unwrap();
-    assert!(unmounted.success());
-    let error = submitted.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::JobSubmission, "{error}");
-    let text = error.to_string();
-    assert!(text.contains("large") && text.contains("Error writing") && text.contains("has been cancelled"), "{text}");
-    let id = error.job_id().expect("the id of the job").clone();
-    assert_eq!(site.wait(&id), JobStatus::Failed);
-    assert_eq!(site.arc.job(&id).unwrap().state.to_string(), "Killed");
 }
