@@ -50,5 +50,5 @@ fn a_job_runs_with_a_token_from_submission_to_outputs() {
     let forged = site.file("forged", std::fs::read_to_string(&token).unwrap().trim_end().to_owned() + "AA");
     std::fs::set_permissions(&forged, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let refused = site.another(json!({ "TOKEN_FILE": forged })).job_status(&job).unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused:?}");
+    assert_eq!(refused.kind(), ErrorKind::AccessDenied, "{refused:?}");
 }
