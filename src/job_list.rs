@@ -4,7 +4,6 @@
 //! uses that class only for the first job of a batch, which also creates or upgrades the table for the installed ARC.
 //! It adds the other jobs as copies of that row with other ids and names, all in one transaction.
 
-use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use rusqlite::{Connection, OpenFlags, named_params};
 
 use crate::ffi::{self, JobPlace};
 use crate::logging;
+use crate::util::directory::{CreateDirectory, ensure_directory_of};
 
 /// The maximum time to wait for another process that has locked the list.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,22 +26,11 @@ const REMOVAL_BATCH: usize = 1000;
 pub(crate) fn add(path: &Path, create_directory: bool, jobs: &[JobPlace]) -> Result<(), String> {
     let Some((first, others)) = jobs.split_first() else { return Ok(()) };
     let text = path.to_str().ok_or("the path is not UTF-8")?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let Some(parent) = parent.filter(|parent| !parent.is_dir()) {
-        let place = parent.display();
-        if !create_directory {
-            return Err(format!(
-                "there is no directory {place}; create it, or set JOBS_INFO_FILE to a path in another one"
-            ));
-        }
-        match std::fs::create_dir(parent) {
-            // Another thread or process may have created it.
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(format!("the directory {place} cannot be created: {error}"));
-            }
-            _ => {}
-        }
-    }
+    let create = if create_directory { CreateDirectory::Alone } else { CreateDirectory::Never };
+    ensure_directory_of(path, create).map_err(|(message, error)| match error {
+        Some(error) => format!("{message}: {error}"),
+        None => message,
+    })?;
     wait_until_free(path).map_err(|error| error.to_string())?;
     let (stored, reasons) = logging::capture(|| ffi::store_jobs(text, std::slice::from_ref(first)));
     stored.map_err(|error| format!("{error}: {}", reasons.text()))?;

@@ -5,7 +5,6 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -14,12 +13,10 @@ use std::time::{Duration, Instant};
 use jasmin_arc::{
     ArcInterface, ConnectionConfig, Error, ErrorKind, InputFile, JobDescription, JobId, JobStatus, Result,
 };
-use openssl::pkey::PKey;
-use openssl::rsa::Rsa;
 use openssl::ssl::{SslAcceptor, SslMethod, SslStream, SslVerifyMode};
 use tempfile::TempDir;
 
-use tls::{Authority, LOCALHOST, Named, certificate};
+use tls::{Authority, LOCALHOST, user_home};
 
 mod tls;
 
@@ -105,13 +102,7 @@ fn arex(request: &Request) -> Vec<u8> {
 impl Server {
     fn new() -> Server {
         let authority = Authority::new();
-        let home = tempfile::tempdir().unwrap();
-        let key = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
-        let user = Named { common_names: &["Jane Doe"], alternative: &[], days: (-1, 1) };
-        let user = certificate(user, &key, Some((&authority.key, &authority.certificate)), Vec::new());
-        fs::write(home.path().join("cert.pem"), user.to_pem().unwrap()).unwrap();
-        fs::write(home.path().join("key.pem"), key.private_key_to_pem_pkcs8().unwrap()).unwrap();
-        fs::set_permissions(home.path().join("key.pem"), fs::Permissions::from_mode(0o600)).unwrap();
+        let home = user_home(&authority);
         let (key, certificate) = authority.issue(LOCALHOST);
         let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls()).unwrap();
         acceptor.set_private_key(&key).unwrap();

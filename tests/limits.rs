@@ -33,7 +33,7 @@ enum Mode {
     SlowHandshake(Duration),
     /// It responds to submissions with a status code.
     RefuseSubmissions(u16),
-    /// It responds with a status code and a Retry-After so many times, then serves.
+    /// It responds with a status code and a `Retry-After` for a number of requests, then serves.
     Busy(u16, &'static str, usize),
 }
 

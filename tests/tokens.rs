@@ -5,15 +5,15 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use jasmin_arc::{ArcInterface, ConnectionConfig, Error, ErrorKind, InputFile, JobDescription, JobId, LogLevel};
 use openssl::ssl::SslStream;
 use tempfile::TempDir;
 
-use tls::{Authority, LOCALHOST, Named, tls_server};
+use tls::{Authority, LOCALHOST, Lines, Named, tls_server};
 
 mod tls;
 
@@ -115,20 +115,6 @@ fn read_head(stream: &mut SslStream<TcpStream>) -> Option<String> {
 
 fn status(arc: &ArcInterface) -> Error {
     arc.job_status(&JobId::from("abc")).unwrap_err()
-}
-
-/// A log that a test can read.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[test]

@@ -1,14 +1,12 @@
 //! Whether an interface talks to the CE of its configuration. The CEs are TLS servers of the test with various
 //! certificates.
 
-use std::io::Write;
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex};
 
 use jasmin_arc::{ArcInterface, ConnectionConfig, Error, ErrorKind, JobId, Protocol};
 use tempfile::TempDir;
 
-use tls::{Authority, LOCALHOST, Named, certificate, new_key, respond_ok, tls_server, user_home};
+use tls::{Authority, LOCALHOST, Lines, Named, certificate, new_key, respond_ok, tls_server, user_home};
 
 mod tls;
 
@@ -42,20 +40,6 @@ impl Site {
     /// What the CE received from the next client.
     fn received(&self) -> Vec<u8> {
         self.received.recv().unwrap().unwrap_or_default()
-    }
-}
-
-/// A log that a test can read.
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
     }
 }
 

@@ -84,7 +84,7 @@ impl Restrictions {
     }
 
     /// Allows [keys](JobDescription::with_key) and [commits](JobDescription::with_commit). Submitting a key that exists
-    /// returns the job that has it, whoever submitted that.
+    /// returns the job that has it, even if somebody else submitted that job.
     pub fn allow_keys(mut self) -> Self {
         self.keys = true;
         self

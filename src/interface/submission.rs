@@ -269,8 +269,7 @@ impl<'a> Submission<'a> {
                 results.push((index, Err(self.unknown(key, &format!("{message}; looking for the job: {problem}")))));
             } else if loss == Loss::Unreadable {
                 self.forget(&[key]);
-                let endpoint = self.scope.endpoint.clone();
-                results.push((index, Err(Error::JobSubmission { endpoint, job_id: None, message })));
+                results.push((index, Err(self.submission_error(None, message))));
             } else if jobs[index].commit && can_send_again {
                 again.push(index);
             } else {

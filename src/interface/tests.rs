@@ -60,24 +60,26 @@ fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
         .with_proxy_file(file("proxy.pem"))
         .with_jobs_info_file(directory.path().join("jobs.dat"))
         .with_arc_server("ce.example.org");
-    let log = Log::new(LogLevel::Info, Destination::Nowhere);
     let backend = Arc::new(FakeBackend::default());
-    let as_backend: Arc<dyn Backend> = backend.clone();
-    let inner = Inner {
+    let arc = ArcInterface(Arc::new(inner(config, &backend)), CallLimits::default());
+    (arc, backend, directory)
+}
+
+/// The content of an interface to a CE in memory.
+fn inner(config: ConnectionConfig, backend: &Arc<FakeBackend>) -> Inner {
+    Inner {
         endpoint: config.endpoint().unwrap(),
+        timeout: DEFAULT_TIMEOUT,
+        log: Log::new(LogLevel::Info, Destination::Nowhere),
         credentials: Arc::new(any_credential(&config)),
+        retries: RetryPolicy::none(),
+        rest: Mutex::default(),
+        backend: Mutex::new(Some(backend.clone() as Arc<dyn Backend>)),
         journal: Journal::new(&config.jobs_info_file(), false, None),
         commit: false,
         on_created: None,
         config,
-        timeout: DEFAULT_TIMEOUT,
-        log,
-        retries: RetryPolicy::none(),
-        rest: Mutex::default(),
-        backend: Mutex::new(Some(as_backend)),
-    };
-    let arc = ArcInterface(Arc::new(inner), CallLimits::default());
-    (arc, backend, directory)
+    }
 }
 
 fn calls(backend: &FakeBackend) -> usize {
@@ -343,20 +345,9 @@ fn every_output_file_that_the_configuration_accepts_can_be_submitted() {
     for (name, expected) in [("./out", "out"), ("a/./b", "a/b"), ("a//b/", "a/b")] {
         let config = arc.config().clone().with_output_file(name);
         config.validate().unwrap();
-        let inner = Inner {
-            config: config.clone(),
-            endpoint: config.endpoint().unwrap(),
-            timeout: DEFAULT_TIMEOUT,
-            log: Log::new(LogLevel::Info, Destination::Nowhere),
-            credentials: Arc::new(any_credential(&config)),
-            retries: RetryPolicy::none(),
-            rest: Mutex::default(),
-            backend: Mutex::new(Some(backend.clone() as Arc<dyn Backend>)),
-            journal: Journal::new(&config.jobs_info_file(), false, None),
-            commit: false,
-            on_created: None,
-        };
-        let id = ArcInterface(Arc::new(inner), CallLimits::default()).submit_job("/bin/true", &[], &[]).unwrap();
+        let id = ArcInterface(Arc::new(inner(config, &backend)), CallLimits::default())
+            .submit_job("/bin/true", &[], &[])
+            .unwrap();
         assert_eq!(backend.jobs()[id.as_str()].description.outputs[0].name, expected);
     }
     drop(directory);
@@ -364,20 +355,7 @@ fn every_output_file_that_the_configuration_accepts_can_be_submitted() {
 
 /// Returns another interface to the same CE with the same journal, as another process would have.
 fn another(arc: &ArcInterface, backend: &Arc<FakeBackend>, change: impl FnOnce(&mut Inner)) -> ArcInterface {
-    let config = arc.config().clone();
-    let mut inner = Inner {
-        retries: RetryPolicy::none(),
-        rest: Mutex::default(),
-        endpoint: config.endpoint().unwrap(),
-        timeout: Duration::from_millis(300),
-        log: Log::new(LogLevel::Info, Destination::Nowhere),
-        credentials: Arc::new(any_credential(&config)),
-        backend: Mutex::new(Some(backend.clone() as Arc<dyn Backend>)),
-        journal: Journal::new(&config.jobs_info_file(), false, None),
-        commit: false,
-        on_created: None,
-        config,
-    };
+    let mut inner = Inner { timeout: Duration::from_millis(300), ..inner(arc.config().clone(), backend) };
     change(&mut inner);
     ArcInterface(Arc::new(inner), CallLimits::default())
 }

@@ -8,15 +8,15 @@ mod owner;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Statement, TransactionBehavior, params};
 
 use crate::error::{Error, Result};
+use crate::util::directory::{CreateDirectory, ensure_directory_of};
 use crate::util::lock;
 use owner::Owner;
 
@@ -112,14 +112,6 @@ pub(crate) struct Journal {
     path: PathBuf,
     create_directory: CreateDirectory,
     state: Mutex<Inner>,
-}
-
-/// Whether to create the directory of the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum CreateDirectory {
-    Never,
-    Alone,
-    WithParents,
 }
 
 #[derive(Debug, Default)]
@@ -229,44 +221,29 @@ impl Journal {
     /// Records that jobs are about to be sent, given as keys and whether they wait for a commit. The record survives a
     /// crash of the machine. Fails if one of the keys does not belong to this journal any more.
     pub(crate) fn sending(&self, scope: &Scope, jobs: &[(&str, bool)]) -> Result<()> {
+        let sql = "UPDATE submission SET state = ?5, waits = ?6, changed = ?7, missing_since = NULL \
+                   WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND owner = ?4";
+        let (state, now) = (State::Sent as i64, seconds(SystemTime::now()));
         self.durably(|open| {
-            let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            {
-                let mut set = transaction.prepare_cached(
-                    "UPDATE submission SET state = ?5, waits = ?6, changed = ?7, missing_since = NULL \
-                     WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND owner = ?4",
-                )?;
-                for (key, waits) in jobs {
-                    let (state, now) = (State::Sent as i64, seconds(SystemTime::now()));
-                    let owner = open.owner.name();
-                    let changed =
-                        set.execute(params![scope.endpoint, scope.identity, key, owner, state, waits, now])?;
-                    if changed != 1 {
-                        return Err(rusqlite::Error::QueryReturnedNoRows);
-                    }
+            open.change(sql, jobs, |set, owner, (key, waits)| {
+                match set.execute(params![scope.endpoint, scope.identity, key, owner, state, waits, now])? {
+                    1 => Ok(1),
+                    _ => Err(rusqlite::Error::QueryReturnedNoRows),
                 }
-            }
-            transaction.commit()
+            })
         })
     }
 
     /// Records the ids of jobs, given as key, id and A-REX's own id. With `durable`, the record survives a crash of the
     /// machine.
     pub(crate) fn created(&self, scope: &Scope, jobs: &[(&str, &str, &str)], durable: bool) -> Result<()> {
+        let sql = "UPDATE submission SET state = ?4, job = ?5, local_id = ?6, changed = ?7, missing_since = NULL \
+                   WHERE endpoint = ?1 AND identity = ?2 AND key = ?3";
+        let (state, now) = (State::Created as i64, seconds(SystemTime::now()));
         let write = |open: &mut Open| {
-            let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            {
-                let mut set = transaction.prepare_cached(
-                    "UPDATE submission SET state = ?4, job = ?5, local_id = ?6, changed = ?7, missing_since = NULL \
-                     WHERE endpoint = ?1 AND identity = ?2 AND key = ?3",
-                )?;
-                for (key, job, local_id) in jobs {
-                    let state = State::Created as i64;
-                    let now = seconds(SystemTime::now());
-                    set.execute(params![scope.endpoint, scope.identity, key, state, job, local_id, now])?;
-                }
-            }
-            transaction.commit()
+            open.change(sql, jobs, |set, _, (key, job, local_id)| {
+                set.execute(params![scope.endpoint, scope.identity, key, state, job, local_id, now])
+            })
         };
         if durable { self.durably(write) } else { self.with_database(write) }
     }
@@ -275,8 +252,9 @@ impl Journal {
     pub(crate) fn completed(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
         let sql = "UPDATE submission SET state = ?4, changed = ?5, owner = NULL \
                    WHERE endpoint = ?1 AND identity = ?2 AND key = ?3";
+        let (state, now) = (State::Complete as i64, seconds(SystemTime::now()));
         self.with_database(|open| {
-            update(open, sql, scope, keys.iter().map(|key| (*key, State::Complete as i64, seconds(SystemTime::now()))))
+            open.change(sql, keys, |set, _, key| set.execute(params![scope.endpoint, scope.identity, key, state, now]))
         })
     }
 
@@ -294,8 +272,11 @@ impl Journal {
     pub(crate) fn missing(&self, scope: &Scope, keys: &[&str], since: SystemTime) -> Result<()> {
         let sql = "UPDATE submission SET missing_since = coalesce(missing_since, ?5) \
                    WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND state = ?4";
+        let (state, since) = (State::Sent as i64, seconds(since));
         self.with_database(|open| {
-            update(open, sql, scope, keys.iter().map(|key| (*key, State::Sent as i64, seconds(since))))
+            open.change(sql, keys, |set, _, key| {
+                set.execute(params![scope.endpoint, scope.identity, key, state, since])
+            })
         })
     }
 
@@ -303,13 +284,17 @@ impl Journal {
     pub(crate) fn release(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
         let sql =
             "UPDATE submission SET owner = NULL WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND owner = ?4";
-        self.with_database(|open| update_keys(open, sql, scope, keys))
+        self.with_database(|open| {
+            open.change(sql, keys, |set, owner, key| set.execute(params![scope.endpoint, scope.identity, key, owner]))
+        })
     }
 
     /// Removes entries whose jobs certainly do not exist.
     pub(crate) fn forget(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
         let sql = "DELETE FROM submission WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND owner = ?4";
-        self.with_database(|open| update_keys(open, sql, scope, keys))
+        self.with_database(|open| {
+            open.change(sql, keys, |set, owner, key| set.execute(params![scope.endpoint, scope.identity, key, owner]))
+        })
     }
 
     /// Removes the entries of jobs that have been removed from the CE, by A-REX's own ids. Does nothing if there is no
@@ -318,17 +303,8 @@ impl Journal {
         if local_ids.is_empty() || !self.path.exists() {
             return Ok(());
         }
-        self.with_database(|open| {
-            let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            {
-                let mut remove =
-                    transaction.prepare_cached("DELETE FROM submission WHERE local_id = ?2 AND endpoint = ?1")?;
-                for id in local_ids {
-                    remove.execute([endpoint, id])?;
-                }
-            }
-            transaction.commit()
-        })
+        let sql = "DELETE FROM submission WHERE local_id = ?2 AND endpoint = ?1";
+        self.with_database(|open| open.change(sql, local_ids, |remove, _, id| remove.execute([endpoint, id])))
     }
 
     /// Returns the id of the job with this key, if the journal has it, and whether a job without a known id may exist.
@@ -382,16 +358,12 @@ impl Journal {
         if jobs.is_empty() {
             return Ok(());
         }
+        let sql = "INSERT OR REPLACE INTO seen VALUES (?1, ?2, ?3, ?4, ?5)";
+        let now = seconds(SystemTime::now());
         self.with_database(|open| {
-            let now = seconds(SystemTime::now());
-            let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            {
-                let mut add = transaction.prepare_cached("INSERT OR REPLACE INTO seen VALUES (?1, ?2, ?3, ?4, ?5)")?;
-                for (local_id, identifier) in jobs {
-                    add.execute(params![scope.endpoint, scope.identity, local_id, identifier, now])?;
-                }
-            }
-            transaction.commit()
+            open.change(sql, jobs, |add, _, (local_id, identifier)| {
+                add.execute(params![scope.endpoint, scope.identity, local_id, identifier, now])
+            })
         })
     }
 
@@ -422,7 +394,8 @@ impl Journal {
             state.open = None;
         }
         if state.open.is_none() {
-            self.check_directory()?;
+            ensure_directory_of(&self.path, self.create_directory)
+                .map_err(|(message, error)| self.error(message, error.map(Into::into)))?;
             let database = self.connect().map_err(|error| self.sqlite_error(error))?;
             let owner = match &state.owner {
                 Some(owner) => Arc::clone(owner),
@@ -436,31 +409,6 @@ impl Journal {
             state.open = Some(Open { database, owner, file, pruned: Instant::now() });
         }
         Ok(state)
-    }
-
-    fn check_directory(&self) -> Result<()> {
-        let Some(parent) = self.path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir())
-        else {
-            return Ok(());
-        };
-        let place = parent.display();
-        if self.create_directory == CreateDirectory::Never {
-            return Err(self.error(
-                format!("there is no directory {place}; create it, or set JOBS_INFO_FILE to a path in another one"),
-                None,
-            ));
-        }
-        let created = match self.create_directory {
-            CreateDirectory::WithParents => fs::create_dir_all(parent),
-            _ => fs::create_dir(parent),
-        };
-        match created {
-            // Another thread or process may have created it.
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(self.error(format!("the directory {place} cannot be created"), Some(Box::new(error))))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// The directory with the files that tell which processes are alive.
@@ -518,6 +466,25 @@ impl Journal {
     }
 }
 
+impl Open {
+    /// Runs a statement for each of the items, all in one transaction. `run` also gets the name of the owner.
+    fn change<T>(
+        &mut self,
+        sql: &str,
+        items: &[T],
+        mut run: impl FnMut(&mut Statement<'_>, &str, &T) -> rusqlite::Result<usize>,
+    ) -> rusqlite::Result<()> {
+        let transaction = self.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        {
+            let mut statement = transaction.prepare_cached(sql)?;
+            for item in items {
+                run(&mut statement, self.owner.name(), item)?;
+            }
+        }
+        transaction.commit()
+    }
+}
+
 /// The device and inode of the file at a path.
 fn file_at(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
@@ -529,35 +496,6 @@ fn prune(database: &Connection) -> rusqlite::Result<()> {
     database.execute("DELETE FROM submission WHERE changed < ?1 AND state = ?2", [oldest, State::Complete as i64])?;
     database.execute("DELETE FROM seen WHERE changed < ?1", [oldest])?;
     Ok(())
-}
-
-/// Runs an update of one row for each of the keys, with two more parameters.
-fn update<'a>(
-    open: &mut Open,
-    sql: &str,
-    scope: &Scope,
-    rows: impl Iterator<Item = (&'a str, i64, i64)>,
-) -> rusqlite::Result<()> {
-    let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    {
-        let mut statement = transaction.prepare_cached(sql)?;
-        for (key, first, second) in rows {
-            statement.execute(params![scope.endpoint, scope.identity, key, first, second])?;
-        }
-    }
-    transaction.commit()
-}
-
-/// Runs a statement for each of the keys, with the name of the owner as its fourth parameter.
-fn update_keys(open: &mut Open, sql: &str, scope: &Scope, keys: &[&str]) -> rusqlite::Result<()> {
-    let transaction = open.database.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    {
-        let mut statement = transaction.prepare_cached(sql)?;
-        for key in keys {
-            statement.execute(params![scope.endpoint, scope.identity, key, open.owner.name()])?;
-        }
-    }
-    transaction.commit()
 }
 
 fn seconds(time: SystemTime) -> i64 {

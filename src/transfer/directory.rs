@@ -37,8 +37,8 @@ pub(super) struct OutputDirectory {
     root: Identity,
     partial: Identity,
     partial_name: String,
-    /// What has been put in place. What the file system finds among them under the name of another output is a
-    /// collision, whatever its rules for names are.
+    /// The outputs that have been put in place. If the file system finds one of them under the name of another, the names
+    /// collide. This also covers file systems that ignore case.
     placed: Mutex<HashSet<Identity>>,
 }
 

@@ -1,6 +1,7 @@
 //! Helpers that depend on no other module of the crate.
 
 pub(crate) mod byte_size;
+pub(crate) mod directory;
 pub(crate) mod names;
 pub(crate) mod serde_forms;
 pub(crate) mod time;

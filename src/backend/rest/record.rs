@@ -1,5 +1,8 @@
 //! Reads the files that A-REX keeps about a job in its control directory (`diagnose/...`).
 
+use std::collections::HashSet;
+use std::time::Duration;
+
 use super::session::{Pool, Repeat};
 use crate::backend::failure::Failure;
 
@@ -7,7 +10,7 @@ use crate::backend::failure::Failure;
 const ATTEMPTS: u32 = 5;
 
 /// The pause between two attempts.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// The part of A-REX's file `local` that identifies a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,7 +103,7 @@ fn declared_uploads(list: &str) -> Vec<String> {
 
 /// Removes the files that have been uploaded. A line `/` means that all have.
 fn without_uploaded(mut inputs: Vec<String>, uploaded: &str) -> Vec<String> {
-    let done: std::collections::HashSet<&str> = uploaded.lines().filter(|line| !line.is_empty()).collect();
+    let done: HashSet<&str> = uploaded.lines().filter(|line| !line.is_empty()).collect();
     if done.contains("/") {
         return Vec::new();
     }

@@ -77,9 +77,7 @@ impl RestBackend {
                 results[*index] = Some(submitted);
             }
         }
-        let lost =
-            || Submitted::Unknown { message: "the response has no result for the job".into(), loss: Loss::Broken };
-        Ok(results.into_iter().map(|result| result.unwrap_or_else(lost)).collect())
+        Ok(results.into_iter().map(|result| result.unwrap_or_else(without_result)).collect())
     }
 
     /// Submits jobs with one request, given as their indices and descriptions in ADL. Sets `stopped` if the caller should
@@ -169,9 +167,7 @@ impl RestBackend {
             }
         }
         .into_iter();
-        let lost =
-            || Submitted::Unknown { message: "the response has no result for the job".into(), loss: Loss::Broken };
-        results.into_iter().map(|result| result.or_else(|| uploaded.next()).unwrap_or_else(lost)).collect()
+        results.into_iter().map(|result| result.or_else(|| uploaded.next()).unwrap_or_else(without_result)).collect()
     }
 
     /// Converts the item of a job that A-REX does not accept.
@@ -368,6 +364,11 @@ impl RestBackend {
 
 fn failed(count: usize, error: impl FnMut() -> Error) -> Vec<Submitted> {
     std::iter::repeat_with(error).take(count).map(Submitted::Failed).collect()
+}
+
+/// The outcome of a job for which the response has no result.
+fn without_result() -> Submitted {
+    Submitted::Unknown { message: "the response has no result for the job".into(), loss: Loss::Broken }
 }
 
 /// Returns the number of jobs that fit into one request.
