@@ -13,7 +13,7 @@ use crate::backend::{Found, Uploaded};
 use crate::description::{JobDescription, urn};
 use crate::error::{Error, Operation, Result};
 use crate::ffi::JobPlace;
-use crate::job::JobId;
+use crate::job::{ArcState, JobId};
 use crate::journal::Claim;
 
 /// A job that has come to exist, for [`on_created`](super::ArcInterfaceBuilder::on_created).
@@ -272,7 +272,10 @@ impl Submission<'_> {
         let mut gone = Vec::new();
         for ((index, id), job) in waiting.into_iter().zip(jobs) {
             match job {
-                Ok(job) if job.missing_inputs.is_empty() => drop(complete.insert(index, id)),
+                // A-REX does not know yet what a job that it has not accepted waits for.
+                Ok(job) if job.missing_inputs.is_empty() && job.state != ArcState::Accepted => {
+                    drop(complete.insert(index, id));
+                }
                 Err(Error::JobNotFound { .. }) => gone.push(index),
                 _ => {}
             }

@@ -151,7 +151,8 @@ pub struct JobInfo {
     /// Other messages of the CE.
     #[serde(default)]
     pub messages: Vec<String>,
-    /// The input files that the job waits for and that its submitter has not uploaded yet. While there are any, the job
+    /// The input files that the job waits for and that its submitter has not uploaded yet. Empty until the CE has accepted
+    /// the job ([`ArcState::Accepted`]). While there are any, the job
     /// does not run, and A-REX gives up after 10 minutes. Always empty over protocols other than REST. See
     /// [`resume_uploads`](crate::ArcInterface::resume_uploads).
     #[serde(default)]

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use jasmin_arc::{ArcInterface, Error, InputFile, JobDescription, JobId, JobStatus, SubmissionOutcome};
+use jasmin_arc::{ArcInterface, ArcState, Error, InputFile, JobDescription, JobId, JobStatus, SubmissionOutcome};
 
 use crate::common::{PATIENCE, Site, child, eventually, is_child, is_testbed};
 use crate::faults::Linked;
-use crate::link::{Act, Direction, Fault, Phase, splitmix};
+use crate::link::{Act, Direction, Fault, Link, Phase, splitmix};
 use crate::testbed::Ce;
 
 /// The number of the request that creates the jobs, counted from the beginning of the submission.
@@ -165,6 +165,20 @@ fn jobs_whose_answer_is_lost_are_found() {
     }
 }
 
+/// Runs `submit` while the link swallows a request and then resets the connection. The client has sent all of it.
+fn swallowing<T>(link: &Link, request: u64, submit: impl FnOnce() -> T) -> T {
+    let strikes = link.count().strikes;
+    link.arm(Fault::Request { request, phase: Phase::Before, act: Act::Silence }, 1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            eventually("the link swallows the request", PATIENCE, || link.count().strikes > strikes);
+            sleep(Duration::from_millis(500));
+            link.reset_all();
+        });
+        submit()
+    })
+}
+
 #[test]
 #[ignore = "needs an ARC-CE"]
 fn requests_that_never_arrive_are_sent_once_more() {
@@ -174,9 +188,8 @@ fn requests_that_never_arrive_are_sent_once_more() {
     let Linked { arc, link, site: _site } = Linked::patient(Site::new());
     let prefix = prefix("request");
     let keys = keys(&prefix, 5);
-    link.arm(Fault::Request { request: 1 + CREATING_REQUEST, phase: Phase::Before, act: Act::Reset }, 1);
     let jobs: Vec<JobDescription> = keys.iter().map(|key| job(key)).collect();
-    let results = arc.submit_jobs(&jobs).unwrap();
+    let results = swallowing(&link, 1 + CREATING_REQUEST, || arc.submit_jobs(&jobs).unwrap());
     assert_eq!(link.count().strikes, 1);
     assert!(results.iter().all(|result| matches!(result, Err(Error::SubmissionUnknown { .. }))), "{results:?}");
     assert!(arc.recover().unwrap().iter().all(|submission| submission.outcome == SubmissionOutcome::Unknown));
@@ -185,8 +198,7 @@ fn requests_that_never_arrive_are_sent_once_more() {
 
     // A job with a commit is sent once more in the same call.
     let committed = JobDescription::new("/bin/true").with_key(format!("{prefix} commit")).with_commit(true);
-    link.arm(Fault::Request { request: CREATING_REQUEST, phase: Phase::Before, act: Act::Reset }, 1);
-    let id = arc.submit(&committed).unwrap();
+    let id = swallowing(&link, CREATING_REQUEST, || arc.submit(&committed).unwrap());
     assert_eq!(link.count().strikes, 2);
     eventually("the job ends", PATIENCE, || arc.job_status(&id).unwrap() == JobStatus::Completed);
 }
@@ -231,6 +243,7 @@ fn late_requests_double_no_job() {
     let late = on_the_ce(&format!("{prefix} commit")).into_values().flatten();
     let late = late.map(JobId::from).find(|late| !id.as_str().ends_with(late.as_str())).unwrap();
     let late = JobId::from(id.as_str().rsplit_once('/').unwrap().0.to_owned() + "/" + late.as_str());
+    eventually("the CE accepts the late job", PATIENCE, || arc.job(&late).unwrap().state != ArcState::Accepted);
     assert_eq!(arc.job(&late).unwrap().missing_inputs, [".jasmin-arc-commit"]);
     arc.cancel_job(&late).unwrap();
 }
@@ -260,6 +273,7 @@ fn uploads_of_a_killed_program_are_resumed() {
     let [recovered] = &arc.recover().unwrap()[..] else { panic!() };
     let SubmissionOutcome::NeedsInputs(id) = &recovered.outcome else { panic!("{recovered:?}") };
     assert_eq!(recovered.key, keys[0]);
+    eventually("the CE accepts the job", PATIENCE, || arc.job(id).unwrap().state != ArcState::Accepted);
     assert!(arc.job(id).unwrap().missing_inputs.contains(&"large.bin".to_owned()));
     arc.resume_uploads(id, &job(&keys[0])).unwrap();
     arc.resume_uploads(id, &job(&keys[0])).unwrap();
@@ -316,7 +330,7 @@ fn submit_in_child(job: impl Fn(&str) -> JobDescription) {
     let _ = arc.submit_jobs(jobs);
 }
 
-fn start_child(test: &str, site: &Site, link: &crate::link::Link, keys: &[String]) -> std::process::Child {
+fn start_child(test: &str, site: &Site, link: &Link, keys: &[String]) -> std::process::Child {
     let mut config = serde_json::to_value(site.arc.config()).unwrap();
     let endpoint = site.arc.config().endpoint_url().unwrap();
     let (_, path) = endpoint.trim_start_matches("https://").split_once('/').unwrap();

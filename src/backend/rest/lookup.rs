@@ -13,7 +13,7 @@ use super::MAX_PARALLEL;
 use super::activity;
 use super::jobs::{self, Item, act};
 use super::parallel::in_parallel;
-use super::record::{diagnose, missing_inputs};
+use super::record::{MissingInputs, diagnose, missing_inputs};
 use super::session::{Pool, Repeat};
 use super::state::RestState;
 use crate::backend::failure::{Failure, JobFailure};
@@ -168,7 +168,7 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
     let missing = in_parallel(&waiting, |id| missing_inputs(pool, id));
     for (id, missing) in waiting.iter().zip(missing) {
         let info = items.get_mut(id).and_then(|item| item.info.as_mut());
-        if let (Some(info), Some(missing)) = (info, missing?) {
+        if let (Some(info), MissingInputs::Files(missing)) = (info, missing?) {
             info.missing_inputs = missing;
         }
     }

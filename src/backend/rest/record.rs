@@ -63,17 +63,27 @@ pub(super) fn local_record(pool: &Pool, id: &str) -> Result<Option<LocalRecord>,
     Err(Failure::invalid_response(format!("A-REX's record of job {id} is incomplete")))
 }
 
-/// Looks up the input files that a job still waits for. Returns `None` if the job does not exist.
-pub(super) fn missing_inputs(pool: &Pool, id: &str) -> Result<Option<Vec<String>>, Failure> {
+/// The input files that a job still waits for.
+pub(super) enum MissingInputs {
+    /// The job does not exist.
+    NoJob,
+    /// A-REX has not read the description of the job yet, so it has no list of input files.
+    NotRead,
+    Files(Vec<String>),
+}
+
+/// Looks up the input files that a job still waits for. A-REX writes the list after it has created the job, when it
+/// accepts it.
+pub(super) fn missing_inputs(pool: &Pool, id: &str) -> Result<MissingInputs, Failure> {
     let Some(inputs) = diagnose(pool, id, "input")? else {
-        return Ok(local_record(pool, id)?.map(|_| Vec::new()));
+        return Ok(local_record(pool, id)?.map_or(MissingInputs::NoJob, |_| MissingInputs::NotRead));
     };
     let inputs = declared_uploads(&inputs);
     if inputs.is_empty() {
-        return Ok(Some(inputs));
+        return Ok(MissingInputs::Files(inputs));
     }
     let uploaded = diagnose(pool, id, "input_status")?.unwrap_or_default();
-    Ok(Some(without_uploaded(inputs, &uploaded)))
+    Ok(MissingInputs::Files(without_uploaded(inputs, &uploaded)))
 }
 
 /// Reads A-REX's list of input files, and returns those that the client uploads.

@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use super::jobs::Item;
 use super::parallel::in_parallel;
+use super::record::MissingInputs;
 use super::session::{Repeat, Response};
 use super::{INTERFACE, MAX_PARALLEL, RestBackend, files, jobs, lookup, record};
-use crate::backend::failure::{Failure, FileFailure, is_job_limit, not_found};
+use crate::backend::failure::{Failure, FileFailure, JobFailure, is_job_limit};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{Found, Loss, Progress, Submitted, Uploaded};
 use crate::description::formats::from_ffi;
@@ -300,58 +301,41 @@ impl RestBackend {
         Ok(found)
     }
 
-    /// Looks up the input files that a job waits for, and whether it has ended without them. `None` if the CE does not
-    /// know the job.
-    fn missing_inputs(&self, id: &str) -> Result<Option<(Vec<String>, bool)>, Failure> {
-        let Some(missing) = record::missing_inputs(&self.pool, id)? else { return Ok(None) };
-        let has_ended =
-            !missing.is_empty() && lookup::recorded_state(&self.pool, id)?.is_some_and(|state| state.is_final());
-        Ok(Some((missing, has_ended)))
+    /// Returns those files of a job that it still waits for. `None` if the job has ended without them.
+    fn awaited<'a>(&self, id: &str, job: &'a PreparedJob) -> Result<Option<Vec<&'a Upload>>, JobFailure> {
+        let missing = match record::missing_inputs(&self.pool, id)? {
+            MissingInputs::NoJob => return Err(JobFailure::NotFound),
+            MissingInputs::NotRead => job.uploads.iter().map(|upload| upload.name.clone()).collect(),
+            MissingInputs::Files(missing) => missing,
+        };
+        if !missing.is_empty() && lookup::recorded_state(&self.pool, id)?.is_some_and(|state| state.is_final()) {
+            return Ok(None);
+        }
+        if let Some(name) = missing.iter().find(|name| !job.uploads.iter().any(|upload| upload.name == **name)) {
+            let message = format!("the job waits for the input file {name:?}, which the description does not upload");
+            return Err(JobFailure::Refused { operation: Operation::UploadInputs, message });
+        }
+        Ok(Some(job.uploads.iter().filter(|upload| missing.contains(&upload.name)).collect()))
     }
 
-    /// Uploads the input files that jobs still wait for. Costs two requests for each job, and one for each file.
+    /// Uploads the input files that jobs still wait for. Costs up to three requests for each job, and one for each file.
     pub(super) fn upload_missing_files(&self, jobs: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>> {
         let endpoint = self.pool.endpoint();
-        let missing = in_parallel(jobs, |(id, _)| match endpoint.job_local_id(id.as_str()) {
-            Some(local_id) => self.missing_inputs(local_id),
-            None => Ok(None),
+        let awaited = in_parallel(jobs, |(id, job)| match endpoint.job_local_id(id.as_str()) {
+            Some(local_id) => Ok((local_id, self.awaited(local_id, job)?)),
+            None => Err(JobFailure::NotFound),
         });
         let mut results: Vec<Result<Uploaded>> = Vec::with_capacity(jobs.len());
         let mut uploads = Vec::new();
-        for (index, ((id, job), missing)) in jobs.iter().zip(missing).enumerate() {
-            let Some(local_id) = endpoint.job_local_id(id.as_str()) else {
-                results.push(Err(not_found(endpoint, id)));
-                continue;
-            };
-            let missing = match missing {
-                Ok(Some((_, true))) => {
-                    results.push(Ok(Uploaded::JobHasEnded));
-                    continue;
+        for (index, ((id, _), awaited)) in jobs.iter().zip(awaited).enumerate() {
+            results.push(match awaited {
+                Ok((local_id, Some(files))) => {
+                    uploads.extend(files.into_iter().map(|upload| (index, local_id, upload)));
+                    Ok(Uploaded::Whole)
                 }
-                Ok(Some((missing, false))) => missing,
-                Ok(None) => {
-                    results.push(Err(not_found(endpoint, id)));
-                    continue;
-                }
-                Err(failure) => {
-                    results.push(Err(self.error(failure)));
-                    continue;
-                }
-            };
-            let unknown = missing.iter().find(|name| !job.uploads.iter().any(|upload| upload.name == **name));
-            if let Some(name) = unknown {
-                let message =
-                    format!("the job waits for the input file {name:?}, which the description does not upload");
-                results.push(Err(Error::JobOperation {
-                    job_id: (*id).clone(),
-                    operation: Operation::UploadInputs,
-                    message,
-                }));
-                continue;
-            }
-            let wanted = job.uploads.iter().filter(|upload| missing.contains(&upload.name));
-            uploads.extend(wanted.map(|upload| (index, local_id, upload)));
-            results.push(Ok(Uploaded::Whole));
+                Ok((_, None)) => Ok(Uploaded::JobHasEnded),
+                Err(failure) => Err(failure.into_error(endpoint, id)),
+            });
         }
         for (index, message) in self.upload_files(&uploads) {
             let (id, _) = jobs[index];
