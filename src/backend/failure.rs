@@ -50,7 +50,7 @@ pub(crate) enum Failure {
 }
 
 /// Why an operation on one job failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum JobFailure {
     NotFound,
     Refused { operation: Operation, message: String },

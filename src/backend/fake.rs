@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::backend::offer::Offer;
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Backend, Fetch, Fetched, Found, Loss, Progress, SessionFile, SessionFiles, Submitted, Uploaded};
+use crate::backend::{
+    Backend, Discarded, Fetch, Fetched, Found, Loss, Progress, Search, SessionFile, SessionFiles, Submitted, Uploaded,
+};
 use crate::error::{ConnectionFailure, Error, Result};
 use crate::ffi::{Description, JobPlace};
 use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState, LeftOutReason};
@@ -33,6 +35,8 @@ pub(crate) enum Fate {
     AnswerLost,
     /// The request is lost.
     RequestLost,
+    /// The CE creates the jobs. Their input files and the orders to cancel them are lost.
+    UploadLost,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -112,6 +116,10 @@ impl Backend for FakeBackend {
             }
             let place = JobPlace { local_id: id.clone(), id, ..JobPlace::default() };
             match progress.created(&[(index, place.clone())]) {
+                Ok(()) if fate == Fate::UploadLost => {
+                    progress.cancelling(&[index]).unwrap();
+                    Submitted::Incomplete { place, message: "the upload is lost".into(), cancelled: false }
+                }
                 Ok(()) => Submitted::Complete(place),
                 Err(error) => Submitted::Incomplete { place, message: error.to_string(), cancelled: false },
             }
@@ -119,7 +127,7 @@ impl Backend for FakeBackend {
         Ok(jobs.iter().enumerate().map(one).collect())
     }
 
-    fn find(&self, identifiers: &HashSet<String>, known: &HashMap<String, String>) -> Result<Found> {
+    fn find(&self, identifiers: &HashSet<String>, known: &HashMap<String, String>, _: Search) -> Result<Found> {
         self.begin_call()?;
         let mut found = Found::default();
         for (id, job) in &*self.jobs() {
@@ -135,10 +143,28 @@ impl Backend for FakeBackend {
 
     fn upload_missing(&self, jobs: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>> {
         let ids: Vec<JobId> = jobs.iter().map(|(id, _)| (*id).clone()).collect();
-        self.each(&ids, |job| {
-            job.has_inputs = true;
-            Uploaded::Whole
+        self.each(&ids, |job| match job.state.is_final() && !job.has_inputs {
+            true => Uploaded::JobHasEnded,
+            false => {
+                job.has_inputs = true;
+                Uploaded::Whole
+            }
         })
+    }
+
+    fn discard(&self, ids: &[JobId]) -> Result<Vec<Result<Discarded>>> {
+        let discarded = self.each(ids, |job| match job.state {
+            ArcState::Finished if job.has_inputs => Discarded::Ran,
+            _ => {
+                job.state = ArcState::Killed;
+                Discarded::Cancelled
+            }
+        })?;
+        let one = |discarded| match discarded {
+            Err(Error::JobNotFound { .. }) => Ok(Discarded::Cancelled),
+            other => other,
+        };
+        Ok(discarded.into_iter().map(one).collect())
     }
 
     fn states(&self, ids: &[JobId]) -> Result<Vec<Result<JobState>>> {

@@ -33,6 +33,9 @@ pub(crate) trait Progress {
 
     /// Jobs exist, and have no input files yet. An error stops the uploads.
     fn created(&self, jobs: &[(usize, JobPlace)]) -> Result<()>;
+
+    /// Jobs did not get all their input files and are about to be cancelled. After an error they are not cancelled.
+    fn cancelling(&self, jobs: &[usize]) -> Result<()>;
 }
 
 /// What became of a job that was to be submitted.
@@ -44,7 +47,7 @@ pub(crate) enum Submitted {
     Incomplete {
         place: JobPlace,
         message: String,
-        /// Whether the CE has confirmed that it cancels the job.
+        /// Whether the job is cancelled. Otherwise it may get its input files later.
         cancelled: bool,
     },
     /// The job does not exist.
@@ -69,8 +72,26 @@ pub(crate) enum Loss {
 pub(crate) enum Uploaded {
     /// The job has all its input files.
     Whole,
-    /// The job has ended and needs no files.
+    /// The job has ended without its input files, so it never ran.
     JobHasEnded,
+}
+
+/// What became of a job that did not get all its input files, after the order to cancel it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Discarded {
+    /// The CE cancels the job, or the job has ended without its input files.
+    Cancelled,
+    /// The job had all its input files after all, and ended before it could be cancelled.
+    Ran,
+}
+
+/// How much of the CE a search for identifiers looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Search {
+    /// Until each identifier is found once.
+    UntilFound,
+    /// All jobs of the user.
+    AllJobs,
 }
 
 /// The jobs that a search by identifier found.
@@ -96,10 +117,14 @@ pub(crate) trait Backend: Send + Sync + Debug {
 
     /// Searches the user's jobs for identifiers. Does not look at jobs whose identifiers are in `known`, which has
     /// A-REX's own ids.
-    fn find(&self, identifiers: &HashSet<String>, known: &HashMap<String, String>) -> Result<Found>;
+    fn find(&self, identifiers: &HashSet<String>, known: &HashMap<String, String>, search: Search) -> Result<Found>;
 
     /// Uploads those input files of jobs that the CE is still waiting for. Cancels no job.
     fn upload_missing(&self, jobs: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>>;
+
+    /// Cancels jobs that did not get all their input files, and makes sure that they are cancelled. A job that the CE
+    /// does not know any more counts as cancelled.
+    fn discard(&self, ids: &[JobId]) -> Result<Vec<Result<Discarded>>>;
 
     /// Looks up the states of jobs, as current as the protocol provides them.
     fn states(&self, ids: &[JobId]) -> Result<Vec<Result<JobState>>>;

@@ -11,7 +11,9 @@ use crate::backend::breaker::{Breaker, PROBE_LIMIT};
 use crate::backend::failure::{Failure, JobFailure, not_found, shorten};
 use crate::backend::offer::{Offer, Queue, published_limit, tighter};
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Backend, Fetch, Fetched, Found, Loss, Progress, SessionFile, SessionFiles, Submitted, Uploaded};
+use crate::backend::{
+    Backend, Discarded, Fetch, Fetched, Found, Loss, Progress, Search, SessionFile, SessionFiles, Submitted, Uploaded,
+};
 use crate::config::Protocol;
 use crate::config::endpoint::Endpoint;
 use crate::description::{Content, invalid, is_below};
@@ -363,12 +365,25 @@ impl Backend for PluginBackend {
         Ok(jobs.iter().enumerate().map(one).collect())
     }
 
-    fn find(&self, _: &HashSet<String>, _: &HashMap<String, String>) -> Result<Found> {
+    fn find(&self, _: &HashSet<String>, _: &HashMap<String, String>, _: Search) -> Result<Found> {
         Err(self.unsupported("search by key"))
     }
 
     fn upload_missing(&self, _: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>> {
         Err(self.unsupported("upload of input files after the submission"))
+    }
+
+    fn discard(&self, ids: &[JobId]) -> Result<Vec<Result<Discarded>>> {
+        let cancelled = self.cancel(ids)?;
+        let states = self.states(ids)?;
+        let one = |(cancelled, state): (Result<()>, Result<JobState>)| match (cancelled, state) {
+            (Ok(()), Ok(state)) if state.state == ArcState::Finished => Ok(Discarded::Ran),
+            (Ok(()), Ok(_)) | (Err(Error::JobNotFound { .. }), _) | (_, Err(Error::JobNotFound { .. })) => {
+                Ok(Discarded::Cancelled)
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        Ok(cancelled.into_iter().zip(states).map(one).collect())
     }
 
     fn states(&self, ids: &[JobId]) -> Result<Vec<Result<JobState>>> {

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::ArcInterface;
 use super::submission::{Submission, is_settled};
 use crate::backend::prepare::prepare;
-use crate::backend::{Found, Uploaded};
+use crate::backend::{Discarded, Found, Search, Uploaded};
 use crate::description::{JobDescription, urn};
 use crate::error::{Error, Operation, Result};
 use crate::ffi::JobPlace;
-use crate::job::{ArcState, JobId};
+use crate::job::{ArcState, JobId, JobInfo};
 use crate::journal::Claim;
 
 /// A job that has come to exist, for [`on_created`](super::ArcInterfaceBuilder::on_created).
@@ -112,8 +112,9 @@ impl ArcInterface {
                 Some(SubmissionOutcome::Unknown) => Err(submission.unknown(key, "the CE does not have the job yet")),
             },
             (None, false) => {
-                let found = submission.search(HashSet::from([urn(key)]))?;
-                Ok(found.jobs.into_iter().next().map(|(_, place)| JobId::from(place.id)))
+                let found = submission.search(HashSet::from([urn(key)]), Search::AllJobs)?;
+                let ids: Vec<JobId> = found.jobs.into_iter().map(|(_, place)| JobId::from(place.id)).collect();
+                submission.one_that_runs(ids)
             }
         }
     }
@@ -220,16 +221,36 @@ impl Submission<'_> {
         let is_sent = |claim: &Claim| matches!(claim, Claim::Sent(_));
         let wanted: HashSet<String> =
             keys.iter().zip(&claims).filter(|(_, claim)| is_sent(claim)).map(|(key, _)| urn(key)).collect();
-        let found = if wanted.is_empty() { Found::default() } else { self.search(wanted)? };
+        let found = if wanted.is_empty() { Found::default() } else { self.search(wanted, Search::UntilFound)? };
         let found: HashMap<String, JobPlace> = found.jobs.into_iter().collect();
         let places: Vec<(&str, &JobPlace)> =
             keys.iter().filter_map(|key| Some((key.as_str(), found.get(&urn(key))?))).collect();
         self.created(&places, true)?;
+        let abandoned: Vec<JobId> = claims
+            .iter()
+            .filter_map(|claim| match claim {
+                Claim::Abandoned(id) => Some(JobId::from(id.as_str())),
+                _ => None,
+            })
+            .collect();
+        let mut discarded = self.discard(&abandoned).into_iter();
         let mut none = Vec::new();
+        let mut ran = Vec::new();
         let mut missing = Vec::new();
         let outcome = |(key, claim): (&'k String, Claim)| match claim {
             Claim::Exists(id) => SubmissionOutcome::Submitted(id.into()),
             Claim::Created(id) => SubmissionOutcome::NeedsInputs(id.into()),
+            Claim::Abandoned(id) => match discarded.next() {
+                Some(Ok(Discarded::Cancelled)) => {
+                    none.push(key.as_str());
+                    SubmissionOutcome::NotSubmitted
+                }
+                Some(Ok(Discarded::Ran)) => {
+                    ran.push(key.as_str());
+                    SubmissionOutcome::Submitted(id.into())
+                }
+                Some(Err(_)) | None => SubmissionOutcome::Unknown,
+            },
             Claim::Busy => SubmissionOutcome::InProgress,
             Claim::New => {
                 none.push(key.as_str());
@@ -238,7 +259,7 @@ impl Submission<'_> {
             Claim::Sent(sent) => match found.get(&urn(key)) {
                 Some(place) => SubmissionOutcome::NeedsInputs(place.id.as_str().into()),
                 None if is_settled(sent, begun) => {
-                    none.push(key);
+                    none.push(key.as_str());
                     SubmissionOutcome::NotSubmitted
                 }
                 None => {
@@ -248,9 +269,25 @@ impl Submission<'_> {
             },
         };
         let outcomes = keys.iter().zip(claims).map(outcome).collect();
+        self.complete(&ran);
         self.forget(&none);
         self.missing(&missing, begun);
         Ok(outcomes)
+    }
+
+    /// Returns the job that runs or ran, of several jobs with one key. The others are late or were cancelled.
+    fn one_that_runs(&self, mut ids: Vec<JobId>) -> Result<Option<JobId>> {
+        if ids.len() > 1 {
+            let jobs = self.backend().jobs(&ids)?;
+            let runs = |job: &Result<JobInfo>| match job {
+                Ok(job) => job.missing_inputs.is_empty() && job.state != ArcState::Killed,
+                Err(_) => false,
+            };
+            if let Some(index) = jobs.iter().position(runs) {
+                return Ok(Some(ids.swap_remove(index)));
+            }
+        }
+        Ok(ids.into_iter().next())
     }
 
     /// Finds out which of the jobs wait for input files. Others are complete.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{ArcInterface, Call, CreatedJob};
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Backend, Found, Loss, Progress, Submitted, Uploaded};
+use crate::backend::{Backend, Discarded, Found, Loss, Progress, Search, Submitted, Uploaded};
 use crate::description::urn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ffi::JobPlace;
@@ -74,6 +74,14 @@ impl Progress for Recorder<'_> {
             jobs.iter().map(|(index, place)| (self.jobs[*index].key.as_str(), place)).collect();
         self.submission.created(&jobs, durable)
     }
+
+    fn cancelling(&self, jobs: &[usize]) -> Result<()> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<&str> = jobs.iter().map(|index| self.jobs[*index].key.as_str()).collect();
+        self.submission.arc.0.journal.abandoned(&self.submission.scope, &keys)
+    }
 }
 
 impl<'a> Submission<'a> {
@@ -126,19 +134,23 @@ impl<'a> Submission<'a> {
         let mut new = Vec::new();
         let mut sent = Vec::new();
         let mut created = Vec::new();
+        let mut abandoned = Vec::new();
         for (index, claim) in claims {
             match claim {
                 Claim::New => new.push(index),
                 Claim::Sent(open) => sent.push((index, open)),
                 Claim::Created(id) => created.push((index, JobId::from(id))),
+                Claim::Abandoned(id) => abandoned.push((index, JobId::from(id))),
                 Claim::Exists(id) => results.push((index, Ok(JobId::from(id)))),
                 Claim::Busy => {}
             }
         }
-        results.extend(self.resume(jobs, created));
-        let (absent, settled) = self.settle(jobs, sent);
-        results.extend(settled);
-        new.extend(absent);
+        for (to_send, settled) in
+            [self.resume(jobs, created), self.replace_abandoned(jobs, abandoned), self.settle(jobs, sent)]
+        {
+            new.extend(to_send);
+            results.extend(settled);
+        }
         new.sort_unstable();
         match self.send(jobs, new.clone()) {
             Ok(sent) => results.extend(sent),
@@ -235,10 +247,12 @@ impl<'a> Submission<'a> {
             }
             let wanted: Vec<usize> = lost.iter().map(|(index, ..)| *index).collect();
             match self.find_and_resume(jobs, &wanted) {
-                Ok(found) => {
-                    let indices: HashSet<usize> = found.iter().map(|(index, _)| *index).collect();
+                Ok((never_ran, found)) => {
+                    let indices: HashSet<usize> =
+                        found.iter().map(|(index, _)| *index).chain(never_ran.iter().copied()).collect();
                     lost.retain(|(index, ..)| !indices.contains(index));
                     results.extend(found);
+                    again.extend(never_ran);
                     problem = None;
                 }
                 Err(error) => {
@@ -278,6 +292,10 @@ impl<'a> Submission<'a> {
             }
         }
         self.missing(&missing, begun);
+        if !can_send_again {
+            let message = "the job ended without its input files";
+            results.extend(again.drain(..).map(|index| (index, Err(self.unknown(&jobs[index].key, message)))));
+        }
         (again, results)
     }
 
@@ -288,7 +306,7 @@ impl<'a> Submission<'a> {
         }
         let begun = SystemTime::now();
         let wanted: Vec<usize> = open.iter().map(|(index, _)| *index).collect();
-        let mut results = match self.find_and_resume(jobs, &wanted) {
+        let (mut absent, mut results) = match self.find_and_resume(jobs, &wanted) {
             Ok(found) => found,
             Err(error) => {
                 let message = error.to_string();
@@ -296,8 +314,7 @@ impl<'a> Submission<'a> {
                 return (Vec::new(), wanted.into_iter().map(unknown).collect());
             }
         };
-        let found: HashSet<usize> = results.iter().map(|(index, _)| *index).collect();
-        let mut absent = Vec::new();
+        let found: HashSet<usize> = results.iter().map(|(index, _)| *index).chain(absent.iter().copied()).collect();
         let mut missing = Vec::new();
         for (index, sent) in open.into_iter().filter(|(index, _)| !found.contains(index)) {
             let job = &jobs[index];
@@ -312,11 +329,12 @@ impl<'a> Submission<'a> {
         (absent, results)
     }
 
-    /// Searches the CE for jobs, records those that it has, and uploads their input files.
-    fn find_and_resume(&self, jobs: &[PreparedJob], indices: &[usize]) -> Result<IndexedResults> {
+    /// Searches the CE for jobs, records those that it has, and uploads their input files. Returns what
+    /// [`resume`](Self::resume) returns.
+    fn find_and_resume(&self, jobs: &[PreparedJob], indices: &[usize]) -> Result<(Vec<usize>, IndexedResults)> {
         let by_identifier: HashMap<String, usize> =
             indices.iter().map(|index| (urn(&jobs[*index].key), *index)).collect();
-        let found = self.search(by_identifier.keys().cloned().collect())?;
+        let found = self.search(by_identifier.keys().cloned().collect(), Search::UntilFound)?;
         let mut places = Vec::new();
         for (identifier, mut place) in found.jobs {
             let Some(index) = by_identifier.get(&identifier) else { continue };
@@ -333,16 +351,17 @@ impl<'a> Submission<'a> {
     }
 
     /// Searches the CE for identifiers. Remembers the identifiers of the jobs that it looks at.
-    pub(super) fn search(&self, identifiers: HashSet<String>) -> Result<Found> {
+    pub(super) fn search(&self, identifiers: HashSet<String>, search: Search) -> Result<Found> {
         let journal = &self.arc.0.journal;
         let known = journal.known_jobs(&self.scope, urn)?;
-        let found = self.backend.find(&identifiers, &known)?;
+        let found = self.backend.find(&identifiers, &known, search)?;
         self.log_failure(journal.remember(&self.scope, &found.looked_at));
         Ok(found)
     }
 
-    /// Uploads the missing input files of jobs that exist.
-    fn resume(&self, jobs: &[PreparedJob], created: Vec<(usize, JobId)>) -> IndexedResults {
+    /// Uploads the missing input files of jobs that exist. Returns those that may be sent again, because their jobs ended
+    /// without all input files, and the results of the others.
+    fn resume(&self, jobs: &[PreparedJob], created: Vec<(usize, JobId)>) -> (Vec<usize>, IndexedResults) {
         let (with_uploads, without): (Vec<_>, Vec<_>) =
             created.into_iter().partition(|(index, _)| !jobs[*index].uploads.is_empty());
         let mut complete: Vec<&str> = without.iter().map(|(index, _)| jobs[*index].key.as_str()).collect();
@@ -353,17 +372,66 @@ impl<'a> Submission<'a> {
             let message = error.to_string();
             uploads.iter().map(|(id, _)| Err(self.submission_error(Some((*id).clone()), message.clone()))).collect()
         });
+        let mut never_ran = Vec::new();
         for ((index, id), uploaded) in with_uploads.into_iter().zip(uploaded) {
             match uploaded {
-                Ok(Uploaded::Whole | Uploaded::JobHasEnded) => {
+                Ok(Uploaded::Whole) => {
                     complete.push(&jobs[index].key);
                     results.push((index, Ok(id)));
                 }
+                Ok(Uploaded::JobHasEnded) => never_ran.push((index, id)),
                 Err(error) => results.push((index, Err(self.submission_error(Some(id), error.to_string())))),
             }
         }
         self.complete(&complete);
-        results
+        self.rule_out(never_ran.iter().map(|(_, id)| id));
+        (never_ran.into_iter().map(|(index, _)| index).collect(), results)
+    }
+
+    /// Makes sure that jobs without all input files are cancelled. Returns those that may be sent again, and the results of
+    /// the others.
+    fn replace_abandoned(&self, jobs: &[PreparedJob], abandoned: Vec<(usize, JobId)>) -> (Vec<usize>, IndexedResults) {
+        let ids: Vec<JobId> = abandoned.iter().map(|(_, id)| id.clone()).collect();
+        let mut cancelled = Vec::new();
+        let mut results = IndexedResults::new();
+        for ((index, id), discarded) in abandoned.into_iter().zip(self.discard(&ids)) {
+            match discarded {
+                Ok(Discarded::Cancelled) => cancelled.push(index),
+                Ok(Discarded::Ran) => {
+                    self.complete(&[&jobs[index].key]);
+                    results.push((index, Ok(id)));
+                }
+                Err(error) => results.push((index, Err(error))),
+            }
+        }
+        (cancelled, results)
+    }
+
+    /// Cancels jobs without all input files, and records that they never ran.
+    pub(super) fn discard(&self, ids: &[JobId]) -> Vec<Result<Discarded>> {
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let failed = |id: &JobId, error: &Error| {
+            let message = format!("its job has not got all input files, and could not be cancelled: {error}");
+            self.submission_error(Some(id.clone()), message)
+        };
+        let discarded: Vec<Result<Discarded>> = match self.backend.discard(ids) {
+            Ok(results) => {
+                ids.iter().zip(results).map(|(id, result)| result.map_err(|error| failed(id, &error))).collect()
+            }
+            Err(error) => ids.iter().map(|id| Err(failed(id, &error))).collect(),
+        };
+        let cancelled = ids.iter().zip(&discarded).filter(|(_, result)| matches!(result, Ok(Discarded::Cancelled)));
+        self.rule_out(cancelled.map(|(id, _)| id));
+        discarded
+    }
+
+    /// Records jobs that never ran without an identifier, so that a search skips them.
+    fn rule_out<'b>(&self, ids: impl Iterator<Item = &'b JobId>) {
+        let local_id = |id: &JobId| self.arc.0.endpoint.job_local_id(id.as_str()).map(str::to_owned);
+        let jobs: Vec<(String, String)> = ids.filter_map(local_id).map(|id| (id, String::new())).collect();
+        self.log_failure(self.arc.0.journal.remember(&self.scope, &jobs));
     }
 
     /// Records jobs that have come to exist, given as keys and places, adds them to the job list, and tells the user. With
@@ -387,13 +455,12 @@ impl<'a> Submission<'a> {
 
     /// Returns the error of a job without its input files, and frees its key if the job has been cancelled.
     fn incomplete(&self, key: &str, place: JobPlace, message: String, cancelled: bool) -> Error {
+        let id = JobId::from(place.id);
         if cancelled {
-            // The job never ran. It is recorded without an identifier, so that a search skips it.
-            let ruled_out = [(place.local_id, String::new())];
-            self.log_failure(self.arc.0.journal.remember(&self.scope, &ruled_out));
+            self.rule_out(std::iter::once(&id));
             self.forget(&[key]);
         }
-        self.submission_error(Some(JobId::from(place.id)), message)
+        self.submission_error(Some(id), message)
     }
 
     fn submission_error(&self, job_id: Option<JobId>, message: String) -> Error {
@@ -405,7 +472,8 @@ impl<'a> Submission<'a> {
         self.log_failure(self.arc.0.journal.missing(&self.scope, keys, since));
     }
 
-    /// Returns the id of the job with a key, if the journal has it, and whether a job without a known id may exist.
+    /// Returns the id of the job with a key, if the journal has it, and whether the submission has to be settled before the
+    /// job is known.
     pub(super) fn look_up(&self, key: &str) -> Result<(Option<String>, bool)> {
         self.arc.0.journal.look_up(&self.scope, key)
     }

@@ -479,6 +479,63 @@ fn recovery_settles_what_a_killed_program_left() {
 }
 
 #[test]
+fn a_key_never_answers_with_a_job_that_was_cancelled_before_it_ran() {
+    let (arc, backend, _directory) = fake();
+    let job = keyed("a").with_input(InputFile::bytes("data.txt", "data"));
+    let lose_the_upload = |job: &JobDescription| {
+        *backend.fate.lock().unwrap() = Fate::UploadLost;
+        let error = arc.submit(job).unwrap_err();
+        *backend.fate.lock().unwrap() = Fate::Accepted;
+        error.job_id().unwrap().clone()
+    };
+    let first = lose_the_upload(&job);
+    *backend.unreachable.lock().unwrap() = Some("the CE is away".into());
+    assert_eq!(arc.submit(&job).unwrap_err().job_id(), Some(&first));
+    *backend.unreachable.lock().unwrap() = None;
+    let second = arc.submit(&job).unwrap();
+    assert_ne!(second, first);
+    assert_eq!(backend.jobs()[first.as_str()].state, ArcState::Killed);
+    assert_eq!(arc.submit(&job).unwrap(), second);
+
+    // The same by `recover`, which frees the key.
+    let job = job.clone().with_key("b");
+    let third = lose_the_upload(&job);
+    let [recovered] = &arc.recover().unwrap()[..] else { panic!() };
+    assert_eq!(recovered.outcome, SubmissionOutcome::NotSubmitted);
+    assert_eq!(backend.jobs()[third.as_str()].state, ArcState::Killed);
+
+    // A job that had its files after all, and has ended, is the job of the key.
+    let fourth = lose_the_upload(&job);
+    let mut jobs = backend.jobs();
+    let ended = jobs.get_mut(fourth.as_str()).unwrap();
+    (ended.state, ended.has_inputs) = (ArcState::Finished, true);
+    drop(jobs);
+    assert_eq!(arc.submit(&job).unwrap(), fourth);
+    assert!(arc.recover().unwrap().is_empty());
+}
+
+#[test]
+fn a_job_that_ended_without_its_inputs_is_submitted_again() {
+    let (arc, backend, _directory) = fake();
+    let job = keyed("a").with_input(InputFile::bytes("data.txt", "data"));
+    let dead = another(&arc, &backend, |_| {});
+    let scope = Scope { endpoint: arc.0.endpoint.url(), identity: "/CN=me".into() };
+    dead.0.journal.claim(&scope, &["a"]).unwrap();
+    dead.0.journal.sending(&scope, &[("a", false)]).unwrap();
+    dead.0.journal.created(&scope, &[("a", "fake://ce/1", "fake://ce/1")], false).unwrap();
+    let left = FakeJob {
+        description: Description { old_ids: vec!["urn:jasmin-arc:a".into()], ..Description::default() },
+        state: ArcState::Failed,
+        has_inputs: false,
+        files: Vec::new(),
+    };
+    backend.jobs().insert("fake://ce/1".into(), left);
+    drop(dead);
+    assert_eq!(arc.submit(&job).unwrap(), "fake://ce/2".into());
+    assert_eq!(arc.find_submission("a").unwrap(), Some("fake://ce/2".into()));
+}
+
+#[test]
 fn threads_that_submit_one_key_get_one_job() {
     let (arc, backend, _directory) = fake();
     let ids: Vec<JobId> = std::thread::scope(|scope| {

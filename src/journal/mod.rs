@@ -80,6 +80,8 @@ enum State {
     Created = 2,
     /// The job exists and has its input files.
     Complete = 3,
+    /// The job exists without all its input files, and may have been cancelled.
+    Abandoned = 4,
 }
 
 /// The result of claiming a key.
@@ -91,7 +93,9 @@ pub(crate) enum Claim {
     Sent(Sent),
     /// The job exists, and its submitter ended before all input files were uploaded. The caller continues.
     Created(String),
-    /// The job exists, and another thread or process may still be uploading its input files.
+    /// The job did not get all its input files, and its submitter may have cancelled it. The caller makes sure.
+    Abandoned(String),
+    /// The job exists and has its input files.
     Exists(String),
     /// Another thread or process is submitting the job.
     Busy,
@@ -151,8 +155,8 @@ impl Journal {
         Journal { path, create_directory: create, state: Mutex::default() }
     }
 
-    /// Claims keys for a submission, in the order of `keys`. This journal owns the keys that it claims as [`Claim::New`],
-    /// [`Claim::Sent`] or [`Claim::Created`], until it [releases](Self::release) them or the process ends.
+    /// Claims keys for a submission, in the order of `keys`. This journal owns the keys that it claims until it
+    /// [releases](Self::release) them or the process ends, except for [`Claim::Exists`] and [`Claim::Busy`].
     pub(crate) fn claim(&self, scope: &Scope, keys: &[&str]) -> Result<Vec<Claim>> {
         self.with_database(|open| {
             let mut alive = HashMap::new();
@@ -201,9 +205,10 @@ impl Journal {
                         *alive.entry(owner).or_insert_with_key(|owner| open.owner.is_alive(owner))
                     });
                     let claim = match job {
-                        Some(job) if is_busy || state == State::Complete as i64 => Claim::Exists(job),
+                        Some(job) if state == State::Complete as i64 => Claim::Exists(job),
+                        _ if is_busy => Claim::Busy,
+                        Some(job) if state == State::Abandoned as i64 => Claim::Abandoned(job),
                         Some(job) => Claim::Created(job),
-                        None if is_busy => Claim::Busy,
                         None if state == State::Planned as i64 => Claim::New,
                         None => Claim::Sent(sent),
                     };
@@ -221,7 +226,8 @@ impl Journal {
     /// Records that jobs are about to be sent, given as keys and whether they wait for a commit. The record survives a
     /// crash of the machine. Fails if one of the keys does not belong to this journal any more.
     pub(crate) fn sending(&self, scope: &Scope, jobs: &[(&str, bool)]) -> Result<()> {
-        let sql = "UPDATE submission SET state = ?5, waits = ?6, changed = ?7, missing_since = NULL \
+        let sql = "UPDATE submission \
+                   SET state = ?5, waits = ?6, changed = ?7, missing_since = NULL, job = NULL, local_id = NULL \
                    WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND owner = ?4";
         let (state, now) = (State::Sent as i64, seconds(SystemTime::now()));
         self.durably(|open| {
@@ -248,22 +254,42 @@ impl Journal {
         if durable { self.durably(write) } else { self.with_database(write) }
     }
 
-    /// Records that jobs have their input files, and releases them.
+    /// Records that jobs that exist are about to be cancelled because they did not get all their input files.
+    pub(crate) fn abandoned(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
+        let sql = "UPDATE submission SET state = ?4, changed = ?5 \
+                   WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND job IS NOT NULL";
+        let (state, now) = (State::Abandoned as i64, seconds(SystemTime::now()));
+        self.durably(|open| {
+            open.change(sql, keys, |set, _, key| set.execute(params![scope.endpoint, scope.identity, key, state, now]))
+        })
+    }
+
+    /// Records that jobs have their input files, and releases them. An entry without the id of its job stays open.
     pub(crate) fn completed(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
         let sql = "UPDATE submission SET state = ?4, changed = ?5, owner = NULL \
-                   WHERE endpoint = ?1 AND identity = ?2 AND key = ?3";
+                   WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND job IS NOT NULL";
         let (state, now) = (State::Complete as i64, seconds(SystemTime::now()));
         self.with_database(|open| {
             open.change(sql, keys, |set, _, key| set.execute(params![scope.endpoint, scope.identity, key, state, now]))
         })
     }
 
-    /// Records that a job has its input files, by A-REX's own id. Does nothing if the job is not in the journal.
+    /// Records that a job has its input files, by A-REX's own id. Does nothing if the job is not in the journal, or if it
+    /// may have been cancelled.
     pub(crate) fn completed_job(&self, endpoint: &str, local_id: &str) -> Result<()> {
         self.with_database(|open| {
             open.database
-                .prepare_cached("UPDATE submission SET state = ?3, changed = ?4, owner = NULL WHERE endpoint = ?1 AND local_id = ?2")?
-                .execute(params![endpoint, local_id, State::Complete as i64, seconds(SystemTime::now())])
+                .prepare_cached(
+                    "UPDATE submission SET state = ?3, changed = ?4, owner = NULL \
+                     WHERE endpoint = ?1 AND local_id = ?2 AND state <> ?5",
+                )?
+                .execute(params![
+                    endpoint,
+                    local_id,
+                    State::Complete as i64,
+                    seconds(SystemTime::now()),
+                    State::Abandoned as i64
+                ])
                 .map(drop)
         })
     }
@@ -307,7 +333,8 @@ impl Journal {
         self.with_database(|open| open.change(sql, local_ids, |remove, _, id| remove.execute([endpoint, id])))
     }
 
-    /// Returns the id of the job with this key, if the journal has it, and whether a job without a known id may exist.
+    /// Returns the id of the job with this key, if the journal has it, and whether the submission has to be settled before
+    /// the job is known.
     pub(crate) fn look_up(&self, scope: &Scope, key: &str) -> Result<(Option<String>, bool)> {
         self.with_database(|open| {
             let entry: Option<(Option<String>, i64)> = open
@@ -315,7 +342,11 @@ impl Journal {
                 .prepare_cached("SELECT job, state FROM submission WHERE endpoint = ?1 AND identity = ?2 AND key = ?3")?
                 .query_row(params![scope.endpoint, scope.identity, key], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
-            Ok(entry.map_or((None, false), |(job, state)| (job, state <= State::Sent as i64)))
+            Ok(match entry {
+                None => (None, false),
+                Some((Some(job), state)) if state != State::Abandoned as i64 => (Some(job), false),
+                Some(_) => (None, true),
+            })
         })
     }
 
@@ -323,7 +354,7 @@ impl Journal {
     pub(crate) fn unfinished(&self, scope: &Scope) -> Result<Vec<String>> {
         self.with_database(|open| {
             let mut find = open.database.prepare_cached(
-                "SELECT key FROM submission WHERE endpoint = ?1 AND identity = ?2 AND state < ?3 ORDER BY changed, key",
+                "SELECT key FROM submission WHERE endpoint = ?1 AND identity = ?2 AND state <> ?3 ORDER BY changed, key",
             )?;
             let keys =
                 find.query_map(params![scope.endpoint, scope.identity, State::Complete as i64], |row| row.get(0))?;

@@ -39,9 +39,21 @@ fn submissions_pass_through_the_states() {
     assert_eq!(claim(&journal, "a"), Claim::Sent(Sent { missing_since: Some(since), waits: false }));
 
     journal.created(&scope, &[("a", "https://ce/1", "1")], true).unwrap();
-    assert_eq!(claim(&journal, "a"), Claim::Exists("https://ce/1".into()));
+    assert_eq!(claim(&journal, "a"), Claim::Busy);
     journal.release(&scope, &["a"]).unwrap();
     assert_eq!(claim(&journal, "a"), Claim::Created("https://ce/1".into()));
+    journal.abandoned(&scope, &["a"]).unwrap();
+    assert_eq!(journal.look_up(&scope, "a").unwrap(), (None, true));
+    assert_eq!(journal.unfinished(&scope).unwrap(), ["a"]);
+    journal.completed_job(&scope.endpoint, "1").unwrap();
+    assert_eq!(claim(&journal, "a"), Claim::Busy);
+    journal.release(&scope, &["a"]).unwrap();
+    assert_eq!(claim(&journal, "a"), Claim::Abandoned("https://ce/1".into()));
+    journal.sending(&scope, &[("a", false)]).unwrap();
+    journal.completed(&scope, &["a"]).unwrap();
+    journal.release(&scope, &["a"]).unwrap();
+    assert_eq!(claim(&journal, "a"), Claim::Sent(Sent { missing_since: None, waits: false }));
+    journal.created(&scope, &[("a", "https://ce/1", "1")], true).unwrap();
     journal.completed(&scope, &["a"]).unwrap();
     assert_eq!(claim(&journal, "a"), Claim::Exists("https://ce/1".into()));
     assert_eq!(journal.unfinished(&scope).unwrap(), [] as [String; 0]);

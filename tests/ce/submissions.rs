@@ -456,6 +456,7 @@ fn submissions_survive_a_storm() {
     }
     let Some(count) = wanted_submissions() else { return };
     let Some(ce) = Ce::start() else { return };
+    ce.run_few_jobs();
     let test = "submissions::submissions_survive_a_storm";
     let Linked { arc, link, site } = Linked::patient(Site::of(&ce.config()));
     let prefix = prefix("storm");

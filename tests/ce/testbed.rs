@@ -53,6 +53,15 @@ impl Ce {
         self.run("restart");
     }
 
+    /// Restarts the CE so that it runs four jobs at a time. It accepts any number.
+    pub(crate) fn run_few_jobs(&self) {
+        let path = self.dir.join("arc.conf");
+        let mut settings = fs::read_to_string(&path).unwrap();
+        settings.push_str("\n[arex/jobs]\nmaxjobs = -1 4\n");
+        fs::write(path, settings).unwrap();
+        self.restart();
+    }
+
     fn run(&self, command: &str) {
         let output = script().arg(command).arg(&self.dir).output().unwrap();
         assert!(output.status.success(), "{output:?}");

@@ -25,7 +25,7 @@ use std::time::Duration;
 use crate::backend::failure::{Failure, JobFailure, not_found};
 use crate::backend::offer::Offer;
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Backend, Fetch, Fetched, Found, Progress, SessionFiles, Submitted, Uploaded};
+use crate::backend::{Backend, Discarded, Fetch, Fetched, Found, Progress, Search, SessionFiles, Submitted, Uploaded};
 use crate::config::endpoint::Endpoint;
 use crate::credential::Credentials;
 use crate::description::Delegation;
@@ -205,12 +205,16 @@ impl Backend for RestBackend {
         self.submit_jobs(jobs, progress)
     }
 
-    fn find(&self, identifiers: &HashSet<String>, known: &HashMap<String, String>) -> Result<Found> {
-        self.find_jobs(identifiers, known).map_err(|failure| self.error(failure))
+    fn find(&self, identifiers: &HashSet<String>, known: &HashMap<String, String>, search: Search) -> Result<Found> {
+        self.find_jobs(identifiers, known, search).map_err(|failure| self.error(failure))
     }
 
     fn upload_missing(&self, jobs: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>> {
         self.upload_missing_files(jobs)
+    }
+
+    fn discard(&self, ids: &[JobId]) -> Result<Vec<Result<Discarded>>> {
+        self.ask(ids, |ids| self.discard_jobs(ids))
     }
 
     fn states(&self, ids: &[JobId]) -> Result<Vec<Result<JobState>>> {

@@ -6,10 +6,11 @@ use super::jobs::Item;
 use super::parallel::in_parallel;
 use super::record::MissingInputs;
 use super::session::{Repeat, Response};
+use super::state::RestState;
 use super::{INTERFACE, MAX_PARALLEL, RestBackend, files, jobs, lookup, record};
 use crate::backend::failure::{Failure, FileFailure, JobFailure, is_job_limit};
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Found, Loss, Progress, Submitted, Uploaded};
+use crate::backend::{Discarded, Found, Loss, Progress, Search, Submitted, Uploaded};
 use crate::description::formats::from_ffi;
 use crate::description::{Delegation, URN_PREFIX, Upload};
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -157,17 +158,18 @@ impl RestBackend {
         let recorded = progress.created(&places);
         let with_jobs: Vec<(&JobPlace, &PreparedJob)> =
             places.iter().map(|(index, place)| (place, &jobs[*index])).collect();
-        let mut uploaded = match recorded {
+        let failures = match recorded {
             Ok(()) => self.upload(&with_jobs),
             // Without a record, no later run could upload the files that these jobs wait for.
             Err(error) => {
                 let error = error.to_string();
                 let has_uploads = |index: usize| !jobs[index].uploads.is_empty();
                 let failures = places.iter().enumerate().filter(|(_, (index, _))| has_uploads(*index));
-                self.cancel_incomplete(&with_jobs, failures.map(|(n, _)| (n, error.clone())).collect())
+                failures.map(|(n, _)| (n, error.clone())).collect()
             }
-        }
-        .into_iter();
+        };
+        let indices: Vec<usize> = places.iter().map(|(index, _)| *index).collect();
+        let mut uploaded = self.cancel_incomplete(&indices, &with_jobs, failures, progress).into_iter();
         results.into_iter().map(|result| result.or_else(|| uploaded.next()).unwrap_or_else(without_result)).collect()
     }
 
@@ -206,14 +208,12 @@ impl RestBackend {
         }
     }
 
-    /// Uploads the input files of jobs. Cancels a job that does not get all its files, since it would wait until A-REX
-    /// gives up.
-    fn upload(&self, jobs: &[(&JobPlace, &PreparedJob)]) -> Vec<Submitted> {
+    /// Uploads the input files of jobs. Returns why jobs do not have all their files.
+    fn upload(&self, jobs: &[(&JobPlace, &PreparedJob)]) -> HashMap<usize, String> {
         let uploads = jobs.iter().enumerate();
         let uploads = uploads
             .flat_map(|(n, (place, job))| job.uploads.iter().map(move |input| (n, place.local_id.as_str(), input)));
-        let failures = self.upload_files(&uploads.collect::<Vec<_>>());
-        self.cancel_incomplete(jobs, failures)
+        self.upload_files(&uploads.collect::<Vec<_>>())
     }
 
     /// Uploads files, given as the index of the job, its id and the file. Returns why jobs do not have all their files.
@@ -231,23 +231,32 @@ impl RestBackend {
         failures
     }
 
-    /// Cancels the jobs that do not have all their input files, with one request, so that a CE that does not respond
-    /// causes only one timeout.
+    /// Cancels the jobs that do not have all their input files, because they would wait until A-REX gives up. `indices`
+    /// are the numbers of the jobs in the whole submission.
     fn cancel_incomplete(
         &self,
+        indices: &[usize],
         jobs: &[(&JobPlace, &PreparedJob)],
         mut failures: HashMap<usize, String>,
+        progress: &dyn Progress,
     ) -> Vec<Submitted> {
         let failed: Vec<usize> = (0..jobs.len()).filter(|index| failures.contains_key(index)).collect();
         let ids: Vec<&str> = failed.iter().map(|index| jobs[*index].0.local_id.as_str()).collect();
-        let cancelled: HashSet<usize> = match self.order_to_cancel(&ids, |_| true) {
-            Ok(results) => failed.iter().zip(results).filter(|(_, result)| result.is_ok()).map(|(n, _)| *n).collect(),
-            Err(_) => HashSet::new(),
+        let recorded = progress.cancelling(&failed.iter().map(|index| indices[*index]).collect::<Vec<_>>());
+        let discarded = match recorded {
+            Ok(()) => self.discard_jobs(&ids).unwrap_or_default(),
+            Err(error) => {
+                logging::log(LogLevel::Warning, error.to_string());
+                Vec::new()
+            }
         };
+        let discarded: HashMap<usize, Discarded> =
+            failed.iter().zip(discarded).filter_map(|(index, result)| Some((*index, result.ok()?))).collect();
         let one = |(index, (place, _)): (usize, &(&JobPlace, &PreparedJob))| match failures.remove(&index) {
             None => Submitted::Complete((*place).clone()),
+            Some(_) if discarded.get(&index) == Some(&Discarded::Ran) => Submitted::Complete((*place).clone()),
             Some(cause) => {
-                let cancelled = cancelled.contains(&index);
+                let cancelled = discarded.contains_key(&index);
                 let outcome = if cancelled { "the job has been cancelled" } else { "the job could not be cancelled" };
                 let message = format!("{cause}; {outcome}");
                 logging::log(LogLevel::Warning, format!("job {} did not get all input files: {message}", place.id));
@@ -257,12 +266,38 @@ impl RestBackend {
         jobs.iter().enumerate().map(one).collect()
     }
 
+    /// Cancels jobs that did not get all their input files. The order is one request, so that a CE that does not respond
+    /// causes only one timeout. The looks afterwards cost up to four requests for each job.
+    pub(super) fn discard_jobs(&self, ids: &[&str]) -> Result<Vec<Result<Discarded, JobFailure>>, Failure> {
+        let ordered = self.order_to_cancel(ids, |_| true)?;
+        let ordered: Vec<(&str, Result<(), JobFailure>)> = ids.iter().copied().zip(ordered).collect();
+        Ok(in_parallel(&ordered, |(id, result)| match result {
+            Ok(()) => self.after_cancelling(id),
+            Err(JobFailure::NotFound) => Ok(Discarded::Cancelled),
+            Err(failure) => Err(failure.clone()),
+        }))
+    }
+
+    /// Looks whether a job that A-REX was to cancel has run.
+    fn after_cancelling(&self, id: &str) -> Result<Discarded, JobFailure> {
+        match lookup::recorded_state(&self.pool, id)? {
+            Some(RestState::Finished | RestState::Failed) => {}
+            Some(state) if !state.is_unsettled() => return Ok(Discarded::Cancelled),
+            _ => return Err(Failure::invalid_response(format!("A-REX has no state of job {id}")).into()),
+        }
+        match record::missing_inputs(&self.pool, id)? {
+            MissingInputs::Files(missing) if missing.is_empty() => Ok(Discarded::Ran),
+            _ => Ok(Discarded::Cancelled),
+        }
+    }
+
     /// Searches the user's jobs for identifiers, with one request for the list and one for each job that is not in
-    /// `known`. Stops when all are found.
+    /// `known`.
     pub(super) fn find_jobs(
         &self,
         identifiers: &HashSet<String>,
         known: &HashMap<String, String>,
+        search: Search,
     ) -> Result<Found, Failure> {
         let response = self.pool.request(Repeat::Safe, "GET", "jobs", b"")?;
         if response.code != 200 {
@@ -274,7 +309,8 @@ impl RestBackend {
         let mut unknown = Vec::new();
         for id in &ids {
             match known.get(id) {
-                Some(identifier) if wanted.remove(identifier) => {
+                Some(identifier) if identifiers.contains(identifier) => {
+                    wanted.remove(identifier);
                     found.jobs.push((identifier.clone(), self.place_of(id)));
                 }
                 Some(_) => {}
@@ -282,7 +318,7 @@ impl RestBackend {
             }
         }
         for chunk in unknown.chunks(SEARCH_CHUNK) {
-            if wanted.is_empty() {
+            if wanted.is_empty() && search == Search::UntilFound {
                 break;
             }
             let records = in_parallel(chunk, |id| record::local_record(&self.pool, id));
@@ -291,7 +327,8 @@ impl RestBackend {
                 let Some(record) = record? else { continue };
                 let ours = record.identifiers.into_iter().find(|identifier| identifier.starts_with(URN_PREFIX));
                 let identifier = ours.unwrap_or_default();
-                if wanted.remove(&identifier) {
+                if identifiers.contains(&identifier) {
+                    wanted.remove(&identifier);
                     let place = JobPlace { name: record.name, ..self.place_of(id) };
                     found.jobs.push((identifier.clone(), place));
                 }
