@@ -3,19 +3,24 @@
 //! `tests/instruments fuzz` runs them, guided by coverage. The unit tests run them with the seeds alone. An entry point
 //! panics if a reader breaks a promise, such as that it reads what it has written.
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{LazyLock, Mutex};
 use std::thread;
 
+use crate::backend::names::refusal_of_path;
 use crate::backend::rest::fuzzing as rest;
 use crate::config::ConnectionConfig;
+use crate::credential::read_for_fuzzing;
 use crate::description::{InputSource, JobDescription};
 use crate::ffi::{self, Connection, Session, SessionSettings};
 use crate::job::JobId;
+use crate::journal::{Journal, Scope};
 use crate::util::byte_size::ByteSize;
 use crate::util::lock;
 use crate::util::uri::{arc_url, encode_path, file_path, file_uri, without_password};
@@ -25,7 +30,7 @@ type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// The readers by name. Public only for `fuzz/`.
 #[cfg_attr(test, allow(unreachable_pub))]
-pub const FUZZ_TARGETS: [FuzzTarget; 16] = [
+pub const FUZZ_TARGETS: [FuzzTarget; 20] = [
     ("adl", adl),
     ("activities", rest::activities),
     ("certificate", certificate),
@@ -36,10 +41,14 @@ pub const FUZZ_TARGETS: [FuzzTarget; 16] = [
     ("glue2", rest::glue2),
     ("jobid", job_id),
     ("jobs", rest::jobs),
+    ("journal", journal),
     ("jsdl", jsdl),
     ("listing", rest::listing),
+    ("local", rest::local),
+    ("names", names),
     ("record", rest::record),
     ("response", response),
+    ("token", token),
     ("uri", uri),
     ("xrsl", xrsl),
 ];
@@ -74,6 +83,31 @@ fn uri(data: &[u8]) {
         assert_eq!(file_path(&file_uri(&path)), Some(Ok(path)));
     }
     assert!(encode_path(data).is_ascii());
+}
+
+/// The file of a journal.
+fn journal(data: &[u8]) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let list = directory.path().join("jobs.dat");
+    std::fs::write(list.with_extension("dat.submissions"), data).expect("the journal can be written");
+    let journal = Journal::new(&list, false, None);
+    let scope = Scope { endpoint: "https://ce.example.org:443/arex".into(), identity: "/CN=me".into() };
+    if journal.claim(&scope, &["a"]).is_ok() {
+        let _ = (journal.unfinished(&scope), journal.look_up(&scope, "a"), journal.known_jobs(&scope, str::to_owned));
+        let _ = journal.created(&scope, &[("a", "https://ce.example.org:443/arex/1", "1")], false);
+    }
+}
+
+/// The name of an output file. One that is accepted leads nowhere else.
+fn names(data: &[u8]) {
+    let path = Path::new(OsStr::from_bytes(data));
+    if refusal_of_path(path.as_os_str()).is_none() {
+        assert!(path.components().all(|component| matches!(component, Component::Normal(_))));
+    }
+}
+
+fn token(data: &[u8]) {
+    read_for_fuzzing(text(data));
 }
 
 fn jsdl(data: &[u8]) {
@@ -208,7 +242,6 @@ fn serve(listener: &TcpListener, responses: &Receiver<Vec<u8>>) {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use super::*;
 

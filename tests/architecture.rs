@@ -43,7 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "util",
         ],
     ),
-    ("fuzzing", &["backend", "config", "description", "ffi", "job", "util"]),
+    ("fuzzing", &["backend", "config", "credential", "description", "ffi", "job", "journal", "util"]),
 ];
 
 #[test]

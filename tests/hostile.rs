@@ -368,7 +368,7 @@ fn an_upload_counts_only_with_the_response_of_a_rex() {
 fn a_file_that_arrives_short_is_no_output() {
     let server = Server::new();
     let arc = server.interface();
-    for page in ["", "don"] {
+    for page in ["", "don", "<html>Sign in</html>"] {
         server.respond(move |request| request.path.ends_with("stdout.txt").then(|| response("200 OK", page)));
         let error = arc.save_job_outputs_to(&JobId::from(ENDED), place(&server)).unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::OutputFile, true), "{page:?}: {error}");

@@ -11,6 +11,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::token::read_for_fuzzing;
 pub(crate) use self::token::{Token, TokenSource};
 use crate::error::{Error, Result};
 use crate::limits::Limits;

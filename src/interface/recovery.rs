@@ -127,8 +127,10 @@ impl ArcInterface {
     /// before it sends a job, and any number of threads and processes can share it. It must be on a disk of this machine:
     /// SQLite's write-ahead log does not work over a network file system. Entries go when their jobs are cleaned, and after 60 days.
     ///
+    /// A job whose upload failed, and whose order to cancel may be lost, is cancelled and counts as not submitted.
+    ///
     /// Costs no request if nothing is open. Otherwise it costs a search, as for
-    /// [`find_submission`](Self::find_submission), and up to three requests for each job that waits for input files.
+    /// [`find_submission`](Self::find_submission), and up to five requests for each job that does not have its input files.
     ///
     /// # Errors
     ///

@@ -280,7 +280,9 @@ impl<'a> Submission<'a> {
         for (index, message, loss) in lost {
             let key = jobs[index].key.as_str();
             if let Some(problem) = &problem {
-                results.push((index, Err(self.unknown(key, &format!("{message}; looking for the job: {problem}")))));
+                let search = format!("; looking for the job: {problem}");
+                let search = if *problem == message { "" } else { &search };
+                results.push((index, Err(self.unknown(key, &format!("{message}{search}")))));
             } else if loss == Loss::Unreadable {
                 self.forget(&[key]);
                 results.push((index, Err(self.submission_error(None, message))));

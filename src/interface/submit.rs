@@ -27,11 +27,17 @@ impl ArcInterface {
     /// Before the crate sends anything: [`Error::InputFile`](crate::Error::InputFile) if an input file is missing,
     /// cannot be read, is not a regular file, or has the base name of another one;
     /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription) if an ARC-CE cannot express an argument;
+    /// [`Error::Journal`](crate::Error::Journal) if the submission cannot be recorded on this machine, and
     /// [`Error::ProxyGeneration`](crate::Error::ProxyGeneration).
     ///
-    /// From the CE: [`Error::NoTargetsAvailable`](crate::Error::NoTargetsAvailable),
-    /// [`Error::JobSubmission`](crate::Error::JobSubmission) if the CE does not accept the job, and the errors of
+    /// From the CE: [`Error::NoTargetsAvailable`](crate::Error::NoTargetsAvailable);
+    /// [`Error::JobSubmission`](crate::Error::JobSubmission) if the CE does not accept the job, or if an input file could
+    /// not be uploaded, in which case the error has the id of the job, which the crate has tried to cancel;
+    /// [`Error::JobLimit`](crate::Error::JobLimit) if the CE accepts no more jobs at present; and the errors of
     /// [`job_statuses`](Self::job_statuses) for a CE that does not respond.
+    ///
+    /// [`Error::SubmissionUnknown`](crate::Error::SubmissionUnknown) if the answer of the CE was lost, and the CE does not
+    /// have the job yet. The error has the key of the submission: see [`find_submission`](Self::find_submission).
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
@@ -55,6 +61,9 @@ impl ArcInterface {
     ///
     /// The CE keeps the outputs that the description names, and the standard output and error. The call ignores
     /// `OUTPUT_FILE`.
+    ///
+    /// A description [with a key](crate::JobDescription::with_key) makes at most one job: submitting it again returns the
+    /// id of that job. A job that the crate cancelled before it ran does not count.
     ///
     /// Costs two requests, and one for each input file.
     ///
@@ -90,10 +99,11 @@ impl ArcInterface {
     /// # Errors
     ///
     /// For one job: [`Error::InputFile`](crate::Error::InputFile) and
-    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription), both before the crate sends anything, and
-    /// [`Error::JobSubmission`](crate::Error::JobSubmission). For the call, if nothing has been submitted:
-    /// [`Error::ProxyGeneration`](crate::Error::ProxyGeneration) and the errors of [`job_statuses`](Self::job_statuses)
-    /// for a CE that does not respond.
+    /// [`Error::InvalidJobDescription`](crate::Error::InvalidJobDescription), both before the crate sends anything,
+    /// [`Error::JobSubmission`](crate::Error::JobSubmission), [`Error::JobLimit`](crate::Error::JobLimit) and
+    /// [`Error::SubmissionUnknown`](crate::Error::SubmissionUnknown). For the call, if nothing has been submitted:
+    /// [`Error::Journal`](crate::Error::Journal), [`Error::ProxyGeneration`](crate::Error::ProxyGeneration) and the errors
+    /// of [`job_statuses`](Self::job_statuses) for a CE that does not respond.
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {

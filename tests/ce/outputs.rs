@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use jasmin_arc::{JobStatus, LeftOutReason, SavedOutputs};
+use jasmin_arc::{ArcInterface, ErrorKind, InputFile, JobDescription, JobStatus, LeftOutReason, SavedOutputs};
 
-use crate::common::{Site, eventually};
+use crate::common::{Site, eventually, is_testbed};
 
 fn left_out(saved: &SavedOutputs) -> Vec<(String, LeftOutReason)> {
     let mut all: Vec<_> =
@@ -82,4 +84,47 @@ fn outputs_that_change_while_they_are_saved_harm_no_others() {
         assert!(!partial.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(".partial")));
     }
     site.arc.cancel_job(&id).unwrap();
+}
+
+/// The job's session directory gets a small file system before the upload, as A-REX's web service sees it.
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn a_full_disk_on_the_ce_cancels_the_job() {
+    let site = Site::new();
+    if !is_testbed() || !site.is_rest() {
+        return; // ARC's classes upload on their own
+    }
+    let testbed = std::env::var("JASMIN_ARC_TESTBED").unwrap();
+    let server = fs::read_to_string(Path::new(&testbed).join("run/arex-ws.pid")).unwrap();
+    let in_server = move |program: &str, args: &[&str]| {
+        let output = Command::new("nsenter").args(["-m", "-t", server.trim(), program]).args(args).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let session = move |id: &str| format!("{testbed}/session/{id}");
+    let (mount, place) = (in_server.clone(), session.clone());
+    let mounted = Arc::new(Mutex::new(false));
+    let is_mounted = Arc::clone(&mounted);
+    let arc = ArcInterface::builder()
+        .config(site.arc.config().clone())
+        .on_created(move |job| {
+            let directory = place(job.id.local_id());
+            *mounted.lock().unwrap() =
+                mount("mount", &["-t", "tmpfs", "-o", "size=64k,mode=0777", "tmpfs", &directory]);
+        })
+        .build()
+        .unwrap();
+    let job = JobDescription::new("/bin/true").with_input(InputFile::bytes("large", vec![0; 1 << 20])).with_key("full");
+    let submitted = arc.submit(&job);
+    if !*is_mounted.lock().unwrap() {
+        return eprintln!("skipped: needs the right to mount a file system");
+    }
+    let error = submitted.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::JobSubmission, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("large") && text.contains("Error writing") && text.contains("has been cancelled"), "{text}");
+    let id = error.job_id().expect("the id of the job").clone();
+    assert!(in_server("umount", &["-l", &session(id.local_id())]));
+    assert_eq!(site.wait(&id), JobStatus::Failed);
+    assert_eq!(site.arc.job(&id).unwrap().state.to_string(), "Killed");
+    assert_eq!(arc.recover().unwrap(), []);
 }

@@ -1,12 +1,13 @@
 //! A CE of a test's own, which the test may break.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// A CE that `tests/testbed/run` starts. It stops when this is dropped, and when the process ends.
 pub(crate) struct Ce {
@@ -56,9 +57,10 @@ impl Ce {
     /// Restarts the CE so that it runs four jobs at a time. It accepts any number.
     pub(crate) fn run_few_jobs(&self) {
         let path = self.dir.join("arc.conf");
-        let mut settings = fs::read_to_string(&path).unwrap();
-        settings.push_str("\n[arex/jobs]\nmaxjobs = -1 4\n");
-        fs::write(path, settings).unwrap();
+        let settings = fs::read_to_string(&path).unwrap();
+        let limited = settings.replacen("\n[arex]\n", "\n[arex]\nmaxjobs = -1 4 -1 -1 -1\n", 1);
+        assert_ne!(limited, settings);
+        fs::write(path, limited).unwrap();
         self.restart();
     }
 
@@ -79,36 +81,79 @@ fn script() -> Command {
     Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/testbed/run"))
 }
 
-/// The jobs in a control directory whose name is wanted: their names and local ids.
+/// A job in the records of a CE.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// A-REX's own id.
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// The key as it is in the record, with escapes.
+    pub(crate) key: Option<String>,
+    /// Why it failed.
+    pub(crate) failed: String,
+}
+
+impl Record {
+    pub(crate) fn was_cancelled(&self) -> bool {
+        self.failed.contains("canceled by external request")
+    }
+}
+
+/// The jobs in a control directory.
 ///
 /// A-REX writes the status of a job last. One that was killed before that leaves a record that is no job: A-REX neither
 /// lists nor runs it.
-pub(crate) fn jobs_named(control: &Path, wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
-    let mut jobs = Vec::new();
+pub(crate) fn records(control: &Path) -> Vec<Record> {
     let mut with_status = HashSet::new();
-    let mut directories = vec![control.to_owned()];
-    while let Some(directory) = directories.pop() {
-        for path in fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                directories.push(path);
-                continue;
-            }
+    let mut locals = BTreeSet::new();
+    // A status that is just moved from one directory to another may be in neither.
+    for _ in 0..3 {
+        for path in files_below(control) {
             // ARC 6 has files job.ID.local and job.ID.status, ARC 7 has a directory for each job, and ID.status.
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if let Some(id) = name.strip_suffix(".status") {
                 with_status.insert(id.strip_prefix("job.").unwrap_or(id).to_owned());
-            }
-            let is_record = path.extension().is_some_and(|extension| extension == "local") || path.ends_with("local");
-            let Some(local) = is_record.then(|| fs::read_to_string(&path).ok()).flatten() else { continue };
-            let field = |key: &str| local.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-            let (name, id) = (field("jobname="), field("globalid="));
-            if wanted(name) {
-                jobs.push((name.to_owned(), id.rsplit('/').next().unwrap_or_default().to_owned()));
+            } else if name == "local" || name.ends_with(".local") {
+                locals.insert(path.clone());
             }
         }
     }
-    jobs.retain(|(_, id)| with_status.contains(id));
-    jobs
+    let records = locals.iter().filter_map(|path| record(path));
+    records.filter(|record| with_status.contains(&record.id)).collect()
+}
+
+fn record(path: &Path) -> Option<Record> {
+    // A-REX rewrites the file in place. This is its last line.
+    let read = || fs::read_to_string(path).ok().filter(|text| text.contains("\ndryrun="));
+    let local = (0..20).find_map(|attempt| {
+        std::thread::sleep(Duration::from_millis(10 * attempt));
+        read()
+    })?;
+    let field = |key: &str| local.lines().find_map(|line| line.strip_prefix(key));
+    let failed = match path.extension() {
+        Some(_) => path.with_extension("failed"),
+        None => path.with_file_name("failed"),
+    };
+    Some(Record {
+        id: field("globalid=")?.rsplit('/').next()?.to_owned(),
+        name: field("jobname=").unwrap_or_default().to_owned(),
+        key: field("activityid=urn:jasmin-arc:").map(str::to_owned),
+        failed: fs::read_to_string(failed).unwrap_or_default(),
+    })
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files
+}
+
+/// The jobs in a control directory whose name is wanted: their names and local ids.
+pub(crate) fn jobs_named(control: &Path, wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+    records(control).into_iter().filter(|job| wanted(&job.name)).map(|job| (job.name, job.id)).collect()
 }
 
 /// The control directory of the CE that all tests share.

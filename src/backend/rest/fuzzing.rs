@@ -1,7 +1,7 @@
 //! Gives the fuzzers the readers of A-REX's responses.
 
 use super::state::RestState;
-use super::{activity, info, jobs, listing as listings};
+use super::{activity, info, jobs, listing as listings, record as records};
 use crate::util::uri::encode_path;
 use crate::util::xml::Element;
 
@@ -33,6 +33,18 @@ pub(crate) fn listing(body: &[u8]) {
     for name in names {
         let path = encode_path(name);
         assert!(path.bytes().all(|byte| byte.is_ascii_graphic()), "{path:?} needs encoding");
+    }
+}
+
+/// The file `local` of a job, and the files `input` and `input_status`, with an empty line between them.
+pub(crate) fn local(text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    let (list, uploaded) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let declared = records::declared_uploads(list);
+    let missing = records::without_uploaded(declared.clone(), uploaded);
+    assert!(missing.iter().all(|name| declared.contains(name)));
+    if let Some(record) = records::LocalRecord::parse(&text) {
+        assert!(text.ends_with('\n') && record.identifiers.iter().all(|identifier| !identifier.contains('\n')));
     }
 }
 

@@ -25,7 +25,7 @@ impl LocalRecord {
     ///
     /// A-REX rewrites the file in place while the job runs (`KeyValueFile`), and `dryrun` is the last line
     /// (`JobLocalDescription::write`, 6.17 and 7.0).
-    fn parse(text: &str) -> Option<LocalRecord> {
+    pub(super) fn parse(text: &str) -> Option<LocalRecord> {
         let mut record = LocalRecord::default();
         let mut is_complete = false;
         for line in text.split_inclusive('\n') {
@@ -90,7 +90,7 @@ pub(super) fn missing_inputs(pool: &Pool, id: &str) -> Result<MissingInputs, Fai
 ///
 /// A line has the name, then a blank, then the size and checksum, a URL from which A-REX fetches the file, or `*.*` for an
 /// optional file. Blanks and backslashes are escaped by a backslash.
-fn declared_uploads(list: &str) -> Vec<String> {
+pub(super) fn declared_uploads(list: &str) -> Vec<String> {
     let mut names = Vec::new();
     for line in list.lines() {
         let mut name = String::new();
@@ -112,7 +112,7 @@ fn declared_uploads(list: &str) -> Vec<String> {
 }
 
 /// Removes the files that have been uploaded. A line `/` means that all have.
-fn without_uploaded(mut inputs: Vec<String>, uploaded: &str) -> Vec<String> {
+pub(super) fn without_uploaded(mut inputs: Vec<String>, uploaded: &str) -> Vec<String> {
     let done: HashSet<&str> = uploaded.lines().filter(|line| !line.is_empty()).collect();
     if done.contains("/") {
         return Vec::new();

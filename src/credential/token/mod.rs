@@ -101,6 +101,15 @@ impl Token {
     }
 }
 
+/// Reads a token for the fuzzers.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_for_fuzzing(text: &str) {
+    if let Ok(token) = Token::new(text) {
+        assert!(token.as_str().bytes().all(|byte| byte.is_ascii_graphic()), "a token can end a line of a request");
+        let _ = (token.why_not_valid(SystemTime::now()), token.identity());
+    }
+}
+
 /// Where the token comes from.
 #[derive(Debug)]
 enum Place {
