@@ -116,6 +116,7 @@ void Framing::field() {
   const std::string value =
       first == std::string::npos ? "" : line_.substr(first, line_.find_last_not_of(" \t") - first + 1);
   if (equal(name, "retry-after")) retry_after_ = value;
+  if (equal(name, "content-range")) content_range_ = value;
   if (equal(name, "content-length")) {
     if (sized_) return refuse("has two lengths");
     if (value.empty() || value.size() > 18 || !std::all_of(value.begin(), value.end(), is_digit))

@@ -41,6 +41,8 @@ public:
   const std::string& why() const { return why_; }
   /// The value of Retry-After, or nothing.
   const std::string& retry_after() const { return retry_after_; }
+  /// The value of Content-Range, or nothing.
+  const std::string& content_range() const { return content_range_; }
   /// The head as ARC may read it.
   const std::string& head() const { return head_; }
 
@@ -64,6 +66,7 @@ private:
   bool chunked_ = false;
   std::string why_;
   std::string retry_after_;
+  std::string content_range_;
 };
 
 /// Stands between ARC's HTTP and what is below it, and lets only well-framed responses pass.
@@ -91,6 +94,8 @@ public:
   bool complete() const { return framing_.complete(); }
   /// The value of Retry-After in the last response, or nothing.
   const std::string& retry_after() const { return framing_.retry_after(); }
+  /// The value of Content-Range in the last response, or nothing.
+  const std::string& content_range() const { return framing_.content_range(); }
   /// What TLS said when the response could not be read.
   const std::string& read_failure() const { return read_failure_; }
   /// Why the response is refused; empty if it is not.

@@ -41,6 +41,9 @@ constexpr std::uint64_t max_refusal = 1024 * 1024;
 
 constexpr int download_buffer = 1024 * 1024;
 
+// What a broken range may lose.
+constexpr int range_buffer = 64 * 1024;
+
 // The time limit of a request. A busy A-REX needs tens of seconds for hundreds of jobs.
 constexpr std::chrono::seconds request_limit(600);
 
@@ -378,6 +381,54 @@ HttpReply Connection::download(rust::Str path, std::int32_t file, std::uint64_t 
         reply.local_error = errno;
         return reply;
       }
+    }
+  }
+  end(reply, received);
+  broken_ = false;
+  return reply;
+}
+
+HttpReply Connection::read_range(rust::Str path, std::uint64_t first, std::uint64_t length, std::int32_t file) {
+  // Both ends are part of a range in HTTP.
+  const std::string start = Arc::tostring(first) + "-";
+  const std::multimap<std::string, std::string> headers{
+      {"Range", "bytes=" + start + Arc::tostring(first + std::max<std::uint64_t>(length, 1) - 1)}};
+  const Arc::ClientHTTPAttributes attributes{"GET", std::string(path), headers};
+  Arc::PayloadRaw nothing;
+  HttpReply reply{};
+  body_.clear();
+  begin(request_limit);
+  const auto response = send(attributes, nothing, reply);
+  const Stop stop(*guard_);
+  const bool is_part = reply.code == 206;
+  const bool is_kept = is_part || reply.code == 200;
+  if (is_part && guard_->content_range().rfind("bytes " + start, 0) != 0)
+    throw Refused(Refused::Kind::invalid_response,
+                  "the response has another range than the request: " + guard_->content_range());
+  if (reply.size > 0) transport_->set_deadline(deadline_ + transfer_limit(static_cast<std::uint64_t>(reply.size)));
+  std::uint64_t received = 0;
+  std::uint64_t skip = is_part ? 0 : first;
+  std::uint64_t left = length;
+  if (response) {
+    const std::unique_ptr<char[]> buffer(new char[range_buffer]);
+    for (int size = range_buffer; response->Get(buffer.get(), size); size = range_buffer) {
+      received += static_cast<std::uint64_t>(size);
+      if (!is_kept) {
+        if (received > max_refusal) return reply;
+        continue;
+      }
+      const auto skipped = static_cast<int>(std::min<std::uint64_t>(skip, static_cast<std::uint64_t>(size)));
+      skip -= static_cast<std::uint64_t>(skipped);
+      const auto part = static_cast<int>(std::min<std::uint64_t>(left, static_cast<std::uint64_t>(size - skipped)));
+      left -= static_cast<std::uint64_t>(part);
+      if (file < 0) {
+        body_.append(buffer.get() + skipped, static_cast<std::size_t>(part));
+      } else if (!write_all(file, buffer.get() + skipped, part)) {
+        reply.local_error = errno;
+        return reply;
+      }
+      // The rest is not read, so the connection is not used again.
+      if (skipped + part < size) return reply;
     }
   }
   end(reply, received);

@@ -53,12 +53,18 @@ public:
   /// Sends a request and reads the response, whose body body() then returns.
   HttpReply request(rust::Str method, rust::Str path, rust::Str accept, rust::Slice<const std::uint8_t> content);
 
-  /// The body of the last response to request() or upload().
+  /// The body of the last response to request(), upload(), or read_range() without a file.
   rust::Slice<const std::uint8_t> body() const;
 
   /// GETs a path and writes the body to the descriptor `file` if the status code is 200. A body whose length the head
   /// does not announce is refused once it is longer than `limit` bytes.
   HttpReply download(rust::Str path, std::int32_t file, std::uint64_t limit);
+
+  /// GETs `length` bytes of a path, from the byte `first` on, or fewer if the content ends before. Writes them to the
+  /// descriptor `file`, or to body() if it is negative. The status code is 206, or 200 if the range is the whole content
+  /// or if the server ignores ranges: then it skips what comes before the range, and does not read what follows it.
+  HttpReply read_range(rust::Str path, std::uint64_t first, std::uint64_t length, std::int32_t file);
+
   /// Lets the connection send no further request.
   void retire() { broken_ = true; }
 

@@ -224,6 +224,20 @@ pub enum Error {
         source: Option<io::Error>,
     },
 
+    /// A file of a job on the CE cannot be read.
+    #[error("cannot read {path:?} of job {job_id}: {message}")]
+    #[non_exhaustive]
+    JobFile {
+        /// The job.
+        job_id: JobId,
+        /// The path of the file, relative to the session directory.
+        path: PathBuf,
+        /// Why it cannot be read.
+        failure: JobFileFailure,
+        /// What is wrong.
+        message: String,
+    },
+
     /// The CE refused an operation on a job that it knows.
     #[error("cannot {operation} job {job_id}: {message}")]
     #[non_exhaustive]
@@ -337,6 +351,8 @@ pub enum ErrorKind {
     InputFile,
     /// [`Error::OutputFile`].
     OutputFile,
+    /// [`Error::JobFile`].
+    JobFile,
     /// [`Error::JobOperation`].
     JobOperation,
     /// [`Error::Connection`] with [`ConnectionFailure::TimedOut`].
@@ -402,6 +418,27 @@ pub enum PassphraseFailure {
     Wrong,
 }
 
+/// Why a file of a job cannot be read, in [`Error::JobFile`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum JobFileFailure {
+    /// The job has no such file.
+    NotFound,
+    /// It is a directory.
+    NotAFile,
+    /// The CE has it and does not open it.
+    Unreadable,
+    /// The name leads out of the session directory, or contains control characters.
+    UnsafeName,
+    /// The range is longer than one call returns.
+    TooLong,
+    /// The file has become shorter than the part that was read already.
+    Shrunk,
+    /// Another file has taken its place: the part that was read already has changed.
+    Replaced,
+}
+
 /// An operation on a job, as it appears in [`Error::JobOperation`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -449,6 +486,7 @@ impl Error {
             Error::JobNotFound { .. } => ErrorKind::JobNotFound,
             Error::InputFile { .. } => ErrorKind::InputFile,
             Error::OutputFile { .. } => ErrorKind::OutputFile,
+            Error::JobFile { .. } => ErrorKind::JobFile,
             Error::JobOperation { .. } => ErrorKind::JobOperation,
             Error::Connection { failure, .. } => match failure {
                 ConnectionFailure::TimedOut => ErrorKind::TimedOut,
@@ -498,6 +536,7 @@ impl Error {
         match self {
             Error::JobNotFound { job_id, .. }
             | Error::OutputFile { job_id, .. }
+            | Error::JobFile { job_id, .. }
             | Error::JobOperation { job_id, .. } => Some(job_id),
             Error::JobSubmission { job_id, .. } => job_id.as_ref(),
             _ => None,

@@ -43,6 +43,8 @@
 //! | [`job_state`](ArcInterface::job_state) | [`job_states`](ArcInterface::job_states) |
 //! | [`job`](ArcInterface::job) | [`jobs`](ArcInterface::jobs) |
 //! | [`save_job_outputs`](ArcInterface::save_job_outputs), [`save_job_outputs_to`](ArcInterface::save_job_outputs_to) | [`save_jobs_outputs_to`](ArcInterface::save_jobs_outputs_to) |
+//! | [`list_files`](ArcInterface::list_files), [`read_file`](ArcInterface::read_file) | |
+//! | [`follow`](ArcInterface::follow) | |
 //! | [`cancel_job`](ArcInterface::cancel_job) | [`cancel_jobs`](ArcInterface::cancel_jobs) |
 //! | [`clean_job`](ArcInterface::clean_job) | [`clean_jobs`](ArcInterface::clean_jobs) |
 //!
@@ -84,14 +86,14 @@ pub use description::{
     InputFile, InputSource, JobDescription, Notification, NotificationState, OutputFile, ParseDelegationError,
     ParseNotificationStateError, Restrictions, RuntimeEnvironment,
 };
-pub use error::{ConnectionFailure, Error, ErrorKind, Operation, PassphraseFailure, Result};
+pub use error::{ConnectionFailure, Error, ErrorKind, JobFileFailure, Operation, PassphraseFailure, Result};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use fuzzing::FUZZ_TARGETS;
-pub use interface::{ArcInterface, ArcInterfaceBuilder, CreatedJob, RecoveredSubmission, SubmissionOutcome};
+pub use interface::{ArcInterface, ArcInterfaceBuilder, CreatedJob, Follow, RecoveredSubmission, SubmissionOutcome};
 pub use job::{
-    ARC_STATUS_MAPPING, ArcState, Freshness, JobId, JobInfo, JobState, JobStatus, LeftOut, LeftOutReason,
-    ParseJobStatusError, SavedOutputs,
+    ARC_STATUS_MAPPING, ArcState, FilePart, Freshness, JobFile, JobFiles, JobId, JobInfo, JobState, JobStatus, LeftOut,
+    LeftOutReason, ParseJobStatusError, SavedOutputs,
 };
 pub use limits::{CancelToken, RetryPolicy};
 pub use logging::{LogLevel, ParseLogLevelError};

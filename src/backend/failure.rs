@@ -1,12 +1,13 @@
 //! The private errors of the backends and their conversion to the public [`Error`].
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::endpoint::Endpoint;
 use crate::credential::CredentialFailure;
-use crate::error::{ConnectionFailure, Error, OTHER_CE, Operation};
+use crate::error::{ConnectionFailure, Error, JobFileFailure, OTHER_CE, Operation};
 use crate::ffi::{self, ConnectionError};
 use crate::job::JobId;
 use crate::limits::{Interrupted, Limits};
@@ -53,7 +54,12 @@ pub(crate) enum Failure {
 #[derive(Clone, Debug)]
 pub(crate) enum JobFailure {
     NotFound,
-    Refused { operation: Operation, message: String },
+    Refused {
+        operation: Operation,
+        message: String,
+    },
+    /// A file of the job cannot be read.
+    File(JobFileFailure, String),
     Request(Failure),
 }
 
@@ -263,6 +269,10 @@ impl JobFailure {
             JobFailure::NotFound => not_found(endpoint, id),
             JobFailure::Refused { operation, message } => {
                 Error::JobOperation { job_id: id.clone(), operation, message }
+            }
+            // The caller of the operation knows the file.
+            JobFailure::File(failure, message) => {
+                Error::JobFile { job_id: id.clone(), path: PathBuf::new(), failure, message }
             }
             JobFailure::Request(failure) => failure.into_error(endpoint),
         }

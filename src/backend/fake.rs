@@ -1,7 +1,9 @@
 //! [`FakeBackend`]: a CE in memory, for unit tests.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::io::Write;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -10,7 +12,7 @@ use crate::backend::prepare::PreparedJob;
 use crate::backend::{
     Backend, Discarded, Fetch, Fetched, Found, Loss, Progress, Search, SessionFile, SessionFiles, Submitted, Uploaded,
 };
-use crate::error::{ConnectionFailure, Error, Result};
+use crate::error::{ConnectionFailure, Error, JobFileFailure, Result};
 use crate::ffi::{Description, JobPlace};
 use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState, LeftOutReason};
 use crate::limits::Limits;
@@ -73,6 +75,17 @@ impl FakeBackend {
             }),
             None => Ok(()),
         }
+    }
+
+    fn content(&self, id: &JobId, path: &OsStr) -> Result<Vec<u8>> {
+        let find = |job: &mut FakeJob| job.files.iter().find(|file| *file.0 == *path).map(|file| file.1.clone());
+        let found = self.each(std::slice::from_ref(id), find)?.remove(0)?;
+        found.ok_or_else(|| Error::JobFile {
+            job_id: id.clone(),
+            path: path.into(),
+            failure: JobFileFailure::NotFound,
+            message: "the job has no such file".into(),
+        })
     }
 
     fn each<T>(&self, ids: &[JobId], operation: impl Fn(&mut FakeJob) -> T) -> Result<Vec<Result<T>>> {
@@ -206,7 +219,7 @@ impl Backend for FakeBackend {
                 url: None,
                 size: *size,
             };
-            SessionFiles { files: job.files.iter().map(file).collect(), left_out: Vec::new() }
+            SessionFiles { files: job.files.iter().map(file).collect(), ..SessionFiles::default() }
         })
     }
 
@@ -227,6 +240,21 @@ impl Backend for FakeBackend {
             kept.map_err(|error| fetch.not_written(error))
         };
         wanted.iter().map(one).collect()
+    }
+
+    fn file_size(&self, id: &JobId, path: &OsStr) -> Result<u64> {
+        self.content(id, path).map(|content| content.len() as u64)
+    }
+
+    fn read_file(&self, id: &JobId, path: &OsStr, range: Range<u64>) -> Result<Vec<u8>> {
+        let content = self.content(id, path)?;
+        let end = usize::try_from(range.end).unwrap().min(content.len());
+        Ok(content[usize::try_from(range.start).unwrap().min(end)..end].to_vec())
+    }
+
+    fn has_ended(&self, id: &JobId) -> Result<bool> {
+        let states = self.states(std::slice::from_ref(id))?;
+        states.into_iter().next().unwrap().map(|state| state.state.is_final())
     }
 
     fn offer(&self) -> Result<Offer> {

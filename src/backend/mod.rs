@@ -1,7 +1,7 @@
 //! [`Backend`]: the operations of an ARC-CE, independent of the protocol.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Debug;
 use std::fs::File;
 use std::io;
@@ -146,6 +146,15 @@ pub(crate) trait Backend: Send + Sync + Debug {
     /// The size of a file of a job that has ended must be the listed one.
     fn fetch(&self, wanted: &[Fetch<'_>]) -> Vec<Result<Fetched>>;
 
+    /// Returns the size of a file in the session directory of a job now.
+    fn file_size(&self, id: &JobId, path: &OsStr) -> Result<u64>;
+
+    /// Reads a range of a file, which has been inside the file. Returns less if the file has become shorter.
+    fn read_file(&self, id: &JobId, path: &OsStr, range: Range<u64>) -> Result<Vec<u8>>;
+
+    /// Whether a job has ended, by the most current record of the CE.
+    fn has_ended(&self, id: &JobId) -> Result<bool>;
+
     /// Reads what the CE publishes about itself. The offer has at least one queue.
     fn offer(&self) -> Result<Offer>;
 }
@@ -154,6 +163,7 @@ pub(crate) trait Backend: Send + Sync + Debug {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SessionFiles {
     pub(crate) files: Vec<SessionFile>,
+    pub(crate) directories: Vec<OsString>,
     /// What the directory has besides these files.
     pub(crate) left_out: Vec<LeftOut>,
 }

@@ -1,7 +1,9 @@
 //! [`PluginBackend`]: ARC's general client classes, which support every interface that ARC has a plugin for.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -300,11 +302,6 @@ impl PluginBackend {
         }
     }
 
-    fn has_ended(&self, id: &JobId) -> Result<bool> {
-        let record = self.records(std::slice::from_ref(id))?.pop();
-        Ok(matches!(record, Some(Ok((_, record))) if ArcState::from(record.state.as_str()).is_final()))
-    }
-
     /// Runs an operation on each job that has ended (`needs_end`) or has not ended. Cancelling a job that has ended
     /// succeeds without a request. Cleaning a job that has not ended is an error.
     fn each(
@@ -417,7 +414,7 @@ impl Backend for PluginBackend {
                 size: u64::try_from(file.size).ok(),
             };
             // ARC's class has no way to see what the CE leaves out.
-            Ok(SessionFiles { files: files.into_iter().map(file).collect(), left_out: Vec::new() })
+            Ok(SessionFiles { files: files.into_iter().map(file).collect(), ..SessionFiles::default() })
         };
         let records = self.records(ids)?;
         Ok(ids.iter().zip(records).map(|(id, record)| list(id, record?)).collect())
@@ -429,6 +426,19 @@ impl Backend for PluginBackend {
             self.retrying(|| self.fetch_one(fetch), is_transient)
         };
         wanted.iter().map(one).collect()
+    }
+
+    fn file_size(&self, _: &JobId, _: &OsStr) -> Result<u64> {
+        Err(self.unsupported("way to read a part of a file"))
+    }
+
+    fn read_file(&self, _: &JobId, _: &OsStr, _: Range<u64>) -> Result<Vec<u8>> {
+        Err(self.unsupported("way to read a part of a file"))
+    }
+
+    fn has_ended(&self, id: &JobId) -> Result<bool> {
+        let record = self.records(std::slice::from_ref(id))?.pop();
+        Ok(matches!(record, Some(Ok((_, record))) if ArcState::from(record.state.as_str()).is_final()))
     }
 
     fn offer(&self) -> Result<Offer> {

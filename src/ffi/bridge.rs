@@ -307,6 +307,7 @@ pub(crate) mod cpp {
         fn idle_left(self: &Connection) -> Result<u64>;
         fn body(self: &Connection) -> Result<&[u8]>;
         fn download(self: Pin<&mut Connection>, path: &str, file: i32, limit: u64) -> Result<HttpReply>;
+        fn read_range(self: Pin<&mut Connection>, path: &str, first: u64, length: u64, file: i32) -> Result<HttpReply>;
         fn retire(self: Pin<&mut Connection>) -> Result<()>;
         fn upload(self: Pin<&mut Connection>, path: &str, file: i32, size: u64) -> Result<HttpReply>;
         fn sent(self: &Connection) -> Result<bool>;

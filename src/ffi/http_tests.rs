@@ -1,7 +1,7 @@
 //! Connections to servers inside the test.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -631,4 +631,80 @@ fn the_time_to_wait_before_a_retry_is_read() {
     });
     let (reply, _) = connection.request("GET", "/", "text/plain", b"").unwrap();
     assert_eq!((reply.code, &*reply.retry_after), (503, "7"));
+}
+
+/// A status code and the bytes of a part.
+type PartOrError = Result<(i32, Vec<u8>), ConnectionError>;
+
+/// Reads the bytes 3 to 6 of "0123456789" from a server that responds with `response`. Returns the code and the bytes,
+/// whether the connection can be used again, and what the request said.
+fn read_range_of(response: &'static str) -> (PartOrError, bool, String) {
+    let (mut connection, served) = connection_to(move |mut stream| {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        stream.write_all(format!("HTTP/1.1 {response}").as_bytes()).unwrap();
+        (stream, String::from_utf8(head).unwrap())
+    });
+    let read = connection.read_range("/", 3, 4).map(|(reply, body)| (reply.code, body.to_vec()));
+    let is_usable = connection.usable();
+    (read, is_usable, served.recv().unwrap().1)
+}
+
+#[test]
+fn ranges_are_those_that_were_asked_for() {
+    let part = "206 Partial content\r\nContent-Range: bytes 3-6/10\r\nContent-Length: 4\r\n\r\n3456";
+    let (read, is_usable, request) = read_range_of(part);
+    assert_eq!((read, is_usable), (Ok((206, b"3456".to_vec())), true));
+    assert!(request.contains("\r\nRange: bytes=3-6\r\n") || request.contains("\r\nrange: bytes=3-6\r\n"), "{request}");
+    // A server that ignores the range, and files that are shorter.
+    let whole = "200 OK\r\nContent-Length: 10\r\n\r\n0123456789";
+    let (read, is_usable, _) = read_range_of(whole);
+    assert_eq!((read, is_usable), (Ok((200, b"3456".to_vec())), false));
+    let exact = read_range_of("200 OK\r\nContent-Length: 7\r\n\r\n0123456");
+    assert_eq!((exact.0, exact.1), (Ok((200, b"3456".to_vec())), true));
+    let short = "206 Partial content\r\nContent-Range: bytes 3-4/5\r\nContent-Length: 2\r\n\r\n34";
+    assert_eq!(read_range_of(short).0, Ok((206, b"34".to_vec())));
+    assert_eq!(read_range_of("200 OK\r\nContent-Length: 2\r\n\r\n01").0, Ok((200, Vec::new())));
+    let end = "416 Range not satisfiable\r\nContent-Range: bytes */3\r\nContent-Length: 4\r\n\r\nnone";
+    assert_eq!(read_range_of(end).0, Ok((416, Vec::new())));
+    // More than was asked for.
+    let long = "206 Partial content\r\nContent-Range: bytes 3-9/10\r\nContent-Length: 7\r\n\r\n3456789";
+    let (read, is_usable, _) = read_range_of(long);
+    assert_eq!((read, is_usable), (Ok((206, b"3456".to_vec())), false));
+    // Another range, or none.
+    for other in ["Content-Range: bytes 4-7/10\r\n", "Content-Range: bytes 30-33/50\r\n", ""] {
+        let response = format!("206 Partial content\r\n{other}Content-Length: 4\r\n\r\n4567").leak();
+        let (read, is_usable, _) = read_range_of(response);
+        assert!(matches!(read, Err(ConnectionError::InvalidResponse(_))), "{read:?}");
+        assert!(!is_usable);
+    }
+}
+
+#[test]
+fn ranges_are_appended_to_files() {
+    let (mut connection, _served) = connection_to(|mut stream| {
+        read_head(&mut stream);
+        let head = "HTTP/1.1 206 Partial content\r\nContent-Range: bytes 3-8/10\r\nContent-Length: 6\r\n\r\n";
+        stream.write_all(format!("{head}345").as_bytes()).unwrap();
+    });
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"012").unwrap();
+    connection.append_range("/", 3, 6, &file).unwrap_err();
+    // What has arrived is kept, so that another request can continue there.
+    assert_eq!(file.metadata().unwrap().len(), 6);
+    let (mut connection, _served) = connection_to(|mut stream| {
+        read_head(&mut stream);
+        let head = "HTTP/1.1 206 Partial content\r\nContent-Range: bytes 6-8/10\r\nContent-Length: 3\r\n\r\n";
+        stream.write_all(format!("{head}678").as_bytes()).unwrap();
+        stream
+    });
+    assert_eq!(connection.append_range("/", 6, 3, &file).unwrap().unwrap().code, 206);
+    file.rewind().unwrap();
+    let mut content = String::new();
+    file.read_to_string(&mut content).unwrap();
+    assert_eq!(content, "012345678");
 }

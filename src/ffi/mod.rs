@@ -398,6 +398,31 @@ impl Connection {
         self.0.pin_mut().download(path, file.as_raw_fd(), limit).map(transferred).map_err(connection_error)
     }
 
+    /// Appends `length` bytes of a path, from the byte `first` on, to a file. Appends fewer if the content ends before. The
+    /// status code is 206 or 200. The inner error is that of the file.
+    #[cfg(test)]
+    pub(crate) fn append_range(
+        &mut self,
+        path: &str,
+        first: u64,
+        length: u64,
+        file: &File,
+    ) -> Result<io::Result<HttpReply>, ConnectionError> {
+        self.0.pin_mut().read_range(path, first, length, file.as_raw_fd()).map(transferred).map_err(connection_error)
+    }
+
+    /// Reads `length` bytes of a path, from the byte `first` on, or fewer if the content ends before. The status code is
+    /// 206 or 200.
+    pub(crate) fn read_range(
+        &mut self,
+        path: &str,
+        first: u64,
+        length: u64,
+    ) -> Result<(HttpReply, &[u8]), ConnectionError> {
+        let reply = self.0.pin_mut().read_range(path, first, length, -1).map_err(connection_error)?;
+        Ok((reply, self.0.body().map_err(connection_error)?))
+    }
+
     /// Lets the connection send no further request.
     pub(crate) fn retire(&mut self) {
         // It fails only while the process exits, when no request is sent any more.

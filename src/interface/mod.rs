@@ -4,6 +4,8 @@
 
 mod credentials;
 mod files;
+mod follow;
+mod inside;
 mod lifecycle;
 mod recovery;
 mod service;
@@ -11,6 +13,7 @@ mod status;
 mod submission;
 mod submit;
 
+pub use follow::Follow;
 use recovery::OnCreated;
 pub use recovery::{CreatedJob, RecoveredSubmission, SubmissionOutcome};
 
@@ -438,8 +441,13 @@ impl ArcInterface {
     /// Begins a call: enters the interface's log and makes sure that the proxy certificate is valid. Every operation begins
     /// with this.
     fn begin(&self) -> Result<Call> {
+        self.begin_within(self.1.begin())
+    }
+
+    /// Begins a part of an operation that has limits already.
+    fn begin_within(&self, limits: Limits) -> Result<Call> {
         check_process()?;
-        let call = Call { limits: self.1.begin(), _entered: self.0.log.enter() };
+        let call = Call { limits, _entered: self.0.log.enter() };
         call.limits.check()?;
         self.0.credentials.current(&call.limits)?;
         Ok(call)

@@ -46,7 +46,7 @@ fn any_credential(config: &ConnectionConfig) -> UserCredentials {
 }
 
 /// Returns an interface to a CE in memory, with a proxy certificate that passes all checks.
-fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
+pub(super) fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| {
         let path = directory.path().join(name);

@@ -1,6 +1,7 @@
 //! [`JobId`], [`JobInfo`], [`JobState`] and [`SavedOutputs`].
 
 mod failure;
+mod files;
 mod outputs;
 pub(crate) mod status;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::files::{FilePart, JobFile, JobFiles};
 pub use self::outputs::{LeftOut, LeftOutReason, SavedOutputs};
 pub use self::status::{ARC_STATUS_MAPPING, ArcState, Freshness, JobState, JobStatus, ParseJobStatusError};
 use crate::util::byte_size::ByteSize;

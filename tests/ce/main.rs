@@ -8,7 +8,9 @@ mod common;
 mod descriptions;
 mod errors;
 mod faults;
+mod follow;
 mod inputs;
+mod inside;
 mod job_list;
 mod jobs;
 #[path = "../link/mod.rs"]

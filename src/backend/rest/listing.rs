@@ -112,7 +112,11 @@ pub(super) fn list(pool: &Pool, id: &str) -> Result<Option<SessionFiles>, JobFai
         for name in listing.directories {
             match refusal(&name).or((depth == MAX_DEPTH).then_some(LeftOutReason::TooDeep)) {
                 Some(reason) => all.left_out.push(left_out(&directory, &name, reason)),
-                None => directories.push(([&directory[..], &name[..], b"/"].concat(), depth + 1)),
+                None => {
+                    let path = [&directory[..], &name[..]].concat();
+                    directories.push(([&path[..], b"/"].concat(), depth + 1));
+                    all.directories.push(OsString::from_vec(path));
+                }
             }
         }
     }
@@ -135,6 +139,23 @@ pub(super) fn is_listed(pool: &Pool, id: &str, path: &[u8]) -> Result<bool, Fail
 /// What is at a path in a session directory now. `None` if the CE does not tell.
 pub(super) fn look(pool: &Pool, id: &str, path: &[u8]) -> Result<Option<Kind>, Failure> {
     Ok(see(pool, id, path)?.and_then(|seen| seen.first().map(|this| this.kind)))
+}
+
+/// What is at a path in a session directory now.
+pub(super) fn look_closely(pool: &Pool, id: &str, path: &[u8]) -> Result<Kind, JobFailure> {
+    let response = pool.request(Repeat::Safe, "PROPFIND", &session_path(id, path), b"")?;
+    match response.code {
+        200 => {
+            let seen = parse_properties(&hide(&response.body)).map_err(|error| {
+                Failure::invalid_response(format!("the properties of a file of job {id} are unreadable: {error}"))
+            })?;
+            seen.first().map(|this| this.kind).ok_or_else(|| {
+                Failure::invalid_response(format!("the response leaves out the file of job {id}")).into()
+            })
+        }
+        404 => Err(JobFailure::NotFound),
+        _ => Err(response.refusal().into()),
+    }
 }
 
 /// What `PROPFIND` shows at a path: first the file or directory itself, then the entries of the directory. `None` if the

@@ -13,12 +13,16 @@ mod jobs;
 mod listing;
 mod lookup;
 mod parallel;
+mod part;
 mod record;
 mod session;
 mod state;
 mod submit;
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,6 +130,23 @@ impl RestBackend {
             None => Err(not_found(endpoint, id)),
         };
         Ok(ids.iter().zip(&local).map(one).collect())
+    }
+
+    /// Calls `request` with A-REX's own id of a job. An error contains the id as the caller gave it, and the file.
+    fn ask_about_file<T>(
+        &self,
+        id: &JobId,
+        file: &OsStr,
+        request: impl FnOnce(&str) -> Result<T, JobFailure>,
+    ) -> Result<T> {
+        let endpoint = self.pool.endpoint();
+        let Some(local) = endpoint.job_local_id(id.as_str()) else { return Err(not_found(endpoint, id)) };
+        request(local).map_err(|failure| match failure.into_error(endpoint, id) {
+            Error::JobFile { job_id, failure, message, .. } => {
+                Error::JobFile { job_id, path: file.into(), failure, message }
+            }
+            error => error,
+        })
     }
 
     /// Whether a job has not ended.
@@ -323,6 +344,29 @@ impl Backend for RestBackend {
             })
         };
         wanted.iter().zip(fetched).map(named).collect()
+    }
+
+    fn file_size(&self, id: &JobId, path: &OsStr) -> Result<u64> {
+        self.ask_about_file(id, path, |id| part::size(&self.pool, id, path.as_bytes()))
+    }
+
+    fn read_file(&self, id: &JobId, path: &OsStr, range: Range<u64>) -> Result<Vec<u8>> {
+        self.ask_about_file(id, path, |id| part::read(&self.pool, id, path.as_bytes(), range))
+    }
+
+    fn has_ended(&self, id: &JobId) -> Result<bool> {
+        let recorded = match self.pool.endpoint().job_local_id(id.as_str()) {
+            Some(local) => lookup::recorded_state(&self.pool, local).map_err(|failure| self.error(failure))?,
+            None => return Err(not_found(self.pool.endpoint(), id)),
+        };
+        match recorded.filter(|state| !state.is_unsettled()) {
+            Some(state) => Ok(state.is_final()),
+            // A-REX is moving the job's record, or has removed the job.
+            None => {
+                let state = self.states(std::slice::from_ref(id))?.pop();
+                Ok(state.transpose()?.is_some_and(|state| state.state.is_final()))
+            }
+        }
     }
 
     fn offer(&self) -> Result<Offer> {

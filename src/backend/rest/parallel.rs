@@ -31,7 +31,7 @@ impl MayBeUnanswered for Failure {
 impl MayBeUnanswered for JobFailure {
     fn unanswered(&self) -> Option<&Failure> {
         match self {
-            JobFailure::NotFound | JobFailure::Refused { .. } => None,
+            JobFailure::NotFound | JobFailure::Refused { .. } | JobFailure::File(..) => None,
             JobFailure::Request(failure) => failure.unanswered(),
         }
     }

@@ -395,6 +395,15 @@ impl Pool {
         })?
     }
 
+    /// Reads `length` bytes of a path, from the byte `first` on, whatever the code of the response.
+    pub(super) fn read_range(&self, path: &str, first: u64, length: u64) -> Result<Response, Failure> {
+        let path = self.path(path);
+        self.with_connection(Purpose::Request, Repeat::Safe, |connection| {
+            let (response, body) = connection.read_range(&path, first, length)?;
+            Ok(Response::new(response, body))
+        })?
+    }
+
     /// Checks that the CE responds, before a request that must not be repeated.
     ///
     /// It sends a request even if a connection seems to work, because the CE may have closed it.
