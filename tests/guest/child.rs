@@ -14,7 +14,9 @@ use std::sync::{Once, OnceLock};
 use std::time::{Duration, Instant};
 use std::{env, fs, mem, process, ptr, thread};
 
-use jasmin_arc::{ArcInterface, ConnectionConfig, Error, JobDescription, JobId, LogLevel, PassphraseFailure};
+use jasmin_arc::{
+    ArcInterface, CancelToken, ConnectionConfig, Error, JobDescription, JobId, LogLevel, PassphraseFailure,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::run;
@@ -93,6 +95,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     named!(alone, child_processes_can_be_waited_for, 0),
     named!(scenario, tokio_child_processes_can_be_waited_for, 0),
     named!(alone, tokio_signals_arrive, 0),
+    named!(alone, sigterm_ends_calls_to_a_silent_ce, 0),
     named!(alone, process_state_is_unchanged, 0),
     named!(alone, killed_helper_is_tolerated, 0),
     named!(alone, killed_helper_raises_no_sigpipe, 0),
@@ -216,12 +219,17 @@ fn delay(milliseconds: u64) {
     thread::sleep(Duration::from_millis(milliseconds));
 }
 
-/// Starts a server that accepts connections and never responds, and threads with calls in flight to it.
-fn call_in_flight(threads: usize) -> (TcpListener, TcpStream) {
+/// Starts a server that accepts connections and never responds.
+fn silent() -> (ArcInterface, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = listener.local_addr().unwrap().to_string();
-    let config = ConnectionConfig::from_file(&guest().config).unwrap().with_arc_server(server);
-    busy_threads(&interface(config), threads);
+    (interface(ConnectionConfig::from_file(&guest().config).unwrap().with_arc_server(server)), listener)
+}
+
+/// Starts a server that accepts connections and never responds, and threads with calls in flight to it.
+fn call_in_flight(threads: usize) -> (TcpListener, TcpStream) {
+    let (arc, listener) = silent();
+    busy_threads(&arc, threads);
     let (connection, _) = listener.accept().unwrap();
     (listener, connection)
 }
@@ -557,6 +565,36 @@ fn tokio_signals_arrive() -> u8 {
         tokio::task::spawn_blocking(move || call(&arc)).await.unwrap();
     });
     0
+}
+
+/// A service that stops on SIGTERM. Its handler cancels the token of all calls.
+fn sigterm_ends_calls_to_a_silent_ce() -> u8 {
+    static SHUTDOWN: OnceLock<CancelToken> = OnceLock::new();
+    extern "C" fn stop(_: libc::c_int) {
+        if let Some(token) = SHUTDOWN.get() {
+            token.cancel();
+        }
+    }
+    let token = SHUTDOWN.get_or_init(CancelToken::new);
+    let handler: extern "C" fn(libc::c_int) = stop;
+    // SAFETY: the handler only sets a flag.
+    assert_ne!(unsafe { libc::signal(libc::SIGTERM, handler as libc::sighandler_t) }, libc::SIG_ERR);
+    let (arc, _server) = silent();
+    let arc = arc.with_cancel(token);
+    let calls: Vec<_> = (0..4)
+        .map(|_| {
+            let arc = arc.clone();
+            thread::spawn(move || arc.job_status(&JobId::from("1")).unwrap_err())
+        })
+        .collect();
+    thread::sleep(Duration::from_millis(300));
+    run::set_out(&guest().dir);
+    // SAFETY: kill has no preconditions.
+    assert_eq!(unsafe { libc::kill(libc::getpid(), libc::SIGTERM) }, 0);
+    for call in calls {
+        assert!(matches!(call.join().unwrap(), Error::Cancelled));
+    }
+    process::exit(0)
 }
 
 /// The state of the process: signal actions except that of SIGCHLD, signal mask, umask, environment, working directory.
