@@ -1,4 +1,4 @@
-// The credentials and time-out that ARC's client classes use: an Arc::UserConfig.
+// The credentials and timeout that ARC's client classes use: an Arc::UserConfig.
 #pragma once
 
 #include <memory>

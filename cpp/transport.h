@@ -1,4 +1,4 @@
-// The TCP connection below ARC's TLS and HTTP. It takes the place of ARC's TCP component, whose time-outs apply to
+// The TCP connection below ARC's TLS and HTTP. It takes the place of ARC's TCP component, whose timeouts apply to
 // single reads only, and which tells nobody its socket and leaves it open in child processes (PayloadTCPSocket in 6.17
 // and 7.0).
 #pragma once

@@ -236,44 +236,44 @@ impl Submission<'_> {
             })
             .collect();
         let mut discarded = self.discard(&abandoned).into_iter();
-        let mut none = Vec::new();
-        let mut ran = Vec::new();
-        let mut missing = Vec::new();
+        let mut free_keys = Vec::new();
+        let mut complete_keys = Vec::new();
+        let mut absent_keys = Vec::new();
         let outcome = |(key, claim): (&'k String, Claim)| match claim {
             Claim::Exists(id) => SubmissionOutcome::Submitted(id.into()),
             Claim::Created(id) => SubmissionOutcome::NeedsInputs(id.into()),
             Claim::Abandoned(id) => match discarded.next() {
                 Some(Ok(Discarded::Cancelled)) => {
-                    none.push(key.as_str());
+                    free_keys.push(key.as_str());
                     SubmissionOutcome::NotSubmitted
                 }
                 Some(Ok(Discarded::Ran)) => {
-                    ran.push(key.as_str());
+                    complete_keys.push(key.as_str());
                     SubmissionOutcome::Submitted(id.into())
                 }
                 Some(Err(_)) | None => SubmissionOutcome::Unknown,
             },
             Claim::Busy => SubmissionOutcome::InProgress,
             Claim::New => {
-                none.push(key.as_str());
+                free_keys.push(key.as_str());
                 SubmissionOutcome::NotSubmitted
             }
             Claim::Sent(sent) => match found.get(&urn(key)) {
                 Some(place) => SubmissionOutcome::NeedsInputs(place.id.as_str().into()),
                 None if is_settled(sent, begun) => {
-                    none.push(key.as_str());
+                    free_keys.push(key.as_str());
                     SubmissionOutcome::NotSubmitted
                 }
                 None => {
-                    missing.push(key.as_str());
+                    absent_keys.push(key.as_str());
                     SubmissionOutcome::Unknown
                 }
             },
         };
         let outcomes = keys.iter().zip(claims).map(outcome).collect();
-        self.complete(&ran);
-        self.forget(&none);
-        self.missing(&missing, begun);
+        self.record_complete(&complete_keys);
+        self.forget(&free_keys);
+        self.record_absence(&absent_keys, begun);
         Ok(outcomes)
     }
 
@@ -319,7 +319,7 @@ impl Submission<'_> {
                 _ => {}
             }
         }
-        self.complete(&complete.keys().map(|index| keys[*index].as_str()).collect::<Vec<_>>());
+        self.record_complete(&complete.keys().map(|index| keys[*index].as_str()).collect::<Vec<_>>());
         self.forget(&gone.iter().map(|index| keys[*index].as_str()).collect::<Vec<_>>());
         gone.into_iter().for_each(|index| outcomes[index] = SubmissionOutcome::NotSubmitted);
         for (index, id) in complete {

@@ -92,7 +92,7 @@ impl<'a> Submission<'a> {
 
     /// Submits jobs with different keys. The results are in the order of `jobs`.
     ///
-    /// Waits for the keys that other threads or processes are submitting, at most for the time-out of the interface.
+    /// Waits for the keys that other threads or processes are submitting, at most for the timeout of the interface.
     pub(super) fn submit(&self, jobs: &[PreparedJob]) -> Result<Vec<Result<JobId>>> {
         let mut results: Vec<Option<Result<JobId>>> = jobs.iter().map(|_| None).collect();
         let begun = Instant::now();
@@ -195,27 +195,27 @@ impl<'a> Submission<'a> {
                 }
             };
             let mut lost = Vec::new();
-            let mut complete = Vec::new();
-            let mut none = Vec::new();
+            let mut complete_keys = Vec::new();
+            let mut refused_keys = Vec::new();
             for (index, submitted) in indices.iter().copied().zip(submitted) {
                 let key = jobs[index].key.as_str();
                 match submitted {
                     Submitted::Complete(place) => {
-                        complete.push(key);
+                        complete_keys.push(key);
                         results.push((index, Ok(JobId::from(place.id))));
                     }
                     Submitted::Incomplete { place, message, cancelled } => {
                         results.push((index, Err(self.incomplete(key, place, message, cancelled))));
                     }
                     Submitted::Failed(error) => {
-                        none.push(key);
+                        refused_keys.push(key);
                         results.push((index, Err(error)));
                     }
                     Submitted::Unknown { message, loss } => lost.push((index, message, loss)),
                 }
             }
-            self.complete(&complete);
-            self.forget(&none);
+            self.record_complete(&complete_keys);
+            self.forget(&refused_keys);
             let (again, found) = self.find_lost(jobs, lost, attempt < MAX_SENDS);
             results.extend(found);
             indices = again;
@@ -276,7 +276,7 @@ impl<'a> Submission<'a> {
                 break;
             }
         }
-        let mut missing = Vec::new();
+        let mut absent_keys = Vec::new();
         for (index, message, loss) in lost {
             let key = jobs[index].key.as_str();
             if let Some(problem) = &problem {
@@ -289,11 +289,11 @@ impl<'a> Submission<'a> {
             } else if jobs[index].commit && can_send_again {
                 again.push(index);
             } else {
-                missing.push(key);
+                absent_keys.push(key);
                 results.push((index, Err(self.unknown(key, &message))));
             }
         }
-        self.missing(&missing, begun);
+        self.record_absence(&absent_keys, begun);
         if !can_send_again {
             let message = "the job ended without its input files";
             results.extend(again.drain(..).map(|index| (index, Err(self.unknown(&jobs[index].key, message)))));
@@ -317,17 +317,17 @@ impl<'a> Submission<'a> {
             }
         };
         let found: HashSet<usize> = results.iter().map(|(index, _)| *index).chain(absent.iter().copied()).collect();
-        let mut missing = Vec::new();
+        let mut absent_keys = Vec::new();
         for (index, sent) in open.into_iter().filter(|(index, _)| !found.contains(index)) {
             let job = &jobs[index];
             if sent.waits || is_settled(sent, begun) {
                 absent.push(index);
             } else {
-                missing.push(job.key.as_str());
+                absent_keys.push(job.key.as_str());
                 results.push((index, Err(self.unknown(&job.key, "the CE does not have the job yet"))));
             }
         }
-        self.missing(&missing, begun);
+        self.record_absence(&absent_keys, begun);
         (absent, results)
     }
 
@@ -366,7 +366,7 @@ impl<'a> Submission<'a> {
     fn resume(&self, jobs: &[PreparedJob], created: Vec<(usize, JobId)>) -> (Vec<usize>, IndexedResults) {
         let (with_uploads, without): (Vec<_>, Vec<_>) =
             created.into_iter().partition(|(index, _)| !jobs[*index].uploads.is_empty());
-        let mut complete: Vec<&str> = without.iter().map(|(index, _)| jobs[*index].key.as_str()).collect();
+        let mut complete_keys: Vec<&str> = without.iter().map(|(index, _)| jobs[*index].key.as_str()).collect();
         let mut results: IndexedResults = without.into_iter().map(|(index, id)| (index, Ok(id))).collect();
         let uploads: Vec<(&JobId, &PreparedJob)> = with_uploads.iter().map(|(index, id)| (id, &jobs[*index])).collect();
         let uploaded = if uploads.is_empty() { Ok(Vec::new()) } else { self.backend.upload_missing(&uploads) };
@@ -378,14 +378,14 @@ impl<'a> Submission<'a> {
         for ((index, id), uploaded) in with_uploads.into_iter().zip(uploaded) {
             match uploaded {
                 Ok(Uploaded::Whole) => {
-                    complete.push(&jobs[index].key);
+                    complete_keys.push(&jobs[index].key);
                     results.push((index, Ok(id)));
                 }
                 Ok(Uploaded::JobHasEnded) => never_ran.push((index, id)),
                 Err(error) => results.push((index, Err(self.submission_error(Some(id), error.to_string())))),
             }
         }
-        self.complete(&complete);
+        self.record_complete(&complete_keys);
         self.rule_out(never_ran.iter().map(|(_, id)| id));
         (never_ran.into_iter().map(|(index, _)| index).collect(), results)
     }
@@ -400,7 +400,7 @@ impl<'a> Submission<'a> {
             match discarded {
                 Ok(Discarded::Cancelled) => cancelled.push(index),
                 Ok(Discarded::Ran) => {
-                    self.complete(&[&jobs[index].key]);
+                    self.record_complete(&[&jobs[index].key]);
                     results.push((index, Ok(id)));
                 }
                 Err(error) => results.push((index, Err(error))),
@@ -470,7 +470,7 @@ impl<'a> Submission<'a> {
     }
 
     /// Records that a search that began at `since` did not find jobs.
-    pub(super) fn missing(&self, keys: &[&str], since: SystemTime) {
+    pub(super) fn record_absence(&self, keys: &[&str], since: SystemTime) {
         self.log_failure(self.arc.0.journal.missing(&self.scope, keys, since));
     }
 
@@ -489,7 +489,7 @@ impl<'a> Submission<'a> {
         self.backend
     }
 
-    pub(super) fn complete(&self, keys: &[&str]) {
+    pub(super) fn record_complete(&self, keys: &[&str]) {
         let completed = self.arc.0.journal.completed(&self.scope, keys);
         if completed.is_ok() {
             self.drop_claims(keys);
