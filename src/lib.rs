@@ -80,6 +80,7 @@ mod matching;
 mod proxy;
 mod transfer;
 mod util;
+mod watch;
 
 pub use config::{ConnectionConfig, Delegation, ParseProtocolError, Protocol};
 pub use description::{
@@ -90,7 +91,9 @@ pub use error::{ConnectionFailure, Error, ErrorKind, JobFileFailure, Operation, 
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use fuzzing::FUZZ_TARGETS;
-pub use interface::{ArcInterface, ArcInterfaceBuilder, CreatedJob, Follow, RecoveredSubmission, SubmissionOutcome};
+pub use interface::{
+    ArcInterface, ArcInterfaceBuilder, CreatedJob, Follow, RecoveredSubmission, SubmissionOutcome, Watch,
+};
 pub use job::{
     ARC_STATUS_MAPPING, ArcState, FilePart, Freshness, JobFile, JobFiles, JobId, JobInfo, JobState, JobStatus, LeftOut,
     LeftOutReason, ParseJobStatusError, SavedOutputs,
@@ -99,6 +102,9 @@ pub use limits::{CancelToken, RetryPolicy};
 pub use logging::{LogLevel, ParseLogLevelError};
 pub use matching::{Mismatch, ResourceAmount};
 pub use util::byte_size::{ByteSize, ParseByteSizeError};
+pub use watch::{
+    Change, PollPolicy, PollSummary, Standing, WatchEnd, WatchGoal, WatchOutcome, WatchReport, WatchedJob,
+};
 
 /// Compiles the Rust code in the documents as doc tests.
 #[cfg(doctest)]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const ALLOWED: &[(&str, &[&str])] = &[
     ("util", &[]),
     ("job", &["util"]),
+    ("watch", &["job", "util"]),
     ("error", &["job", "util"]),
     ("limits", &["error", "util"]),
     ("logging", &["util"]),
@@ -41,6 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "proxy",
             "transfer",
             "util",
+            "watch",
         ],
     ),
     ("fuzzing", &["backend", "config", "credential", "description", "ffi", "job", "journal", "util"]),

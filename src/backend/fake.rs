@@ -6,8 +6,10 @@ use std::io::Write;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use crate::backend::offer::Offer;
+use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{
     Backend, Discarded, Fetch, Fetched, Found, Loss, Progress, Search, SessionFile, SessionFiles, Submitted, Uploaded,
@@ -186,6 +188,11 @@ impl Backend for FakeBackend {
             native_state: job.state.to_string(),
             freshness: Freshness::Current,
         })
+    }
+
+    fn poll(&self, ids: &[JobId], _memory: &mut PollMemory) -> Result<Polled> {
+        let states = self.each(ids, |job| Some(job.state))?;
+        Ok(Polled { states, pause: Duration::ZERO, is_unsettled: false })
     }
 
     fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>> {

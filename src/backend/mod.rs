@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::backend::offer::Offer;
+use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::error::{Error, Result};
 use crate::ffi::JobPlace;
@@ -23,6 +24,7 @@ pub(crate) mod fake;
 pub(crate) mod names;
 pub(crate) mod offer;
 pub(crate) mod plugin;
+pub(crate) mod poll;
 pub(crate) mod prepare;
 pub(crate) mod rest;
 
@@ -128,6 +130,9 @@ pub(crate) trait Backend: Send + Sync + Debug {
 
     /// Looks up the states of jobs, as current as the protocol provides them.
     fn states(&self, ids: &[JobId]) -> Result<Vec<Result<JobState>>>;
+
+    /// Looks up the states of jobs for a watch, which asks again and again, with as few requests as possible.
+    fn poll(&self, ids: &[JobId], memory: &mut PollMemory) -> Result<Polled>;
 
     /// Looks up the details of jobs.
     fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>>;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::backend::breaker::{Breaker, PROBE_LIMIT};
 use crate::backend::failure::{Failure, JobFailure, not_found, shorten};
 use crate::backend::offer::{Offer, Queue, published_limit, tighter};
+use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{
     Backend, Discarded, Fetch, Fetched, Found, Loss, Progress, Search, SessionFile, SessionFiles, Submitted, Uploaded,
@@ -31,6 +32,9 @@ use crate::util::byte_size::ByteSize;
 
 /// The maximum number of jobs in one request. It limits the time for which other calls have to wait.
 const CHUNK: usize = 250;
+
+/// The least time between two polls of a watch. The CE publishes states once a minute.
+const POLL_PAUSE: Duration = Duration::from_secs(10);
 
 /// ARC's names for the parts of one interface (the plugins' `SupportedInterfaces`).
 #[derive(Clone, Copy, Debug)]
@@ -390,6 +394,11 @@ impl Backend for PluginBackend {
             freshness: Freshness::Published,
         };
         Ok(self.records(ids)?.into_iter().map(|record| record.map(state)).collect())
+    }
+
+    fn poll(&self, ids: &[JobId], _memory: &mut PollMemory) -> Result<Polled> {
+        let states = self.states(ids)?.into_iter().map(|state| state.map(|state| Some(state.state))).collect();
+        Ok(Polled { states, pause: POLL_PAUSE, is_unsettled: false })
     }
 
     fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>> {

@@ -12,10 +12,12 @@ mod service;
 mod status;
 mod submission;
 mod submit;
+mod watch;
 
 pub use follow::Follow;
 use recovery::OnCreated;
 pub use recovery::{CreatedJob, RecoveredSubmission, SubmissionOutcome};
+pub use watch::Watch;
 
 use std::borrow::Borrow;
 use std::fmt;

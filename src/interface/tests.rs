@@ -82,7 +82,7 @@ fn inner(config: ConnectionConfig, backend: &Arc<FakeBackend>) -> Inner {
     }
 }
 
-fn calls(backend: &FakeBackend) -> usize {
+pub(super) fn calls(backend: &FakeBackend) -> usize {
     backend.calls.load(Ordering::Relaxed)
 }
 

@@ -33,6 +33,20 @@ pub(crate) mod seconds {
     }
 }
 
+/// A point in time as whole seconds since 1970.
+pub(crate) mod moment {
+    use super::{Deserializer, Serializer, SystemTime, since_1970};
+    use serde::de::Error as _;
+
+    pub(crate) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+        since_1970::serialize(&Some(*time), serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+        since_1970::deserialize(deserializer)?.ok_or_else(|| D::Error::custom("expected seconds since 1970"))
+    }
+}
+
 /// An optional point in time as whole seconds since 1970.
 pub(crate) mod since_1970 {
     use super::{Deserialize, Deserializer, Duration, Serialize, Serializer, SystemTime};

@@ -23,3 +23,4 @@ mod secrets;
 mod submissions;
 mod testbed;
 mod tokens;
+mod watch;

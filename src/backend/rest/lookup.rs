@@ -66,6 +66,18 @@ impl Costs {
         change(&mut lock(&self.0));
     }
 
+    /// Records how long the list of all jobs of the user took.
+    pub(super) fn list_took(&self, time: Duration) {
+        self.update(|measured| measured.list = Some((time, Instant::now())));
+    }
+
+    /// Whether to get the list of all jobs of the user instead of `count` single look-ups: it takes at most `cheap`, is
+    /// cheaper than they are, or there is no recent measurement.
+    pub(super) fn list_pays(&self, count: usize, cheap: Duration) -> bool {
+        let list = lock(&self.0).list.filter(|(_, when)| when.elapsed() < COST_TTL);
+        list.is_none_or(|(list, _)| list <= cheap) || self.list_is_cheaper(count) == Some(true)
+    }
+
     /// Whether the list of all jobs of the user is cheaper than `count` single look-ups. `None` if there is no recent
     /// measurement of single look-ups.
     fn list_is_cheaper(&self, count: usize) -> Option<bool> {
@@ -222,7 +234,7 @@ fn recorded_states(
     if rest.len() > MAX_SINGLE_LOOKUPS && costs.list_is_cheaper(rest.len()) == Some(true) {
         let begun = Instant::now();
         let response = pool.request(Repeat::Never, "GET", &format!("jobs?state={ALL_STATES}"), b"");
-        costs.update(|measured| measured.list = Some((begun.elapsed(), Instant::now())));
+        costs.list_took(begun.elapsed());
         match response {
             Ok(response) if response.code == 200 => {
                 let items = jobs::parse(&response.body)?.into_iter();
@@ -239,7 +251,8 @@ fn recorded_states(
     Ok(found)
 }
 
-fn look_up_each(
+/// Looks up A-REX's own record of jobs with one or two requests each.
+pub(super) fn look_up_each(
     pool: &Pool,
     costs: &Costs,
     ids: &[&str],

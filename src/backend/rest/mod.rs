@@ -14,6 +14,7 @@ mod listing;
 mod lookup;
 mod parallel;
 mod part;
+mod poll;
 mod record;
 mod session;
 mod state;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use crate::backend::failure::{Failure, JobFailure, not_found};
 use crate::backend::offer::Offer;
+use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{Backend, Discarded, Fetch, Fetched, Found, Progress, Search, SessionFiles, Submitted, Uploaded};
 use crate::config::endpoint::Endpoint;
@@ -248,6 +250,16 @@ impl Backend for RestBackend {
             };
             Ok(states.map(|observed| observed.map(state)).collect())
         })
+    }
+
+    fn poll(&self, ids: &[JobId], memory: &mut PollMemory) -> Result<Polled> {
+        let (mut pause, mut is_unsettled) = (Duration::ZERO, false);
+        let states = self.ask(ids, |ids| {
+            let found = poll::poll(&self.pool, &self.costs, ids, memory)?;
+            (pause, is_unsettled) = (found.pause, found.is_unsettled);
+            Ok(found.states)
+        })?;
+        Ok(Polled { states, pause, is_unsettled })
     }
 
     fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>> {

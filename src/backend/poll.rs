@@ -1,0 +1,29 @@
+//! What the poll of a watch finds, and what it remembers until the next one.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::job::ArcState;
+
+/// What a poll found about jobs.
+#[derive(Debug)]
+pub(crate) struct Polled {
+    /// One result for each job, in the order of the jobs. `None` if the CE could not tell, and may do so in the next poll.
+    pub(crate) states: Vec<Result<Option<ArcState>>>,
+    /// The least time until the next poll.
+    pub(crate) pause: Duration,
+    /// Whether the next poll should follow soon, because a state is to be confirmed.
+    pub(crate) is_unsettled: bool,
+}
+
+/// What a backend remembers from one poll of a watch to the next.
+#[derive(Debug, Default)]
+pub(crate) struct PollMemory {
+    /// When the CE was last asked for the published states.
+    pub(crate) published_at: Option<Instant>,
+    /// The last published state of each job in the batch system, in the terms of the protocol.
+    pub(crate) published: HashMap<String, String>,
+    /// In how many polls in a row the CE had no state of a job.
+    pub(crate) missing: HashMap<String, u32>,
+}

@@ -1,0 +1,274 @@
+//! Polls jobs for a watch, with as few requests as possible.
+//!
+//! A-REX's own record is asked in every poll: one request for each of a few jobs, or one list of all jobs of the user that
+//! have not ended (`GET jobs?state=`, `ARexRest::processJobs`). A job that the list leaves out has ended, or A-REX is moving
+//! it between two directories: a list of the ended jobs tells.
+//!
+//! The record does not distinguish queued jobs from running ones. The information provider does, so the jobs in the batch
+//! system are looked up there once a minute, which is how often it runs.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use super::jobs::{self, Item, act};
+use super::lookup::{Costs, look_up_each, recorded_state};
+use super::session::{Pool, Repeat};
+use super::state::RestState;
+use crate::backend::failure::{Failure, JobFailure};
+use crate::backend::poll::PollMemory;
+use crate::error::Operation;
+use crate::job::ArcState;
+
+/// The states of jobs that have not ended, as the filter of `GET jobs?state=` accepts them.
+const ACTIVE_STATES: &str = "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNING,EXECUTED,FINISHING,KILLING";
+
+/// The states of jobs that have ended. A job that A-REX is moving seems to be `WIPED`.
+const ENDED_STATES: &str = "FINISHED,FAILED,KILLED,WIPED";
+
+/// The number of requests of a poll, unless A-REX's list of jobs is too expensive.
+const MAX_REQUESTS: usize = 2;
+
+/// A list that takes no longer than this is never avoided.
+const CHEAP_LIST: Duration = Duration::from_secs(1);
+
+/// How often the published states are looked up. A-REX's information provider runs as often.
+const PUBLISHED_INTERVAL: Duration = Duration::from_secs(60);
+
+/// If the published states are late by this, they have precedence over the list of ended jobs.
+const MAX_PUBLISHED_DELAY: Duration = Duration::from_secs(15);
+
+/// In how many polls in a row A-REX must report a job as removed. It may only be moving it.
+const WIPED_POLLS: u32 = 3;
+
+/// The pause after a list or many single look-ups, as a multiple of the time that they took.
+const PAUSE_FACTOR: u32 = 9;
+
+/// The longest pause for the sake of the CE.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// What a poll found.
+pub(super) struct Found {
+    pub(super) states: Vec<Result<Option<ArcState>, JobFailure>>,
+    pub(super) pause: Duration,
+    pub(super) is_unsettled: bool,
+}
+
+/// Looks up the states of jobs, in the order of `ids`.
+pub(super) fn poll(pool: &Pool, costs: &Costs, ids: &[&str], memory: &mut PollMemory) -> Result<Found, Failure> {
+    let mut poll = Poll { pool, costs, recorded: HashMap::with_capacity(ids.len()), requests: 0, busy: Duration::ZERO };
+    let is_confirmed = poll.look_up_records(ids, memory)?;
+    let published = poll.look_up_published(ids, memory)?;
+    let one = |id: &&str| match poll.recorded.get(*id) {
+        None if !is_confirmed => Ok(None),
+        recorded => judge(id, recorded, published.get(*id), memory),
+    };
+    let states = ids.iter().map(one).collect();
+    let is_new = |id: &&str| memory.missing.get(*id).is_some_and(|times| *times < WIPED_POLLS);
+    Ok(Found { is_unsettled: !is_confirmed || ids.iter().any(|id| is_new(id)), pause: poll.pause(), states })
+}
+
+/// One poll.
+struct Poll<'a> {
+    pool: &'a Pool,
+    costs: &'a Costs,
+    /// The states in A-REX's record. A job without one is unknown, or A-REX is moving it.
+    recorded: HashMap<String, RestState>,
+    requests: usize,
+    /// The time that A-REX spent on work that grows with the number of jobs.
+    busy: Duration,
+}
+
+impl Poll<'_> {
+    /// Looks up A-REX's record of jobs. Returns false if a job without a record may also have ended.
+    fn look_up_records(&mut self, ids: &[&str], memory: &PollMemory) -> Result<bool, Failure> {
+        if let [id] = ids {
+            let state = recorded_state(self.pool, id)?;
+            // Whether a job has failed is in another file.
+            self.requests += if state.as_ref().is_some_and(RestState::is_final) { 2 } else { 1 };
+            self.recorded.extend(state.map(|state| ((*id).to_owned(), state)));
+            return Ok(true);
+        }
+        if !self.costs.list_pays(ids.len(), CHEAP_LIST) {
+            let begun = Instant::now();
+            look_up_each(self.pool, self.costs, ids, &mut self.recorded)?;
+            self.busy += begun.elapsed();
+            return Ok(true);
+        }
+        self.list(ids, ACTIVE_STATES)?;
+        let unlisted = |id: &&&str| !self.recorded.contains_key(**id);
+        if !ids.iter().filter(unlisted).any(|id| !is_asked_by_id(id, memory)) {
+            return Ok(true);
+        }
+        let is_late = memory.published_at.is_some_and(|at| at.elapsed() > PUBLISHED_INTERVAL + MAX_PUBLISHED_DELAY);
+        if !is_late {
+            self.list(ids, ENDED_STATES)?;
+        }
+        Ok(!is_late)
+    }
+
+    /// Lists the jobs of the user in some states, and keeps those with an id in `ids`.
+    fn list(&mut self, ids: &[&str], states: &str) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let response = self.pool.request(Repeat::Safe, "GET", &format!("jobs?state={states}"), b"");
+        self.busy += begun.elapsed();
+        self.requests += 1;
+        self.costs.list_took(begun.elapsed());
+        let response = response?;
+        if response.code != 200 {
+            return Err(response.refusal());
+        }
+        let mut listed: HashMap<String, RestState> =
+            jobs::parse(&response.body)?.into_iter().map(|item| (item.id, RestState::parse(&item.state))).collect();
+        for id in ids {
+            let Some((id, state)) = listed.remove_entry(*id) else { continue };
+            // A job that is in both lists has ended in between, or A-REX is moving it.
+            if !state.is_unsettled() || !self.recorded.contains_key(&id) {
+                self.recorded.insert(id, state);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks up what the information provider has published: of jobs without a record, and once a minute of jobs in the
+    /// batch system. Returns what A-REX responds about them.
+    fn look_up_published(&self, ids: &[&str], memory: &mut PollMemory) -> Result<HashMap<String, Item>, Failure> {
+        if self.requests >= MAX_REQUESTS {
+            return Ok(HashMap::new());
+        }
+        let is_due = memory.published_at.is_none_or(|at| at.elapsed() >= PUBLISHED_INTERVAL);
+        let is_wanted = |id: &&str| match self.recorded.get(*id) {
+            Some(state) => is_due && *state == RestState::Running,
+            None => ids.len() == 1 || is_asked_by_id(id, memory),
+        };
+        let asked: Vec<&str> = ids.iter().copied().filter(is_wanted).collect();
+        if asked.is_empty() {
+            return Ok(HashMap::new());
+        }
+        if asked.iter().any(|id| self.recorded.contains_key(*id)) {
+            memory.published_at = Some(Instant::now());
+        }
+        let mut items = HashMap::with_capacity(asked.len());
+        for item in act(self.pool, "status", &asked)? {
+            let item = item?;
+            if item.code == 200 {
+                memory.published.insert(item.id.clone(), item.state.clone());
+            }
+            items.insert(item.id.clone(), item);
+        }
+        Ok(items)
+    }
+
+    fn pause(&self) -> Duration {
+        self.busy.saturating_mul(PAUSE_FACTOR).min(MAX_PAUSE)
+    }
+}
+
+/// Whether a job that is in no list is to be looked up by its id, in every other poll.
+fn is_asked_by_id(id: &str, memory: &PollMemory) -> bool {
+    memory.missing.get(id).is_some_and(|times| times % 2 == 1)
+}
+
+/// Decides on the state of a job. `item` is A-REX's response, if the job was looked up by its id.
+fn judge(
+    id: &str,
+    recorded: Option<&RestState>,
+    item: Option<&Item>,
+    memory: &mut PollMemory,
+) -> Result<Option<ArcState>, JobFailure> {
+    if let Some(recorded) = recorded.filter(|recorded| !recorded.is_unsettled()) {
+        memory.missing.remove(id);
+        let published = memory.published.get(id).map(|state| RestState::parse(state));
+        let state = match recorded {
+            // Every job in the batch system has been in its queue.
+            RestState::Running => published.filter(RestState::is_in_batch_system).unwrap_or(RestState::Queuing),
+            recorded => recorded.clone(),
+        };
+        return Ok(Some(state.arc_state()));
+    }
+    if let Some(item) = item.filter(|item| item.code != 200) {
+        return Err(item.failure(Operation::LookUp));
+    }
+    let times = memory.missing.entry(id.to_owned()).or_default();
+    *times = times.saturating_add(1);
+    Ok(match (recorded, item) {
+        _ if *times < WIPED_POLLS => None,
+        (Some(RestState::Wiped), _) => Some(ArcState::Deleted),
+        // The record has a state that this crate does not know. A-REX may publish one that it does.
+        (None, Some(item)) => Some(RestState::parse(&item.state).arc_state()),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn memory(published: &[(&str, &str)]) -> PollMemory {
+        let published = published.iter().map(|(id, state)| ((*id).to_owned(), (*state).to_owned())).collect();
+        PollMemory { published, ..PollMemory::default() }
+    }
+
+    fn item(code: u16, state: &str) -> Item {
+        Item { code, reason: "reason".into(), id: "a".into(), state: state.into() }
+    }
+
+    fn state(recorded: &str, memory: &mut PollMemory) -> Option<ArcState> {
+        judge("a", Some(&RestState::parse(recorded)), None, memory).unwrap()
+    }
+
+    #[test]
+    fn jobs_in_the_batch_system_are_queued_until_they_are_published_as_running() {
+        for (published, expected) in [
+            (&[][..], ArcState::Queuing),
+            (&[("a", "PREPARING")], ArcState::Queuing),
+            (&[("b", "RUNNING")], ArcState::Queuing),
+            (&[("a", "QUEUING")], ArcState::Queuing),
+            (&[("a", "HELD")], ArcState::Hold),
+            (&[("a", "RUNNING")], ArcState::Running),
+            (&[("a", "EXITINGLRMS")], ArcState::Running),
+        ] {
+            assert_eq!(state("RUNNING", &mut memory(published)), Some(expected), "{published:?}");
+        }
+        let mut published = memory(&[("a", "RUNNING")]);
+        for (recorded, expected) in [
+            ("ACCEPTING", ArcState::Accepted),
+            ("SUBMITTING", ArcState::Submitting),
+            ("FINISHING", ArcState::Finishing),
+            ("FAILED", ArcState::Failed),
+            ("TELEPORTING", ArcState::Other),
+        ] {
+            assert_eq!(state(recorded, &mut published), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_moved_is_not_removed() {
+        let mut memory = memory(&[]);
+        assert_eq!([(); 2].map(|()| state("WIPED", &mut memory)), [None, None]);
+        assert_eq!(state("FINISHING", &mut memory), Some(ArcState::Finishing));
+        let seen = [(); 3].map(|()| state("WIPED", &mut memory));
+        assert_eq!(seen, [None, None, Some(ArcState::Deleted)]);
+        assert_eq!([(); 5].map(|()| state("None", &mut memory)), [None; 5]);
+    }
+
+    #[test]
+    fn only_a_rex_itself_says_that_it_does_not_know_a_job() {
+        let mut memory = memory(&[]);
+        for times in 0..6 {
+            assert!(matches!(judge("a", None, None, &mut memory), Ok(None)));
+            assert_eq!(is_asked_by_id("a", &memory), times % 2 == 0);
+        }
+        assert!(matches!(judge("a", None, Some(&item(404, "None")), &mut memory), Err(JobFailure::NotFound)));
+        let refused = judge("a", None, Some(&item(500, "None")), &mut memory);
+        assert!(matches!(refused, Err(JobFailure::Refused { operation: Operation::LookUp, .. })));
+    }
+
+    #[test]
+    fn published_states_count_for_jobs_whose_record_is_unreadable() {
+        let mut memory = memory(&[]);
+        let seen = [(); 3].map(|()| judge("a", None, Some(&item(200, "RUNNING")), &mut memory).unwrap());
+        assert_eq!(seen, [None, None, Some(ArcState::Running)]);
+        let unknown = judge("a", None, Some(&item(200, "TELEPORTING")), &mut memory).unwrap();
+        assert_eq!(unknown, Some(ArcState::Other));
+    }
+}
