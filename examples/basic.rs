@@ -5,8 +5,6 @@
 
 use std::env;
 use std::fs;
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use jasmin_arc::{ArcInterface, JobStatus};
@@ -19,18 +17,8 @@ fn main() -> anyhow::Result<()> {
     let id = arc.submit_job("/bin/bash", &["-c", "echo \"This job is running on $(/bin/hostname)\""], &[])?;
     println!("Submitted {id}");
 
-    let mut shown = None;
-    let status = loop {
-        let status = arc.job_status(&id)?;
-        if shown != Some(status) {
-            println!("The job's status is {status}");
-            shown = Some(status);
-        }
-        if status.is_final() {
-            break status;
-        }
-        sleep(Duration::from_secs(1));
-    };
+    let status = arc.wait_job(&id)?;
+    println!("The job's status is {status}");
     if status != JobStatus::Completed {
         bail!("the job ended with status {status}: {}", arc.job(&id)?.errors.join("; "));
     }

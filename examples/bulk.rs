@@ -5,10 +5,11 @@
 
 use std::env;
 use std::fs;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
 use jasmin_arc::{ArcInterface, JobDescription, JobId};
 
 fn main() -> anyhow::Result<()> {
@@ -27,16 +28,17 @@ fn main() -> anyhow::Result<()> {
     let ids: Vec<JobId> = arc.submit_jobs(&jobs)?.into_iter().collect::<Result<_, _>>()?;
     println!("{:6.2} s: submitted {} jobs", begun.elapsed().as_secs_f64(), ids.len());
 
-    let mut ended = 0;
-    while ended < ids.len() {
-        sleep(Duration::from_secs(1));
-        let statuses = arc.job_statuses(&ids)?.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let now = statuses.iter().filter(|status| status.is_final()).count();
-        if now != ended {
-            println!("{:6.2} s: {now} jobs have ended", begun.elapsed().as_secs_f64());
-            ended = now;
-        }
-    }
+    let bar = ProgressBar::new(ids.len() as u64).with_message("jobs have ended");
+    bar.set_style(ProgressStyle::with_template("{elapsed:>8} {wide_bar} {pos} of {len} {msg}")?);
+    let report = arc
+        .watch(&ids)
+        .on_change(|change| {
+            bar.inc(u64::from(change.to.is_final()));
+            ControlFlow::Continue(())
+        })
+        .wait()?;
+    bar.finish_and_clear();
+    println!("{:6.2} s: {} jobs have ended", begun.elapsed().as_secs_f64(), report.reached().count());
 
     let directory = tempfile::tempdir()?;
     let saved = arc.save_jobs_outputs_to(&ids, directory.path())?;

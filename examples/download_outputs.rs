@@ -5,8 +5,6 @@
 
 use std::env;
 use std::fs;
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use jasmin_arc::{ArcInterface, JobDescription, JobStatus};
@@ -25,13 +23,7 @@ fn main() -> anyhow::Result<()> {
     let job = JobDescription::new("/bin/bash").with_args(["-c", SCRIPT]).with_output_file("output.txt");
     let id = arc.submit(&job)?;
     println!("Submitted {id}");
-    let status = loop {
-        let status = arc.job_status(&id)?;
-        if status.is_final() {
-            break status;
-        }
-        sleep(Duration::from_secs(1));
-    };
+    let status = arc.wait_job(&id)?;
     if status != JobStatus::Completed {
         bail!("the job ended with status {status}: {}", arc.job(&id)?.errors.join("; "));
     }

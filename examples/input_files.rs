@@ -5,8 +5,6 @@
 
 use std::env;
 use std::fs;
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use jasmin_arc::{ArcInterface, JobStatus};
@@ -28,13 +26,7 @@ fn main() -> anyhow::Result<()> {
     // `submit` has uploaded the files, so the local ones can be removed.
     directory.close()?;
 
-    let status = loop {
-        let status = arc.job_status(&id)?;
-        if status.is_final() {
-            break status;
-        }
-        sleep(Duration::from_secs(1));
-    };
+    let status = arc.wait_job(&id)?;
     if status != JobStatus::Completed {
         bail!("the job ended with status {status}: {}", arc.job(&id)?.errors.join("; "));
     }

@@ -2,10 +2,9 @@
 //!
 //! Usage: `cargo run --example submit FILE...`. The configuration is the file that `JASMIN_ARC_CONFIG` names.
 
+use std::collections::HashMap;
 use std::env;
 use std::path::PathBuf;
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use jasmin_arc::{ArcInterface, JobDescription, JobId, JobStatus};
@@ -40,23 +39,25 @@ fn main() -> anyhow::Result<()> {
         }
     }
 
-    while !running.is_empty() {
-        sleep(Duration::from_secs(1));
-        let statuses = arc.job_statuses(running.iter().map(|(_, id)| id))?;
-        let statuses = statuses.into_iter().collect::<Result<Vec<JobStatus>, _>>()?;
-        let mut statuses = statuses.into_iter();
-        let (ended, others): (Vec<_>, Vec<_>) =
-            running.into_iter().partition(|_| statuses.next().is_some_and(JobStatus::is_final));
-        running = others;
-        for (name, id) in ended {
-            let job = arc.job(&id)?;
-            let code = job.exit_code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
-            println!("{name}: {}, exit code {code}", job.status());
-            for error in &job.errors {
-                eprintln!("{name}: {error}");
-            }
-            failures += usize::from(job.status() != JobStatus::Completed);
+    let names: HashMap<&JobId, &str> = running.iter().map(|(name, id)| (id, *name)).collect();
+    for change in arc.watch(names.keys().copied()) {
+        let change = change?;
+        if !change.to.is_final() {
+            continue;
         }
+        let name = names[&change.id];
+        if change.status().is_none() {
+            eprintln!("{name}: the CE no longer has the job");
+            failures += 1;
+            continue;
+        }
+        let job = arc.job(&change.id)?;
+        let code = job.exit_code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
+        println!("{name}: {}, exit code {code}", job.status());
+        for error in &job.errors {
+            eprintln!("{name}: {error}");
+        }
+        failures += usize::from(job.status() != JobStatus::Completed);
     }
     ensure!(failures == 0, "{failures} of {} jobs failed", jobs.len());
     Ok(())

@@ -5,9 +5,6 @@
 //! # Example
 //!
 //! ```no_run
-//! use std::thread::sleep;
-//! use std::time::Duration;
-//!
 //! use jasmin_arc::ArcInterface;
 //!
 //! fn main() -> anyhow::Result<()> {
@@ -15,9 +12,7 @@
 //!     let arc = ArcInterface::from_file("config.json")?;
 //!
 //!     let job = arc.submit_job("/bin/bash", &["-c", "echo Running on $(hostname) > output"], &[])?;
-//!     while !arc.job_status(&job)?.is_final() {
-//!         sleep(Duration::from_secs(1));
-//!     }
+//!     println!("the job {}", arc.wait_job(&job)?);
 //!
 //!     if let Some(directory) = arc.save_job_outputs(&job)? {
 //!         print!("{}", std::fs::read_to_string(directory.join("output"))?);
@@ -33,12 +28,14 @@
 //!   build it in code.
 //! - [`JobDescription`] describes a job. Build it in code or read it from JSDL, ADL or xRSL.
 //! - [`JobId`] names a submitted job. [`JobStatus`], [`JobState`] and [`JobInfo`] report its progress.
+//! - [`Watch`] tells the changes of any number of jobs and waits until they end.
 //! - [`Error`] is the one error type. [`Error::kind`] and [`Error::is_retryable`] help a program to react.
 //!   [`Error::hint`] tells the user what to check.
 //!
 //! | one job | many jobs |
 //! |---|---|
 //! | [`submit_job`](ArcInterface::submit_job), [`submit`](ArcInterface::submit) | [`submit_jobs`](ArcInterface::submit_jobs) |
+//! | [`wait_job`](ArcInterface::wait_job) | [`wait_jobs`](ArcInterface::wait_jobs), [`watch`](ArcInterface::watch) |
 //! | [`job_status`](ArcInterface::job_status) | [`job_statuses`](ArcInterface::job_statuses) |
 //! | [`job_state`](ArcInterface::job_state) | [`job_states`](ArcInterface::job_states) |
 //! | [`job`](ArcInterface::job) | [`jobs`](ArcInterface::jobs) |

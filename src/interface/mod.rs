@@ -57,17 +57,12 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// job, in the order of the input. An error of the call itself replaces all results.
 ///
 /// ```no_run
-/// use std::thread::sleep;
-/// use std::time::Duration;
-///
 /// use jasmin_arc::ArcInterface;
 ///
 /// # fn main() -> jasmin_arc::Result<()> {
 /// let arc = ArcInterface::from_file("/path/to/config.json")?;
 /// let job = arc.submit_job("/bin/bash", &["-c", "echo Running on $(hostname)"], &[])?;
-/// while !arc.job_status(&job)?.is_final() {
-///     sleep(Duration::from_secs(1));
-/// }
+/// arc.wait_job(&job)?;
 /// if let Some(directory) = arc.save_job_outputs(&job)? {
 ///     println!("the outputs are in {}", directory.display());
 /// }

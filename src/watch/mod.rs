@@ -164,6 +164,8 @@ impl WatchReport {
 }
 
 /// A job in a [`WatchReport`].
+///
+/// `Display` shows the id and the state, `gone`, or why the state is unknown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WatchedJob {
@@ -183,6 +185,17 @@ impl WatchedJob {
     /// Returns the last status that the watch has seen. `None` if there is none, or the job is gone.
     pub fn status(&self) -> Option<JobStatus> {
         self.state.filter(|_| self.outcome != WatchOutcome::Gone).map(ArcState::status)
+    }
+}
+
+impl fmt::Display for WatchedJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.outcome, self.state) {
+            (WatchOutcome::Gone, _) => write!(f, "{}: {}", self.id, Standing::Gone),
+            (WatchOutcome::Unknown { message }, _) => write!(f, "{}: unknown, {message}", self.id),
+            (_, Some(state)) => write!(f, "{}: {state}", self.id),
+            (_, None) => write!(f, "{}", self.id),
+        }
     }
 }
 
@@ -266,5 +279,7 @@ mod tests {
         assert_eq!((report.gone().count(), report.unknown().count(), report.pending().count()), (1, 1, 0));
         assert_eq!(report.with_status(JobStatus::InProgress).count(), 1);
         assert!(!report.all_completed());
+        let texts: Vec<String> = report.jobs.iter().map(WatchedJob::to_string).collect();
+        assert_eq!(texts, ["a: gone", "a: unknown, no"]);
     }
 }

@@ -64,7 +64,7 @@ pub(super) fn poll(pool: &Pool, costs: &Costs, ids: &[&str], memory: &mut PollMe
     };
     let states = ids.iter().map(one).collect();
     let is_new = |id: &&str| memory.missing.get(*id).is_some_and(|times| *times < WIPED_POLLS);
-    Ok(Found { is_unsettled: !is_confirmed || ids.iter().any(|id| is_new(id)), pause: poll.pause(), states })
+    Ok(Found { is_unsettled: !is_confirmed || ids.iter().any(is_new), pause: poll.pause(), states })
 }
 
 /// One poll.

@@ -1,0 +1,58 @@
+//! Shows a live table of jobs until all have ended.
+//!
+//! Usage: `cargo run --example watch ID...`. The configuration is the file that `JASMIN_ARC_CONFIG` names.
+//!
+//! Without a terminal it prints a line for each change.
+
+use std::collections::HashMap;
+use std::env;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use jasmin_arc::{ArcInterface, JobId};
+
+fn main() -> anyhow::Result<()> {
+    let ids: Vec<JobId> = env::args().skip(1).map(JobId::from).collect();
+    ensure!(!ids.is_empty(), "name jobs as arguments");
+    let config = env::var_os("JASMIN_ARC_CONFIG").context("name a configuration file in JASMIN_ARC_CONFIG")?;
+    let arc = ArcInterface::from_file(config)?;
+
+    let table = MultiProgress::new();
+    let row = |text: &str, style: &str| -> anyhow::Result<ProgressBar> {
+        let row = table.add(ProgressBar::new_spinner().with_prefix(text.to_owned()).with_message("?"));
+        row.set_style(ProgressStyle::with_template(style)?);
+        row.enable_steady_tick(Duration::from_millis(200));
+        Ok(row)
+    };
+    let mut rows = HashMap::new();
+    for id in &ids {
+        // The time is that in the state.
+        rows.insert(id.clone(), row(id.local_id(), "{spinner} {prefix:32} {msg:12} {elapsed:>6}")?);
+    }
+    let footer = row("", "  {msg}")?;
+
+    let watch = arc.watch(&ids).on_poll(|poll| {
+        footer.set_message(match &poll.error {
+            None => format!("{} of {} jobs have not ended", poll.pending, poll.jobs),
+            Some(error) => format!("waiting for the CE: {error}"),
+        });
+        ControlFlow::Continue(())
+    });
+    for change in watch {
+        let change = change?;
+        if table.is_hidden() {
+            println!("{change}");
+        }
+        let row = &rows[&change.id];
+        row.reset_elapsed();
+        if change.to.is_final() {
+            row.abandon_with_message(change.to.to_string());
+        } else {
+            row.set_message(change.to.to_string());
+        }
+    }
+    footer.finish_with_message("all jobs have ended");
+    Ok(())
+}
