@@ -151,6 +151,19 @@ pub enum Error {
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
 
+    /// The job list at `JOBS_INFO_FILE`, which ARC's tools share, cannot be read or written.
+    ///
+    /// Only [`sync_job_list`](crate::ArcInterface::sync_job_list) returns this error. Other operations write a warning to
+    /// the log.
+    #[error("the job list {}: {message}", path.display())]
+    #[non_exhaustive]
+    JobList {
+        /// The value of `JOBS_INFO_FILE`.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+
     /// The interface of the CE that is in use does not offer the operation.
     #[error("{endpoint} does not support this: {message}")]
     #[non_exhaustive]
@@ -339,6 +352,8 @@ pub enum ErrorKind {
     SubmissionUnknown,
     /// [`Error::Journal`].
     Journal,
+    /// [`Error::JobList`].
+    JobList,
     /// [`Error::Unsupported`].
     Unsupported,
     /// [`Error::JobLimit`].
@@ -454,6 +469,10 @@ pub enum Operation {
     ListFiles,
     /// Uploading the input files of the job.
     UploadInputs,
+    /// Renewing the credentials of the job on the CE.
+    Renew,
+    /// Running a failed job again.
+    Restart,
 }
 
 impl fmt::Display for Operation {
@@ -464,6 +483,8 @@ impl fmt::Display for Operation {
             Operation::Clean => "clean",
             Operation::ListFiles => "list the files of",
             Operation::UploadInputs => "upload the input files of",
+            Operation::Renew => "renew the credentials of",
+            Operation::Restart => "restart",
         })
     }
 }
@@ -480,6 +501,7 @@ impl Error {
             Error::JobSubmission { .. } => ErrorKind::JobSubmission,
             Error::SubmissionUnknown { .. } => ErrorKind::SubmissionUnknown,
             Error::Journal { .. } => ErrorKind::Journal,
+            Error::JobList { .. } => ErrorKind::JobList,
             Error::Unsupported { .. } => ErrorKind::Unsupported,
             Error::JobLimit { .. } => ErrorKind::JobLimit,
             Error::NoTargetsAvailable { .. } => ErrorKind::NoTargetsAvailable,

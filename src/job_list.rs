@@ -4,10 +4,11 @@
 //! uses that class only for the first job of a batch, which also creates or upgrades the table for the installed ARC.
 //! It adds the other jobs as copies of that row with other ids and names, all in one transaction.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, named_params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, named_params};
 
 use crate::ffi::{self, JobPlace};
 use crate::logging;
@@ -60,6 +61,43 @@ pub(crate) fn remove(path: &Path, ids: &[String]) -> Result<(), String> {
         Ok(())
     };
     remove().map_err(|error: rusqlite::Error| error.to_string())
+}
+
+/// Returns the ids of all jobs in the list, also those on other CEs. There are none if there is no list.
+pub(crate) fn ids(path: &Path) -> Result<Vec<String>, String> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let read = || {
+        let list = open(path)?;
+        let mut query = list.prepare("SELECT id FROM jobs")?;
+        let ids = query.query_map([], |row| Ok(unescape(&row.get::<_, String>(0)?)))?;
+        ids.collect::<rusqlite::Result<Vec<String>>>()
+    };
+    read().map_err(|error: rusqlite::Error| error.to_string())
+}
+
+/// Returns the names of those jobs that are in the list, given by their ids. The cost does not depend on the length of the
+/// list.
+pub(crate) fn names<'a>(
+    path: &Path,
+    ids: impl IntoIterator<Item = &'a str>,
+) -> Result<HashMap<&'a str, String>, String> {
+    let mut names = HashMap::new();
+    if !path.exists() {
+        return Ok(names);
+    }
+    let read = || {
+        let list = open(path)?;
+        let mut query = list.prepare("SELECT name FROM jobs WHERE id = ?1")?;
+        for id in ids {
+            let name: Option<String> = query.query_row([escape(id)], |row| row.get(0)).optional()?;
+            names.extend(name.filter(|name| !name.is_empty()).map(|name| (id, unescape(&name))));
+        }
+        Ok(())
+    };
+    read().map_err(|error: rusqlite::Error| error.to_string())?;
+    Ok(names)
 }
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
@@ -115,6 +153,20 @@ fn escape(text: &str) -> String {
     escaped
 }
 
+/// Undoes [`escape`] (`sql_unescape`).
+fn unescape(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut unescaped = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let code = part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(u8::is_ascii);
+        match code {
+            Some(code) => unescaped.extend([char::from(code).to_string().as_str(), &part[2..]]),
+            None => unescaped.extend(["%", part]),
+        }
+    }
+    unescaped
+}
+
 #[cfg(test)]
 mod tests {
     use rusqlite::types::Value;
@@ -162,10 +214,29 @@ mod tests {
         assert!(expected.iter().all(|row| stored.contains(row)), "{:?} is not in {:?}", expected, &stored[..20]);
         add(&path, false, &[]).unwrap();
 
+        let wanted = [jobs[0].id.as_str(), "https://ce.example.org:443/arex/other", jobs[999].id.as_str()];
+        let expected = HashMap::from([0, 999].map(|number| (jobs[number].id.as_str(), job(number).name)));
+        assert_eq!(names(&path, wanted).unwrap(), expected);
+        let mut listed = ids(&path).unwrap();
+        listed.sort_unstable();
+        let mut expected: Vec<&String> = jobs.iter().map(|job| &job.id).collect();
+        expected.sort_unstable();
+        assert_eq!(listed.iter().collect::<Vec<_>>(), expected);
+
         let ids: Vec<String> = jobs[10..].iter().map(|job| job.id.clone()).collect();
         remove(&path, &ids).unwrap();
         assert_eq!(rows(&path).len(), 10);
-        remove(&directory.path().join("none"), &ids).unwrap();
+        let none = directory.path().join("none");
+        remove(&none, &ids).unwrap();
+        assert!(super::ids(&none).unwrap().is_empty() && names(&none, ["a"]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn escaped_texts_are_read_back() {
+        for text in ["it's 1\n#\r100%", "%41%zz%", "é%25", ""] {
+            assert_eq!(unescape(&escape(text)), text);
+        }
+        assert_eq!(unescape("%zz%4"), "%zz%4");
     }
 
     #[test]
@@ -199,6 +270,7 @@ mod tests {
         std::fs::write(&garbage, "this is not a database, and is longer than the header of one. ".repeat(40)).unwrap();
         let before = std::fs::read(&garbage).unwrap();
         assert!(add(&garbage, false, &[job(1), job(2)]).is_err());
+        assert!(ids(&garbage).is_err() && names(&garbage, ["a"]).is_err());
         assert_eq!(std::fs::read(&garbage).unwrap(), before);
     }
 }

@@ -39,10 +39,14 @@
 //! | [`job_status`](ArcInterface::job_status) | [`job_statuses`](ArcInterface::job_statuses) |
 //! | [`job_state`](ArcInterface::job_state) | [`job_states`](ArcInterface::job_states) |
 //! | [`job`](ArcInterface::job) | [`jobs`](ArcInterface::jobs) |
+//! | | [`list_jobs`](ArcInterface::list_jobs), [`find_jobs`](ArcInterface::find_jobs) |
 //! | [`save_job_outputs`](ArcInterface::save_job_outputs), [`save_job_outputs_to`](ArcInterface::save_job_outputs_to) | [`save_jobs_outputs_to`](ArcInterface::save_jobs_outputs_to) |
 //! | [`list_files`](ArcInterface::list_files), [`read_file`](ArcInterface::read_file) | |
 //! | [`follow`](ArcInterface::follow) | |
 //! | [`cancel_job`](ArcInterface::cancel_job) | [`cancel_jobs`](ArcInterface::cancel_jobs) |
+//! | | [`cancel_jobs_and_wait`](ArcInterface::cancel_jobs_and_wait) |
+//! | [`restart_job`](ArcInterface::restart_job) | [`restart_jobs`](ArcInterface::restart_jobs) |
+//! | [`renew_job`](ArcInterface::renew_job) | [`renew_jobs`](ArcInterface::renew_jobs) |
 //! | [`clean_job`](ArcInterface::clean_job) | [`clean_jobs`](ArcInterface::clean_jobs) |
 //!
 //! The bulk methods take any iterator and combine many jobs into one request.
@@ -75,6 +79,7 @@ mod limits;
 mod logging;
 mod matching;
 mod proxy;
+mod service;
 mod transfer;
 mod util;
 mod watch;
@@ -89,16 +94,18 @@ pub use error::{ConnectionFailure, Error, ErrorKind, JobFileFailure, Operation, 
 #[doc(hidden)]
 pub use fuzzing::FUZZ_TARGETS;
 pub use interface::{
-    ArcInterface, ArcInterfaceBuilder, CreatedJob, Follow, RecoveredSubmission, SubmissionOutcome, Watch,
+    ArcInterface, ArcInterfaceBuilder, CreatedJob, Follow, RecoveredSubmission, SubmissionOutcome, SyncedJobList, Watch,
 };
 pub use job::{
-    ARC_STATUS_MAPPING, ArcState, FilePart, Freshness, JobFile, JobFiles, JobId, JobInfo, JobState, JobStatus, LeftOut,
-    LeftOutReason, ParseJobStatusError, SavedOutputs,
+    ARC_STATUS_MAPPING, ArcState, FilePart, Freshness, JobFile, JobFiles, JobFilter, JobId, JobInfo, JobState,
+    JobStatus, LeftOut, LeftOutReason, ParseJobStatusError, SavedOutputs,
 };
 pub use limits::{CancelToken, RetryPolicy};
 pub use logging::{LogLevel, ParseLogLevelError};
 pub use matching::{Mismatch, ResourceAmount};
+pub use service::{HealthState, Ping, QueueInfo, ServiceInfo, ServiceInterface, ServingState};
 pub use util::byte_size::{ByteSize, ParseByteSizeError};
+pub use util::pattern::ParsePatternError;
 pub use watch::{
     Change, PollPolicy, PollSummary, Standing, WatchEnd, WatchGoal, WatchOutcome, WatchReport, WatchedJob,
 };

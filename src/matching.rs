@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::offer::{Offer, Queue, tighter};
 use crate::description::{JobDescription, RuntimeEnvironment};
+use crate::service::{QueueInfo, ServiceInfo, tighter};
 use crate::util::byte_size::ByteSize;
 use crate::util::serde_forms;
 
@@ -164,26 +164,27 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// Compares a job with an offer.
+/// Compares a job with what a CE publishes.
 ///
 /// If the job requests a queue, that queue is the only candidate. Otherwise every queue is one. The result contains the
 /// mismatches of all candidates, or none of them if one candidate satisfies the job.
-pub(crate) fn mismatches(job: &JobDescription, offer: &Offer) -> Vec<Mismatch> {
+pub(crate) fn mismatches(job: &JobDescription, service: &ServiceInfo) -> Vec<Mismatch> {
     let mut found = Vec::new();
     for runtime in job.runtime_environments() {
         let requested = runtime.to_string();
-        if !offer.runtime_environments.contains(&requested) {
-            let available = similar(runtime.name(), offer);
+        if !service.runtime_environments.contains(&requested) {
+            let available = similar(runtime.name(), service);
             found.push(Mismatch::NoSuchRuntimeEnvironment { requested, available });
         }
     }
-    let is_candidate = |queue: &&Queue| job.queue().is_none_or(|requested| requested == queue.name);
-    let candidates: Vec<&Queue> = offer.queues.iter().filter(is_candidate).collect();
+    let is_candidate = |queue: &&QueueInfo| job.queue().is_none_or(|requested| requested == queue.name);
+    let candidates: Vec<&QueueInfo> = service.queues.iter().filter(is_candidate).collect();
     if let (Some(requested), true) = (job.queue(), candidates.is_empty()) {
-        let available = sorted(offer.queues.iter().map(|queue| queue.name.clone()));
+        let available = sorted(service.queues.iter().map(|queue| queue.name.clone()));
         found.push(Mismatch::NoSuchQueue { requested: requested.into(), available });
     }
-    let by_queue: Vec<Vec<Mismatch>> = candidates.into_iter().map(|queue| queue_mismatches(job, queue)).collect();
+    let by_queue: Vec<Vec<Mismatch>> =
+        candidates.into_iter().map(|queue| queue_mismatches(job, queue, service)).collect();
     if !by_queue.iter().any(Vec::is_empty) {
         found.extend(by_queue.into_iter().flatten());
     }
@@ -201,23 +202,22 @@ fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 /// Returns the runtime environments that the user may have meant.
-fn similar(name: &str, offer: &Offer) -> Vec<String> {
+fn similar(name: &str, service: &ServiceInfo) -> Vec<String> {
     let is_similar = |known: &&String| RuntimeEnvironment::new(known.as_str()).name().eq_ignore_ascii_case(name);
-    sorted(offer.runtime_environments.iter().filter(is_similar).cloned())
+    sorted(service.runtime_environments.iter().filter(is_similar).cloned())
 }
 
-fn queue_mismatches(job: &JobDescription, queue: &Queue) -> Vec<Mismatch> {
+fn queue_mismatches(job: &JobDescription, queue: &QueueInfo, service: &ServiceInfo) -> Vec<Mismatch> {
     let mut found = Vec::new();
-    let is_closed = |state: &&String| ["closed", "draining"].iter().any(|closed| state.eq_ignore_ascii_case(closed));
-    if let Some(state) = queue.serving_states.iter().find(is_closed) {
-        found.push(Mismatch::NotServing { queue: queue.name.clone(), state: state.to_lowercase() });
+    if let Some(state) = queue.state.into_iter().chain(service.state).find(|state| !state.accepts_jobs()) {
+        found.push(Mismatch::NotServing { queue: queue.name.clone(), state: state.to_string() });
     }
     let slots = u64::from(job.slots().unwrap_or(1));
-    let in_all_slots = |limit: Option<u64>| limit.map(|limit| limit.saturating_mul(slots));
-    let max_cpu_time = tighter(in_all_slots(queue.max_cpu_time), queue.max_total_cpu_time);
-    let disk = queue.disk.map(|gib| gib.saturating_mul(1024));
     let seconds = |time: Option<Duration>| time.map(|time| time.as_secs());
     let mib = |size: Option<ByteSize>| size.map(ByteSize::in_mib);
+    let in_all_slots = |limit: Option<Duration>| seconds(limit).map(|limit| limit.saturating_mul(slots));
+    let max_cpu_time = tighter(in_all_slots(queue.max_cpu_time), seconds(queue.max_total_cpu_time));
+    let disk = tighter(mib(queue.max_disk), mib(service.free_disk));
     fn time(kind: fn(Duration) -> ResourceAmount) -> impl Fn(u64) -> ResourceAmount {
         move |seconds| kind(Duration::from_secs(seconds))
     }
@@ -241,18 +241,19 @@ fn queue_mismatches(job: &JobDescription, queue: &Queue) -> Vec<Mismatch> {
             }
         };
     use ResourceAmount::{CpuTime, Disk, Memory, Slots, VirtualMemory, WallTime};
-    check(seconds(job.wall_time()), queue.min_wall_time, queue.max_wall_time, &time(WallTime));
+    check(seconds(job.wall_time()), seconds(queue.min_wall_time), seconds(queue.max_wall_time), &time(WallTime));
     check(seconds(job.cpu_time()), in_all_slots(queue.min_cpu_time), max_cpu_time, &time(CpuTime));
-    check(mib(job.memory()), None, queue.memory, &size(Memory));
-    check(mib(job.virtual_memory()), None, queue.virtual_memory, &size(VirtualMemory));
+    check(mib(job.memory()), None, mib(queue.max_memory), &size(Memory));
+    check(mib(job.virtual_memory()), None, mib(queue.max_virtual_memory), &size(VirtualMemory));
     check(mib(job.disk()), None, disk, &size(Disk));
-    check(Some(slots), None, queue.slots, &Slots);
+    check(Some(slots), None, tighter(queue.max_slots, service.total_slots), &Slots);
     found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::ServingState;
 
     fn job() -> JobDescription {
         JobDescription::new("/bin/true")
@@ -262,34 +263,34 @@ mod tests {
         Duration::from_secs(hours * 3600)
     }
 
-    fn queue(name: &str) -> Queue {
-        Queue { name: name.into(), ..Queue::default() }
+    fn queue(name: &str) -> QueueInfo {
+        QueueInfo { name: name.into(), ..QueueInfo::default() }
     }
 
-    fn short() -> Queue {
-        Queue {
-            serving_states: vec!["production".into()],
-            min_wall_time: Some(60),
-            max_wall_time: Some(4 * 3600),
-            min_cpu_time: Some(30),
-            max_cpu_time: Some(2 * 3600),
-            max_total_cpu_time: Some(10 * 3600),
-            memory: Some(2048),
-            virtual_memory: Some(4096),
-            disk: Some(100),
-            slots: Some(8),
+    fn short() -> QueueInfo {
+        QueueInfo {
+            state: Some(ServingState::Production),
+            min_wall_time: Some(Duration::from_secs(60)),
+            max_wall_time: Some(hours(4)),
+            min_cpu_time: Some(Duration::from_secs(30)),
+            max_cpu_time: Some(hours(2)),
+            max_total_cpu_time: Some(hours(10)),
+            max_memory: Some(ByteSize::gib(2)),
+            max_virtual_memory: Some(ByteSize::gib(4)),
+            max_disk: Some(ByteSize::gib(100)),
+            max_slots: Some(8),
             ..queue("short")
         }
     }
 
-    fn offer(queues: &[Queue]) -> Offer {
-        let runtimes = ["ENV/PROXY", "APPS/R-4.2.1", "APPS/R-4.3.0"];
-        Offer { queues: queues.to_vec(), runtime_environments: runtimes.map(str::to_owned).to_vec() }
+    fn service(queues: &[QueueInfo]) -> ServiceInfo {
+        let runtimes = ["ENV/PROXY", "APPS/R-4.2.1", "APPS/R-4.3.0"].map(str::to_owned).to_vec();
+        ServiceInfo { queues: queues.to_vec(), runtime_environments: runtimes, ..ServiceInfo::default() }
     }
 
     #[track_caller]
-    fn check(job: &JobDescription, queues: &[Queue], expected: &[&str]) {
-        let found = mismatches(job, &offer(queues));
+    fn check(job: &JobDescription, queues: &[QueueInfo], expected: &[&str]) {
+        let found = mismatches(job, &service(queues));
         assert_eq!(found.iter().map(Mismatch::to_string).collect::<Vec<_>>(), expected);
         let text = serde_json::to_string(&found).unwrap();
         assert_eq!(serde_json::from_str::<Vec<Mismatch>>(&text).unwrap(), found, "{text}");
@@ -356,13 +357,13 @@ mod tests {
         check(&job(8, 11), &[short()], &[r#"11 h of CPU time exceed the limit of queue "short", which is 10 h"#]);
         let little = job(4, 1).with_cpu_time(Duration::from_secs(119));
         check(&little, &[short()], &[r#"119 s of CPU time are below the minimum of queue "short", which is 2 min"#]);
-        check(&job(8, 11), &[Queue { max_cpu_time: Some(u64::MAX), ..queue("x") }], &[]);
+        check(&job(8, 11), &[QueueInfo { max_cpu_time: Some(Duration::MAX), ..queue("x") }], &[]);
     }
 
     #[test]
     fn one_queue_must_satisfy_all_requests() {
-        let wide = Queue { max_wall_time: Some(3600), slots: Some(64), ..queue("wide") };
-        let long = Queue { max_wall_time: Some(48 * 3600), slots: Some(1), ..queue("long") };
+        let wide = QueueInfo { max_wall_time: Some(hours(1)), max_slots: Some(64), ..queue("wide") };
+        let long = QueueInfo { max_wall_time: Some(hours(48)), max_slots: Some(1), ..queue("long") };
         let queues = [wide, long];
         check(&job().with_slots(64), &queues, &[]);
         check(&job().with_wall_time(hours(48)), &queues, &[]);
@@ -375,7 +376,7 @@ mod tests {
             ],
         );
         // One queue, published for two virtual organisations.
-        let twice = [short(), Queue { slots: Some(16), ..short() }];
+        let twice = [short(), QueueInfo { max_slots: Some(16), ..short() }];
         check(&job().with_queue("short").with_slots(16), &twice, &[]);
         let large = job().with_memory(ByteSize::gib(3));
         check(&large, &twice, &[r#"3 GiB of memory exceed the limit of queue "short", which is 2 GiB"#]);
@@ -383,18 +384,33 @@ mod tests {
 
     #[test]
     fn closed_and_draining_queues_do_not_fit() {
-        let state = |name, states: &[&str]| Queue {
-            serving_states: states.iter().map(|state| (*state).to_owned()).collect(),
-            ..queue(name)
-        };
-        let draining = state("a", &["production", "Draining"]);
+        let state = |name, state| QueueInfo { state: Some(state), ..queue(name) };
+        let draining = state("a", ServingState::Draining);
         check(
             &job(),
             std::slice::from_ref(&draining),
             &[r#"queue "a" accepts no jobs at the moment: its state is draining"#],
         );
-        check(&job(), &[state("a", &["closed"])], &[r#"queue "a" accepts no jobs at the moment: its state is closed"#]);
-        check(&job(), &[draining, state("b", &["queueing", "production", "new"])], &[]);
+        let closed = state("a", ServingState::Closed);
+        check(&job(), &[closed], &[r#"queue "a" accepts no jobs at the moment: its state is closed"#]);
+        check(&job(), &[draining, state("b", ServingState::Queueing)], &[]);
+        let draining = ServiceInfo { state: Some(ServingState::Draining), ..service(&[queue("a")]) };
+        assert!(
+            matches!(&mismatches(&job(), &draining)[..], [Mismatch::NotServing { state, .. }] if state == "draining")
+        );
+    }
+
+    #[test]
+    fn the_cluster_limits_slots_and_disk_too() {
+        let cluster = ServiceInfo {
+            total_slots: Some(4),
+            free_disk: Some(ByteSize::gib(1)),
+            ..service(&[short(), queue("any")])
+        };
+        let found = mismatches(&job().with_slots(5).with_disk(ByteSize::gib(2)), &cluster);
+        let limits: Vec<String> = found.iter().map(Mismatch::to_string).collect();
+        assert_eq!(limits.len(), 4, "{limits:?}");
+        assert!(limits[0].ends_with("is 1 GiB") && limits[1].ends_with("is 4"), "{limits:?}");
     }
 
     #[test]

@@ -33,7 +33,6 @@ pub(crate) enum Failure {
         code: u16,
         message: String,
     },
-    NoTargets(String),
     /// ARC's library failed before a request was sent.
     Arc(String),
     /// The caller cancelled the call.
@@ -202,7 +201,7 @@ impl Failure {
             Failure::Connection { sent, .. } | Failure::Cancelled { sent } | Failure::Deadline { sent, .. } => *sent,
             Failure::Untrusted(_) | Failure::Credential(_) | Failure::Arc(_) => false,
             // A call that is refused during exit may have been the one that reads the response.
-            Failure::Exiting | Failure::Refused { .. } | Failure::NoTargets(_) => true,
+            Failure::Exiting | Failure::Refused { .. } => true,
         }
     }
 
@@ -234,7 +233,6 @@ impl Failure {
             }
             Failure::Untrusted(message) => Failure::Untrusted(not_tried(message)),
             Failure::Refused { code, message } => Failure::Refused { code: *code, message: not_tried(message) },
-            Failure::NoTargets(message) => Failure::NoTargets(not_tried(message)),
             Failure::Arc(message) => Failure::Arc(not_tried(message)),
             Failure::Exiting => Failure::Exiting,
             Failure::Credential(failure) => Failure::Credential(failure.clone()),
@@ -255,7 +253,6 @@ impl Failure {
             Failure::Untrusted(message) => Error::Untrusted { endpoint, message },
             Failure::Refused { message, .. } if is_job_limit(&message) => Error::JobLimit { endpoint, message },
             Failure::Refused { code, message } => Error::Refused { endpoint, code, message },
-            Failure::NoTargets(message) => Error::NoTargetsAvailable { endpoint, message },
             Failure::Arc(message) => Error::Arc { message },
             Failure::Cancelled { .. } => Error::Cancelled,
             Failure::Deadline { deadline, .. } => Error::DeadlineExceeded { deadline },

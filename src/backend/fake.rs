@@ -4,20 +4,22 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io::Write;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use crate::backend::offer::Offer;
 use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{
-    Backend, Discarded, Fetch, Fetched, Found, Loss, Progress, Search, SessionFile, SessionFiles, Submitted, Uploaded,
+    Backend, Discarded, Fetch, Fetched, Found, KnownNames, Loss, Progress, Search, SessionFile, SessionFiles,
+    Submitted, Uploaded,
 };
-use crate::error::{ConnectionFailure, Error, JobFileFailure, Result};
+use crate::description::key_of;
+use crate::error::{ConnectionFailure, Error, JobFileFailure, Operation, Result};
 use crate::ffi::{Description, JobPlace};
-use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState, LeftOutReason};
+use crate::job::{ArcState, Freshness, JobFilter, JobId, JobInfo, JobState, LeftOutReason};
 use crate::limits::Limits;
+use crate::service::ServiceInfo;
 
 /// A job of the fake CE. Tests change it directly.
 #[derive(Clone, Debug)]
@@ -43,6 +45,9 @@ pub(crate) enum Fate {
     UploadLost,
 }
 
+/// When delegations expire that were renewed.
+pub(crate) const RENEWED_UNTIL: SystemTime = SystemTime::UNIX_EPOCH;
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FakeBackend {
     jobs: Arc<Mutex<HashMap<String, FakeJob>>>,
@@ -50,10 +55,12 @@ pub(crate) struct FakeBackend {
     pub(crate) unreachable: Arc<Mutex<Option<String>>>,
     /// The files that the jobs remove after they are listed.
     pub(crate) removed: Arc<Mutex<Vec<String>>>,
-    /// What the CE offers.
-    pub(crate) offer: Arc<Mutex<Offer>>,
+    /// What the CE publishes.
+    pub(crate) service: Arc<Mutex<ServiceInfo>>,
     /// What happens to the jobs that are submitted.
     pub(crate) fate: Arc<Mutex<Fate>>,
+    /// Whether cancelled jobs do not end yet.
+    pub(crate) slow_cancel: Arc<AtomicBool>,
     /// The number of calls.
     pub(crate) calls: Arc<AtomicUsize>,
     limits: Limits,
@@ -156,6 +163,36 @@ impl Backend for FakeBackend {
         Ok(found)
     }
 
+    fn list(&self) -> Result<Vec<JobId>> {
+        self.begin_call()?;
+        Ok(self.jobs().keys().map(|id| JobId::from(id.as_str())).collect())
+    }
+
+    fn find_jobs(&self, filter: &JobFilter, known_names: KnownNames<'_>) -> Result<Vec<JobInfo>> {
+        let ids: Vec<JobId> = match filter.ids() {
+            Some(ids) => ids.to_vec(),
+            None => self.list()?,
+        };
+        let mut found: Vec<JobInfo> = Backend::jobs(self, &ids)?.into_iter().flatten().collect();
+        for job in &mut found {
+            job.name = known_names(&[job.id.as_str()]).remove(job.id.as_str()).or(job.name.take());
+        }
+        found.retain(|job| filter.selects(job));
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(found)
+    }
+
+    fn place(&self, id: &JobId) -> Option<JobPlace> {
+        id.as_str().starts_with("fake://ce/").then(|| JobPlace {
+            id: id.to_string(),
+            local_id: id.local_id().into(),
+            service_url: "fake://ce".into(),
+            information_interface: "fake".into(),
+            management_interface: "fake".into(),
+            ..JobPlace::default()
+        })
+    }
+
     fn upload_missing(&self, jobs: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>> {
         let ids: Vec<JobId> = jobs.iter().map(|(id, _)| (*id).clone()).collect();
         self.each(&ids, |job| match job.state.is_final() && !job.has_inputs {
@@ -196,18 +233,20 @@ impl Backend for FakeBackend {
     }
 
     fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>> {
-        let states = self.each(ids, |job| (job.state, job.has_inputs))?;
-        let info = |(id, state): (&JobId, Result<(ArcState, bool)>)| {
-            let (state, has_inputs) = state?;
-            let missing_inputs = if has_inputs { Vec::new() } else { vec!["input".into()] };
-            Ok(JobInfo { state, missing_inputs, ..JobInfo::new(id.clone()) })
+        let states = self.each(ids, |job| job.clone())?;
+        let info = |(id, job): (&JobId, Result<FakeJob>)| {
+            let job = job?;
+            let missing_inputs = if job.has_inputs { Vec::new() } else { vec!["input".into()] };
+            let name = Some(job.description.name).filter(|name| !name.is_empty());
+            let key = job.description.old_ids.first().and_then(|identifier| key_of(identifier));
+            Ok(JobInfo { state: job.state, name, key, missing_inputs, ..JobInfo::new(id.clone()) })
         };
         Ok(ids.iter().zip(states).map(info).collect())
     }
 
     fn cancel(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
         self.each(ids, |job| {
-            if !job.state.is_final() {
+            if !job.state.is_final() && !self.slow_cancel.load(Ordering::Relaxed) {
                 job.state = ArcState::Killed;
             }
         })
@@ -217,6 +256,28 @@ impl Backend for FakeBackend {
         let cleaned = self.each(ids, |_| ())?;
         ids.iter().for_each(|id| drop(self.jobs().remove(id.as_str())));
         Ok(cleaned)
+    }
+
+    fn renew(&self, ids: &[JobId]) -> Result<Vec<Result<Option<SystemTime>>>> {
+        self.each(ids, |job| (!job.description.delegation.is_empty()).then_some(RENEWED_UNTIL))
+    }
+
+    fn restart(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
+        let restarted = self.each(ids, |job| {
+            let can = job.state == ArcState::Failed && job.description.rerun > 0;
+            if can {
+                job.description.rerun -= 1;
+                job.state = ArcState::Accepted;
+            }
+            can
+        })?;
+        let refused = |id: &JobId| Error::JobOperation {
+            job_id: id.clone(),
+            operation: Operation::Restart,
+            message: "No more restarts allowed".into(),
+        };
+        let one = |(id, restarted): (&JobId, Result<bool>)| if restarted? { Ok(()) } else { Err(refused(id)) };
+        Ok(ids.iter().zip(restarted).map(one).collect())
     }
 
     fn files(&self, ids: &[JobId]) -> Result<Vec<Result<SessionFiles>>> {
@@ -264,8 +325,12 @@ impl Backend for FakeBackend {
         states.into_iter().next().unwrap().map(|state| state.state.is_final())
     }
 
-    fn offer(&self) -> Result<Offer> {
+    fn service(&self) -> Result<ServiceInfo> {
         self.begin_call()?;
-        Ok(self.offer.lock().unwrap().clone())
+        Ok(self.service.lock().unwrap().clone())
+    }
+
+    fn ping(&self) -> Result<()> {
+        self.begin_call()
     }
 }

@@ -8,21 +8,21 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
-use crate::backend::offer::Offer;
 use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::error::{Error, Result};
 use crate::ffi::JobPlace;
-use crate::job::{JobId, JobInfo, JobState, LeftOut, LeftOutReason};
+use crate::job::{JobFilter, JobId, JobInfo, JobState, LeftOut, LeftOutReason};
 use crate::limits::Limits;
+use crate::service::ServiceInfo;
 
 pub(crate) mod breaker;
 pub(crate) mod failure;
 #[cfg(test)]
 pub(crate) mod fake;
 pub(crate) mod names;
-pub(crate) mod offer;
 pub(crate) mod plugin;
 pub(crate) mod poll;
 pub(crate) mod prepare;
@@ -105,6 +105,9 @@ pub(crate) struct Found {
     pub(crate) looked_at: Vec<(String, String)>,
 }
 
+/// Returns the names of jobs, by their ids, as far as this machine knows them. The ids are the CE's own.
+pub(crate) type KnownNames<'a> = &'a dyn Fn(&[&str]) -> HashMap<String, String>;
+
 /// A connection to one CE over one protocol.
 ///
 /// Every call takes any number of jobs and returns one result for each, in the order of the jobs. An error of the call
@@ -120,6 +123,17 @@ pub(crate) trait Backend: Send + Sync + Debug {
     /// Searches the user's jobs for identifiers. Does not look at jobs whose identifiers are in `known`, which has
     /// A-REX's own ids.
     fn find(&self, identifiers: &HashSet<String>, known: &HashMap<String, String>, search: Search) -> Result<Found>;
+
+    /// Lists the ids of all jobs of the user.
+    fn list(&self) -> Result<Vec<JobId>>;
+
+    /// Finds jobs of the user, in the order of their submission. `known_names` provides names that the CE has not published
+    /// yet.
+    fn find_jobs(&self, filter: &JobFilter, known_names: KnownNames<'_>) -> Result<Vec<JobInfo>>;
+
+    /// Returns the data with which ARC's tools find a job, as far as the id determines them. `None` if the id cannot belong
+    /// to this CE.
+    fn place(&self, id: &JobId) -> Option<JobPlace>;
 
     /// Uploads those input files of jobs that the CE is still waiting for. Cancels no job.
     fn upload_missing(&self, jobs: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>>;
@@ -143,6 +157,13 @@ pub(crate) trait Backend: Send + Sync + Debug {
     /// Removes jobs that have ended, with their files, from the CE.
     fn clean(&self, ids: &[JobId]) -> Result<Vec<Result<()>>>;
 
+    /// Renews the delegations of jobs. Returns when the credentials of each job on the CE expire now, or `None` for a job
+    /// without a delegation.
+    fn renew(&self, ids: &[JobId]) -> Result<Vec<Result<Option<SystemTime>>>>;
+
+    /// Runs failed jobs again. Returns when the CE has begun to.
+    fn restart(&self, ids: &[JobId]) -> Result<Vec<Result<()>>>;
+
     /// Lists the files in the session directories of jobs.
     fn files(&self, ids: &[JobId]) -> Result<Vec<Result<SessionFiles>>>;
 
@@ -160,8 +181,11 @@ pub(crate) trait Backend: Send + Sync + Debug {
     /// Whether a job has ended, by the most current record of the CE.
     fn has_ended(&self, id: &JobId) -> Result<bool>;
 
-    /// Reads what the CE publishes about itself. The offer has at least one queue.
-    fn offer(&self) -> Result<Offer>;
+    /// Reads what the CE publishes about itself.
+    fn service(&self) -> Result<ServiceInfo>;
+
+    /// Asks for nothing, as the user. Fails unless the CE serves the user.
+    fn ping(&self) -> Result<()>;
 }
 
 /// The content of a session directory.

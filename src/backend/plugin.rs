@@ -11,11 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::backend::breaker::{Breaker, PROBE_LIMIT};
 use crate::backend::failure::{Failure, JobFailure, not_found, shorten};
-use crate::backend::offer::{Offer, Queue, published_limit, tighter};
 use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{
-    Backend, Discarded, Fetch, Fetched, Found, Loss, Progress, Search, SessionFile, SessionFiles, Submitted, Uploaded,
+    Backend, Discarded, Fetch, Fetched, Found, KnownNames, Loss, Progress, Search, SessionFile, SessionFiles,
+    Submitted, Uploaded,
 };
 use crate::config::Protocol;
 use crate::config::endpoint::Endpoint;
@@ -25,9 +25,10 @@ use crate::ffi::{
     self, Connection, Description, JobPlace, JobRecord, Output, RemoteFile, RequestLimits, Session, SessionSettings,
     Target,
 };
-use crate::job::{ArcState, Freshness, JobId, JobInfo, JobState};
+use crate::job::{ArcState, Freshness, JobFilter, JobId, JobInfo, JobState};
 use crate::limits::{Interrupted, Limits, RetryPolicy};
 use crate::logging::{self, LogLevel, Reasons};
+use crate::service::{QueueInfo, ServiceInfo, ServingState, published_limit};
 use crate::util::byte_size::ByteSize;
 
 /// The maximum number of jobs in one request. It limits the time for which other calls have to wait.
@@ -130,7 +131,7 @@ impl PluginBackend {
     }
 
     /// Returns the data with which ARC finds a job, or `None` if the id cannot belong to this CE.
-    fn place(&self, id: &JobId) -> Option<JobPlace> {
+    fn place_of(&self, id: &JobId) -> Option<JobPlace> {
         let local_id = self.endpoint.job_local_id(id.as_str())?;
         let url = self.endpoint.url();
         Some(JobPlace {
@@ -148,7 +149,7 @@ impl PluginBackend {
 
     /// Looks up the CE's records of jobs. Each result also contains the data with which ARC finds the job.
     fn records(&self, ids: &[JobId]) -> Result<Vec<Result<(JobPlace, JobRecord)>>> {
-        let places: Vec<Option<JobPlace>> = ids.iter().map(|id| self.place(id)).collect();
+        let places: Vec<Option<JobPlace>> = ids.iter().map(|id| self.place_of(id)).collect();
         let asked: Vec<JobPlace> = places.iter().flatten().cloned().collect();
         if !asked.is_empty() {
             self.reach()?;
@@ -262,7 +263,7 @@ impl PluginBackend {
         let cancelled = done.is_ok_and(|done| done.iter().all(Result::is_ok));
         let outcome = if cancelled { "has been cancelled" } else { "could not be cancelled" };
         logging::log(LogLevel::Warning, format!("job {id} was created but not completely submitted, and {outcome}"));
-        let place = self.place(&id).unwrap_or_else(|| JobPlace { id: id.to_string(), ..JobPlace::default() });
+        let place = self.place_of(&id).unwrap_or_else(|| JobPlace { id: id.to_string(), ..JobPlace::default() });
         Submitted::Incomplete { place, message, cancelled }
     }
 
@@ -370,6 +371,27 @@ impl Backend for PluginBackend {
         Err(self.unsupported("search by key"))
     }
 
+    fn list(&self) -> Result<Vec<JobId>> {
+        Err(self.unsupported("list of jobs that this crate can use"))
+    }
+
+    fn find_jobs(&self, filter: &JobFilter, _: KnownNames<'_>) -> Result<Vec<JobInfo>> {
+        let Some(ids) = filter.ids() else { return Err(self.unsupported("list of jobs that this crate can use")) };
+        let mut found = Vec::new();
+        for job in self.jobs(ids)? {
+            match job {
+                Ok(job) => found.extend(Some(job).filter(|job| filter.selects(job))),
+                Err(Error::JobNotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    fn place(&self, id: &JobId) -> Option<JobPlace> {
+        self.place_of(id)
+    }
+
     fn upload_missing(&self, _: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>> {
         Err(self.unsupported("upload of input files after the submission"))
     }
@@ -414,6 +436,14 @@ impl Backend for PluginBackend {
         self.each(ids, Operation::Clean, true, |place| self.session.clean_job(place))
     }
 
+    fn renew(&self, _: &[JobId]) -> Result<Vec<Result<Option<SystemTime>>>> {
+        Err(self.unsupported("renewal of credentials that this crate can use"))
+    }
+
+    fn restart(&self, _: &[JobId]) -> Result<Vec<Result<()>>> {
+        Err(self.unsupported("restart of jobs that this crate can use"))
+    }
+
     fn files(&self, ids: &[JobId]) -> Result<Vec<Result<SessionFiles>>> {
         let list = |id: &JobId, (place, _): (JobPlace, JobRecord)| {
             let files = self.retrying(|| self.list_files(id, &place), is_transient)?;
@@ -450,7 +480,7 @@ impl Backend for PluginBackend {
         Ok(matches!(record, Some(Ok((_, record))) if ArcState::from(record.state.as_str()).is_final()))
     }
 
-    fn offer(&self) -> Result<Offer> {
+    fn service(&self) -> Result<ServiceInfo> {
         self.reach()?;
         let ask = || self.session.offered(&self.endpoint.url(), self.names.information, self.names.submission);
         let (offered, reasons) = logging::capture(ask);
@@ -461,7 +491,20 @@ impl Backend for PluginBackend {
         if offered.targets.is_empty() {
             return Err(self.no_targets(&reasons));
         }
-        Ok(Offer { queues: offered.targets.into_iter().map(queue).collect(), runtime_environments: offered.runtimes })
+        // ARC's classes give these values once for each queue. They are of the whole CE.
+        let first = &offered.targets[0];
+        Ok(ServiceInfo {
+            state: Some(first.serving.as_str()).filter(|state| !state.is_empty()).map(ServingState::from),
+            total_slots: published_limit(first.total_slots),
+            free_disk: published_limit(first.free_disk).map(ByteSize::gib),
+            queues: offered.targets.into_iter().map(queue).collect(),
+            runtime_environments: offered.runtimes,
+            ..ServiceInfo::default()
+        })
+    }
+
+    fn ping(&self) -> Result<()> {
+        Err(self.unsupported("request that only tells whether the CE serves the user"))
     }
 }
 
@@ -526,19 +569,20 @@ fn job_info(id: JobId, record: JobRecord) -> JobInfo {
     }
 }
 
-fn queue(target: Target) -> Queue {
-    Queue {
+fn queue(target: Target) -> QueueInfo {
+    let time = |seconds| published_limit(seconds).map(Duration::from_secs);
+    QueueInfo {
         name: target.queue,
-        serving_states: vec![target.serving],
-        min_wall_time: published_limit(target.min_wall_time),
-        max_wall_time: published_limit(target.max_wall_time),
-        min_cpu_time: published_limit(target.min_cpu_time),
-        max_cpu_time: published_limit(target.max_cpu_time),
-        max_total_cpu_time: published_limit(target.max_total_cpu_time),
-        memory: published_limit(target.memory),
-        virtual_memory: published_limit(target.virtual_memory),
-        disk: tighter(published_limit(target.disk), published_limit(target.free_disk)),
-        slots: tighter(published_limit(target.slots), published_limit(target.total_slots)),
+        min_wall_time: time(target.min_wall_time),
+        max_wall_time: time(target.max_wall_time),
+        min_cpu_time: time(target.min_cpu_time),
+        max_cpu_time: time(target.max_cpu_time),
+        max_total_cpu_time: time(target.max_total_cpu_time),
+        max_memory: published_limit(target.memory).map(ByteSize::mib),
+        max_virtual_memory: published_limit(target.virtual_memory).map(ByteSize::mib),
+        max_disk: published_limit(target.disk).map(ByteSize::gib),
+        max_slots: published_limit(target.slots),
+        ..QueueInfo::default()
     }
 }
 

@@ -3,7 +3,7 @@
 use super::errors::invalid;
 use super::session_names::check_characters;
 use crate::error::Result;
-use crate::util::uri::encode_path;
+use crate::util::uri::{decode_path, encode_path};
 
 /// The maximum length of a key, in bytes.
 const MAX_LENGTH: usize = 500;
@@ -17,6 +17,11 @@ pub(crate) const URN_PREFIX: &str = "urn:jasmin-arc:";
 /// ends lines with newlines and trims blanks, so the key is percent-encoded.
 pub(crate) fn urn(key: &str) -> String {
     format!("{URN_PREFIX}{}", encode_path(key.as_bytes()))
+}
+
+/// Returns the key in an identifier of this crate, or `None` for any other identifier.
+pub(crate) fn key_of(identifier: &str) -> Option<String> {
+    String::from_utf8(decode_path(identifier.strip_prefix(URN_PREFIX)?)?).ok()
 }
 
 /// Checks a key that the caller has chosen.
@@ -36,6 +41,10 @@ mod tests {
     fn keys_become_identifiers_without_special_characters() {
         assert_eq!(urn("sweep 7, seed 42\n"), "urn:jasmin-arc:sweep%207%2C%20seed%2042%0A");
         assert_eq!(urn("a/é%"), "urn:jasmin-arc:a/%C3%A9%25");
+        assert_eq!(key_of(&urn("a/é%, b\n")).as_deref(), Some("a/é%, b\n"));
+        for other in ["", "urn:other:a", "urn:jasmin-arc:%FF", "urn:jasmin-arc:%"] {
+            assert_eq!(key_of(other), None, "{other}");
+        }
     }
 
     #[test]

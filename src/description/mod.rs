@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use errors::invalid;
 pub use files::{InputFile, InputSource, OutputFile};
-pub(crate) use key::{URN_PREFIX, urn};
+pub(crate) use key::{URN_PREFIX, key_of, urn};
 pub use requests::{
     Delegation, Notification, NotificationState, ParseDelegationError, ParseNotificationStateError, RuntimeEnvironment,
 };

@@ -7,6 +7,7 @@ mod files;
 mod follow;
 mod inside;
 mod lifecycle;
+mod listing;
 mod recovery;
 mod service;
 mod status;
@@ -15,6 +16,7 @@ mod submit;
 mod watch;
 
 pub use follow::Follow;
+pub use listing::SyncedJobList;
 use recovery::OnCreated;
 pub use recovery::{CreatedJob, RecoveredSubmission, SubmissionOutcome};
 pub use watch::Watch;

@@ -9,7 +9,6 @@ use super::*;
 use std::collections::HashMap;
 
 use crate::backend::fake::{FakeBackend, FakeJob, Fate};
-use crate::backend::offer::{Offer, Queue};
 use crate::description::{InputFile, JobDescription};
 use crate::error::ErrorKind;
 use crate::ffi::{CredentialInfo, Description};
@@ -17,6 +16,7 @@ use crate::job::{ArcState, JobStatus, LeftOutReason, SavedOutputs};
 use crate::journal::Scope;
 use crate::matching::{Mismatch, ResourceAmount};
 use crate::proxy::{CredentialReader, Proxy};
+use crate::service::{QueueInfo, ServiceInfo};
 
 struct AnyCredential;
 
@@ -164,8 +164,8 @@ fn invalid_jobs_and_empty_lists_send_no_request() {
 #[test]
 fn mismatches_cost_one_request() {
     let (arc, backend, _directory) = fake();
-    let queue = Queue { name: "fork".into(), slots: Some(2), ..Queue::default() };
-    *backend.offer.lock().unwrap() = Offer { queues: vec![queue], ..Offer::default() };
+    let queue = QueueInfo { name: "fork".into(), max_slots: Some(2), ..QueueInfo::default() };
+    *backend.service.lock().unwrap() = ServiceInfo { queues: vec![queue], ..ServiceInfo::default() };
     let job = JobDescription::new("/bin/true").with_input_file("/no/such/file");
     assert_eq!(arc.mismatches(&job.clone().with_queue("fork").with_slots(2)).unwrap(), []);
     assert_eq!(calls(&backend), 1);

@@ -2,6 +2,7 @@
 
 mod failure;
 mod files;
+mod filter;
 mod outputs;
 pub(crate) mod status;
 
@@ -14,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 pub use self::files::{FilePart, JobFile, JobFiles};
+pub use self::filter::JobFilter;
 pub use self::outputs::{LeftOut, LeftOutReason, SavedOutputs};
 pub use self::status::{ARC_STATUS_MAPPING, ArcState, Freshness, JobState, JobStatus, ParseJobStatusError};
 use crate::util::byte_size::ByteSize;
@@ -129,6 +131,21 @@ pub struct JobInfo {
     /// The state in the terms of the protocol, such as `FINISHING`.
     #[serde(default)]
     pub native_state: String,
+    /// How current the state is. A [published](Freshness::Published) one is as old as [`published_at`](Self::published_at).
+    #[serde(default)]
+    pub freshness: Freshness,
+    /// When the CE published these details. `None` if its information system has not seen the job yet, which takes up to a
+    /// minute, and over protocols other than REST. The CE does not publish an ended job again.
+    #[serde(default, with = "serde_forms::since_1970")]
+    pub published_at: Option<SystemTime>,
+    /// The states that the CE published, in the terms of several models, such as `nordugrid:INLRMS:Q`,
+    /// `emies:processing-queued` and `emiesattr:client-stagein-possible`. Always empty over protocols other than REST.
+    #[serde(default)]
+    pub published_states: Vec<String>,
+    /// The key of the submission ([`with_key`](crate::JobDescription::with_key)), or the random one that the crate chose.
+    /// `None` for a job that another program submitted, and over protocols other than REST.
+    #[serde(default)]
+    pub key: Option<String>,
     /// The name in the job description. Always `None` over protocols other than REST.
     #[serde(default)]
     pub name: Option<String>,
@@ -147,6 +164,13 @@ pub struct JobInfo {
     /// The exit code of the executable, after it has ended.
     #[serde(default)]
     pub exit_code: Option<i32>,
+    /// The exit code that the batch system reports, if it is not 0. Always `None` over protocols other than REST.
+    #[serde(default)]
+    pub batch_exit_code: Option<i32>,
+    /// The stage in which the job failed, in A-REX's words: `PREPARING`, `SUBMIT`, `INLRMS` or `FINISHING`. `None` for a job
+    /// that has not failed, and over protocols other than REST.
+    #[serde(default)]
+    pub failed_stage: Option<String>,
     /// Why the job failed, as A-REX reports it. [`failure_reason`](Self::failure_reason) interprets these texts.
     #[serde(default)]
     pub errors: Vec<String>,
@@ -171,6 +195,24 @@ pub struct JobInfo {
     /// The file in the session directory that receives the standard error.
     #[serde(default)]
     pub stderr: Option<String>,
+    /// The directory in the session directory that receives A-REX's own files about the job. Always `None` over protocols
+    /// other than REST.
+    #[serde(default)]
+    pub log_directory: Option<String>,
+    /// The language in which the CE received the description: `emies:adl` or `nordugrid:xrsl`. Always `None` over protocols
+    /// other than REST.
+    #[serde(default)]
+    pub description_language: Option<String>,
+    /// The interface over which the job was submitted, such as `org.nordugrid.arcrest`. Always `None` over protocols other
+    /// than REST.
+    #[serde(default)]
+    pub submission_interface: Option<String>,
+    /// The address from which the job was submitted, as the CE saw it. Always `None` over protocols other than REST.
+    #[serde(default)]
+    pub submission_host: Option<String>,
+    /// The runtime environments requested. Always empty over protocols other than REST.
+    #[serde(default)]
+    pub requested_runtime_environments: Vec<String>,
     /// The position in the queue, counted from 1.
     #[serde(default)]
     pub waiting_position: Option<u32>,
@@ -201,10 +243,14 @@ pub struct JobInfo {
     /// When the job ended.
     #[serde(default, with = "serde_forms::since_1970")]
     pub end_time: Option<SystemTime>,
+    /// When the job left the batch system. Always `None` over protocols other than REST.
+    #[serde(default, with = "serde_forms::since_1970")]
+    pub batch_end_time: Option<SystemTime>,
     /// When the CE will delete the session directory.
     #[serde(default, with = "serde_forms::since_1970")]
     pub erase_time: Option<SystemTime>,
-    /// When the job's credentials on the CE expire.
+    /// When the credentials that the job came with expire: its delegation, or else the certificate of the submission. A-REX
+    /// does not change this time when the delegation is renewed.
     #[serde(default, with = "serde_forms::since_1970")]
     pub proxy_expiration_time: Option<SystemTime>,
 }
@@ -216,12 +262,18 @@ impl JobInfo {
             id,
             state: ArcState::Undefined,
             native_state: String::new(),
+            freshness: Freshness::default(),
+            published_at: None,
+            published_states: Vec::new(),
+            key: None,
             name: None,
             owner: None,
             local_owner: None,
             local_job_id: None,
             queue: None,
             exit_code: None,
+            batch_exit_code: None,
+            failed_stage: None,
             errors: Vec::new(),
             messages: Vec::new(),
             missing_inputs: Vec::new(),
@@ -229,6 +281,11 @@ impl JobInfo {
             stdin: None,
             stdout: None,
             stderr: None,
+            log_directory: None,
+            description_language: None,
+            submission_interface: None,
+            submission_host: None,
+            requested_runtime_environments: Vec::new(),
             waiting_position: None,
             requested_slots: None,
             requested_wall_time: None,
@@ -239,6 +296,7 @@ impl JobInfo {
             submission_time: None,
             start_time: None,
             end_time: None,
+            batch_end_time: None,
             erase_time: None,
             proxy_expiration_time: None,
         }

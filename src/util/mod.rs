@@ -3,6 +3,7 @@
 pub(crate) mod byte_size;
 pub(crate) mod directory;
 pub(crate) mod names;
+pub(crate) mod pattern;
 pub(crate) mod serde_forms;
 pub(crate) mod time;
 pub(crate) mod uri;

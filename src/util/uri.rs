@@ -125,7 +125,7 @@ pub(crate) fn encode_path(path: &[u8]) -> String {
 }
 
 /// Decodes percent-encoding. Returns `None` if it is malformed or contains a NUL, encoded or not.
-fn decode_path(path: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode_path(path: &str) -> Option<Vec<u8>> {
     let mut parts = path.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
     for part in parts {

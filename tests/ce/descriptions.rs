@@ -239,13 +239,13 @@ fn inputs_of_every_kind_arrive() {
 }
 
 /// An HTTP server that keeps its files in memory, with GET, HEAD and PUT.
-struct Server {
+pub(crate) struct Server {
     url: String,
     files: Arc<Mutex<HashMap<String, Vec<u8>>>>,
 }
 
 impl Server {
-    fn new(files: &[(&str, &[u8])]) -> Server {
+    pub(crate) fn new(files: &[(&str, &[u8])]) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let files = files.iter().map(|(path, content)| ((*path).to_owned(), content.to_vec())).collect();
@@ -261,8 +261,13 @@ impl Server {
     }
 
     /// The URL of a path.
-    fn at(&self, path: &str) -> String {
+    pub(crate) fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
+    }
+
+    /// Adds a file.
+    pub(crate) fn add(&self, path: &str, content: &[u8]) {
+        self.files.lock().unwrap().insert(path.into(), content.to_vec());
     }
 
     /// Returns the content of the file at a path, if it exists.

@@ -13,8 +13,10 @@ mod inputs;
 mod inside;
 mod job_list;
 mod jobs;
+mod lifecycle;
 #[path = "../link/mod.rs"]
 mod link;
+mod listing;
 mod logging;
 mod matching;
 mod outputs;

@@ -1,9 +1,11 @@
 //! Job descriptions compared with what the CE offers.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::common::{Site, is_testbed};
-use jasmin_arc::{ByteSize, Error, JobDescription, Mismatch, ResourceAmount, RuntimeEnvironment};
+use jasmin_arc::{
+    ByteSize, Error, ErrorKind, HealthState, JobDescription, Mismatch, ResourceAmount, RuntimeEnvironment, ServingState,
+};
 use serde_json::json;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -105,4 +107,32 @@ fn testbed_limits_are_mismatches() {
         ] if *disk >= ByteSize::gib(1) && *slots >= 1),
         "{found:?}"
     );
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn the_ce_publishes_what_it_is_and_serves_the_user() {
+    let site = Site::new();
+    let info = site.arc.service_info().unwrap();
+    assert!(!info.queues.is_empty() && info.total_slots.is_some(), "{info:?}");
+    assert_eq!(info.state.map(ServingState::accepts_jobs), Some(true));
+    if !site.is_rest() {
+        assert_eq!(site.arc.ping().unwrap_err().kind(), ErrorKind::Unsupported);
+        return;
+    }
+    let version = info.version.as_deref().expect("the version of ARC");
+    assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{version}");
+    assert_eq!(info.health, Some(HealthState::Ok));
+    let rest = info.interfaces.iter().find(|interface| interface.name == "org.nordugrid.arcrest").unwrap();
+    assert_eq!(rest.url, site.arc.config().endpoint_url().ok());
+    assert!(info.free_slots().is_some() && info.running_jobs.is_some() && info.waiting_jobs.is_some(), "{info:?}");
+    let age = SystemTime::now().duration_since(info.published_at.unwrap()).unwrap_or_default();
+    assert!(age < Duration::from_secs(3600), "{age:?}");
+
+    let ping = site.arc.ping().unwrap();
+    // The CE names the same owner for the jobs.
+    let id = site.submit("true");
+    assert_eq!(site.arc.job(&id).unwrap().owner.as_deref(), Some(ping.identity.as_str()));
+    let away = site.another(json!({"ARC_SERVER": "localhost:1/arex"}));
+    assert_eq!(away.ping().unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }

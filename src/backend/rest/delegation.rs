@@ -1,12 +1,19 @@
 //! [`Delegations`]: the user's credentials on the CE. All jobs that need a delegation share one.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
+use serde::Deserialize;
+
+use super::jobs;
+use super::parallel::in_parallel;
 use super::session::{Pool, Repeat};
-use crate::backend::failure::Failure;
+use crate::backend::failure::{Failure, JobFailure};
+use crate::error::Operation;
 use crate::ffi;
 use crate::limits::Limits;
+use crate::util::lock;
 
 /// A delegation is renewed when its remaining lifetime is shorter than this.
 const RENEWAL_MARGIN: Duration = Duration::from_secs(600);
@@ -39,6 +46,14 @@ impl Delegations {
     pub(super) fn ensure(&self, pool: &Pool, proxy: &str) -> Result<String, Failure> {
         let expires = || Ok(ffi::read_credential(proxy)?.not_after);
         self.shared(pool.limits(), Instant::now(), expires, |renew| create(pool, proxy, renew))
+    }
+
+    /// Records that a delegation was renewed, if it is the one that new jobs get.
+    fn renewed(&self, id: &str, expires: SystemTime) {
+        if let Some(current) = lock(&self.0).current.as_mut().filter(|current| current.id == id) {
+            current.expires = expires;
+            current.created = Instant::now();
+        }
     }
 
     /// Implements [`ensure`](Self::ensure). `asked` is the time at which the caller began to wait. `create` receives
@@ -81,6 +96,80 @@ impl Delegations {
     }
 }
 
+/// The delegations of a job, in the response to `action=delegations`.
+#[derive(Debug, Deserialize)]
+struct Item {
+    #[serde(rename = "status-code")]
+    code: u16,
+    #[serde(default)]
+    reason: String,
+    id: String,
+    #[serde(default, rename = "delegation_id")]
+    delegations: Vec<String>,
+}
+
+/// Renews the delegations of jobs. Returns when they expire now, or `None` for a job that has none.
+///
+/// Costs one request for each 1000 jobs and two for each delegation. A-REX names the delegations of a job from the time at
+/// which it has accepted the job until the job has ended.
+pub(super) fn renew(
+    known: &Delegations,
+    pool: &Pool,
+    proxy: &str,
+    ids: &[&str],
+) -> Result<Vec<Result<Option<SystemTime>, JobFailure>>, Failure> {
+    let mut items: HashMap<String, Item> = HashMap::with_capacity(ids.len());
+    for chunk in ids.chunks(jobs::CHUNK) {
+        let response = pool.request(Repeat::Safe, "POST", "jobs?action=delegations", &jobs::list(chunk))?;
+        if response.code != 201 {
+            return Err(response.refusal());
+        }
+        let found = jobs::parse_items::<Item>(&response.body)?;
+        items.extend(found.into_iter().map(|item| (item.id.clone(), item)));
+    }
+    let mut delegations: Vec<&str> = items.values().flat_map(|item| &item.delegations).map(String::as_str).collect();
+    delegations.sort_unstable();
+    delegations.dedup();
+    let expires = if delegations.is_empty() { SystemTime::UNIX_EPOCH } else { ffi::read_credential(proxy)?.not_after };
+    let renewed = in_parallel(&delegations, |id| renew_one(pool, proxy, id));
+    for (id, renewed) in delegations.iter().zip(&renewed) {
+        if renewed.is_ok() {
+            known.renewed(id, expires);
+        }
+    }
+    let renewed: HashMap<&str, &Result<(), Failure>> = delegations.iter().copied().zip(&renewed).collect();
+    let one = |id: &&str| {
+        let missing = || Failure::invalid_response(format!("the response leaves out job {id}"));
+        let item = items.get(*id).ok_or_else(missing)?;
+        match item.code {
+            200 => {}
+            404 => return Err(JobFailure::NotFound),
+            _ => return Err(JobFailure::Refused { operation: Operation::Renew, message: item.reason.clone() }),
+        }
+        for delegation in &item.delegations {
+            match renewed.get(delegation.as_str()) {
+                Some(Err(Failure::Refused { message, .. })) => {
+                    let message = format!("the CE refuses to renew delegation {delegation}: {message}");
+                    return Err(JobFailure::Refused { operation: Operation::Renew, message });
+                }
+                Some(Err(failure)) => return Err(failure.clone().into()),
+                _ => {}
+            }
+        }
+        Ok((!item.delegations.is_empty()).then_some(expires))
+    };
+    Ok(ids.iter().map(one).collect())
+}
+
+fn renew_one(pool: &Pool, proxy: &str, id: &str) -> Result<(), Failure> {
+    check_id(id)?;
+    let response = pool.request(Repeat::Safe, "POST", &format!("delegations/{id}?action=renew"), b"")?;
+    match response.code {
+        201 => sign(pool, proxy, id, &response.body),
+        _ => Err(response.refusal()),
+    }
+}
+
 /// Creates a delegation or renews one: the CE sends a certificate request and receives the signed chain.
 fn create(pool: &Pool, proxy: &str, renew: Option<&str>) -> Result<String, Failure> {
     let path = match renew {
@@ -96,21 +185,32 @@ fn create(pool: &Pool, proxy: &str, renew: Option<&str>) -> Result<String, Failu
     }
     let id = renew.map(str::to_owned);
     let id = id.or_else(|| response.location.rsplit('/').next().map(str::to_owned)).unwrap_or_default();
-    if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(Failure::invalid_response(format!("{:?} is not the id of a delegation", response.location)));
-    }
-    let signed = ffi::sign_delegation(proxy, &String::from_utf8_lossy(&response.body))?;
-    let response = pool.request(Repeat::Safe, "PUT", &format!("delegations/{id}"), signed.as_bytes())?;
-    if !(200..300).contains(&response.code) {
-        return Err(response.refusal());
-    }
+    check_id(&id)?;
+    sign(pool, proxy, &id, &response.body)?;
     Ok(id)
+}
+
+/// Checks the id of a delegation, which becomes part of a path.
+fn check_id(id: &str) -> Result<(), Failure> {
+    match !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        true => Ok(()),
+        false => Err(Failure::invalid_response(format!("{id:?} is not the id of a delegation"))),
+    }
+}
+
+/// Signs the CE's certificate request and sends the chain.
+fn sign(pool: &Pool, proxy: &str, id: &str, request: &[u8]) -> Result<(), Failure> {
+    let signed = ffi::sign_delegation(proxy, &String::from_utf8_lossy(request))?;
+    let response = pool.request(Repeat::Safe, "PUT", &format!("delegations/{id}"), signed.as_bytes())?;
+    match response.code {
+        200..=299 => Ok(()),
+        _ => Err(response.refusal()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::util::lock;
 
     /// Ensures a delegation with a proxy certificate that expires in `expires` seconds. The id of a new delegation
     /// contains the id of the renewed one.
@@ -131,6 +231,19 @@ mod tests {
         lock(&delegations.0).current.as_mut().expect("one").created =
             Instant::now().checked_sub(MAX_AGE).expect("a past");
         assert_eq!(ensure(10_000), "after after after none");
+    }
+
+    #[test]
+    fn delegations_of_jobs_are_read() {
+        let body =
+            b"<jobs><job><status-code>200</status-code><reason>OK</reason><id>a</id><delegation_id>x</delegation_id>\
+                     <delegation_id>y</delegation_id></job><job><status-code>200</status-code><reason>OK</reason>\
+                     <id>b</id></job><job><status-code>404</status-code><id>c</id></job></jobs>";
+        let items = jobs::parse_items::<Item>(body).unwrap();
+        let read: Vec<(&str, u16, &[String])> =
+            items.iter().map(|item| (item.id.as_str(), item.code, &item.delegations[..])).collect();
+        assert_eq!(read, [("a", 200, &["x".to_owned(), "y".to_owned()][..]), ("b", 200, &[]), ("c", 404, &[])]);
+        assert!(check_id("a1").is_ok() && check_id("").is_err() && check_id("a/b").is_err());
     }
 
     #[test]

@@ -1,17 +1,23 @@
 //! Reads the CE's GLUE2 document, which A-REX's information provider writes about once a minute (`ARC1ClusterInfo.pm` and
 //! `GLUE2xmlPrinter.pm`). GFD.147 defines the elements.
 
+use std::time::Duration;
+
 use super::INTERFACE;
+use super::activity::parse_time;
 use super::session::{Pool, Repeat};
 use crate::backend::failure::Failure;
-use crate::backend::offer::{Offer, Queue, published_limit, tighter};
+use crate::service::{
+    HealthState, QueueInfo, ServiceInfo, ServiceInterface, ServingState, published_count, published_limit,
+};
+use crate::util::byte_size::ByteSize;
 use crate::util::xml::Element;
 
 /// The maximum size of the document, in bytes. The document of a CE with one queue has 17 kB, and each further queue
 /// adds 1 to 2 kB.
 const MAX_BYTES: usize = 16 << 20;
 
-pub(super) fn offer(pool: &Pool) -> Result<Offer, Failure> {
+pub(super) fn service(pool: &Pool) -> Result<ServiceInfo, Failure> {
     let response = pool.request(Repeat::Safe, "GET", "info?schema=glue2", b"")?;
     if response.code != 200 {
         return Err(response.refusal());
@@ -27,51 +33,87 @@ pub(super) fn offer(pool: &Pool) -> Result<Offer, Failure> {
     if services.is_empty() {
         return Err(unreadable(format!("its root {:?} contains no computing service", document.name)));
     }
-    let offer = read(&document);
-    if offer.queues.is_empty() {
-        return Err(Failure::NoTargets("the CE publishes no queue".into()));
-    }
-    Ok(offer)
+    Ok(read(&document))
 }
 
-pub(super) fn read(document: &Element) -> Offer {
-    let mut offer = Offer::default();
+pub(super) fn read(document: &Element) -> ServiceInfo {
+    let mut info = ServiceInfo::default();
     let mut services = Vec::new();
     find(document, "ComputingService", &mut services);
-    services.into_iter().for_each(|service| read_service(service, &mut offer));
-    offer
+    services.into_iter().for_each(|service| read_service(service, &mut info));
+    info
 }
 
-fn read_service(service: &Element, offer: &mut Offer) {
-    let is_rest =
-        |endpoint: &&Element| text(endpoint, "InterfaceName").is_some_and(|name| name.eq_ignore_ascii_case(INTERFACE));
-    let state = service.all("ComputingEndpoint").find(is_rest).and_then(|endpoint| text(endpoint, "ServingState"));
+fn read_service(service: &Element, info: &mut ServiceInfo) {
+    let owned = |element: &Element, name: &str| text(element, name).map(str::to_owned);
+    let created = service.attributes.iter().find(|(name, _)| name == "CreationTime");
+    info.published_at = created.and_then(|(_, value)| parse_time(value));
+    info.name = owned(service, "Name");
+    info.total_jobs = count(service, "TotalJobs");
+    info.running_jobs = count(service, "RunningJobs");
+    info.waiting_jobs = count(service, "WaitingJobs");
+    info.staging_jobs = count(service, "StagingJobs");
+    info.accepted_jobs = count(service, "PreLRMSWaitingJobs");
+    let state = |element: &Element| text(element, "ServingState").map(ServingState::from);
+    for endpoint in service.all("ComputingEndpoint") {
+        let Some(name) = owned(endpoint, "InterfaceName") else { continue };
+        let interface = ServiceInterface {
+            version: owned(endpoint, "InterfaceVersion"),
+            url: owned(endpoint, "URL"),
+            health: text(endpoint, "HealthState").map(HealthState::from),
+            state: state(endpoint),
+            name,
+        };
+        if interface.name.eq_ignore_ascii_case(INTERFACE) {
+            info.health = interface.health;
+            info.state = interface.state;
+            info.implementation = owned(endpoint, "ImplementationName");
+            info.version = owned(endpoint, "ImplementationVersion");
+        }
+        info.interfaces.push(interface);
+    }
     // A-REX publishes exactly one manager.
     let manager = service.get("ComputingManager");
-    let of_manager = |name: &str| manager.and_then(|manager| number(manager, name));
+    if let Some(manager) = manager {
+        info.batch_system = owned(manager, "ProductName");
+        info.batch_system_version = owned(manager, "ProductVersion");
+        info.total_slots = limit(manager, "TotalSlots");
+        info.used_slots = count(manager, "SlotsUsedByGridJobs");
+        info.other_used_slots = count(manager, "SlotsUsedByLocalJobs");
+        info.free_disk = limit(manager, "WorkingAreaFree").map(ByteSize::gib);
+    }
     for share in service.all("ComputingShare") {
         // The share of a virtual organisation has its own name. The queue is the one that it maps to.
-        let Some(name) = text(share, "MappingQueue").or_else(|| text(share, "Name")) else { continue };
-        let number = |name: &str| number(share, name);
-        offer.queues.push(Queue {
-            name: name.into(),
-            serving_states: text(share, "ServingState").into_iter().chain(state).map(str::to_owned).collect(),
-            min_wall_time: number("MinWallTime"),
-            max_wall_time: number("MaxWallTime"),
-            min_cpu_time: number("MinCPUTime"),
-            max_cpu_time: number("MaxCPUTime"),
-            max_total_cpu_time: number("MaxTotalCPUTime"),
+        let Some(name) = owned(share, "MappingQueue").or_else(|| owned(share, "Name")) else { continue };
+        let time = |name: &str| limit(share, name).map(Duration::from_secs);
+        info.queues.push(QueueInfo {
+            name,
+            share: owned(share, "Name"),
+            state: state(share),
+            min_wall_time: time("MinWallTime"),
+            max_wall_time: time("MaxWallTime"),
+            min_cpu_time: time("MinCPUTime"),
+            max_cpu_time: time("MaxCPUTime"),
+            max_total_cpu_time: time("MaxTotalCPUTime"),
             // MainMemorySize is not a limit: A-REX publishes the memory of the smallest node.
-            memory: number("MaxMainMemory"),
-            virtual_memory: number("MaxVirtualMemory"),
-            disk: tighter(number("MaxDiskSpace"), of_manager("WorkingAreaFree")),
-            slots: tighter(number("MaxSlotsPerJob"), of_manager("TotalSlots")),
+            max_memory: limit(share, "MaxMainMemory").map(ByteSize::mib),
+            max_virtual_memory: limit(share, "MaxVirtualMemory").map(ByteSize::mib),
+            max_disk: limit(share, "MaxDiskSpace").map(ByteSize::gib),
+            max_slots: limit(share, "MaxSlotsPerJob"),
+            max_running_jobs: limit(share, "MaxRunningJobs"),
+            max_user_running_jobs: limit(share, "MaxUserRunningJobs"),
+            max_waiting_jobs: limit(share, "MaxWaitingJobs"),
+            total_jobs: count(share, "TotalJobs"),
+            running_jobs: count(share, "RunningJobs"),
+            waiting_jobs: count(share, "WaitingJobs"),
+            free_slots: count(share, "FreeSlots"),
+            requested_slots: count(share, "RequestedSlots"),
         });
     }
     let lists = manager.into_iter().flat_map(|manager| manager.all("ApplicationEnvironments"));
     for environment in lists.flat_map(|list| list.all("ApplicationEnvironment")) {
         let Some(name) = text(environment, "AppName") else { continue };
-        offer.runtime_environments.push(match text(environment, "AppVersion") {
+        info.runtime_environments.push(match text(environment, "AppVersion") {
             Some(version) => format!("{name}-{version}"),
             None => name.into(),
         });
@@ -94,8 +136,12 @@ fn text<'a>(element: &'a Element, name: &str) -> Option<&'a str> {
     element.text_of(name).filter(|text| *text != "UNDEFINEDVALUE")
 }
 
-fn number(element: &Element, name: &str) -> Option<u64> {
+fn limit(element: &Element, name: &str) -> Option<u64> {
     published_limit(text(element, name)?.parse().ok()?)
+}
+
+fn count(element: &Element, name: &str) -> Option<u64> {
+    published_count(text(element, name)?.parse().ok()?)
 }
 
 #[cfg(test)]
@@ -109,10 +155,15 @@ mod tests {
     const DOCUMENT: &str = r#"<InfoRoot>
   <Domains xmlns="http://schemas.ogf.org/glue/2009/03/spec_2.0_r1">
     <AdminDomain BaseType="Domain"><ID>urn:ad:UNDEFINEDVALUE</ID><Services>
-        <ComputingService BaseType="Service">
+        <ComputingService BaseType="Service" CreationTime="2026-11-24T13:57:01Z" Validity="10800">
+          <Name>ce</Name><TotalJobs>7</TotalJobs><RunningJobs>2</RunningJobs><WaitingJobs>0</WaitingJobs>
+          <StagingJobs>1</StagingJobs><PreLRMSWaitingJobs>4</PreLRMSWaitingJobs>
           <ComputingEndpoint><InterfaceName>org.ogf.glue.emies.activitycreation</InterfaceName>
             <ServingState>draining</ServingState></ComputingEndpoint>
           <ComputingEndpoint><InterfaceName>org.nordugrid.arcrest</InterfaceName>
+            <URL>https://ce:443/arex</URL><InterfaceVersion>0.1</InterfaceVersion><HealthState>ok</HealthState>
+            <ImplementationName>nordugrid-arc</ImplementationName>
+            <ImplementationVersion>6.17.0</ImplementationVersion>
             <ServingState>production</ServingState></ComputingEndpoint>
           <ComputingShare BaseType="Share">
             <ID>urn:ogf:ComputingShare:localhost:long</ID>
@@ -127,7 +178,8 @@ mod tests {
             <MaxMainMemory>16000</MaxMainMemory>
             <MaxVirtualMemory>many</MaxVirtualMemory>
             <MaxDiskSpace>500</MaxDiskSpace>
-            <ServingState>closed</ServingState>
+            <ServingState>closed</ServingState><MaxRunningJobs>10</MaxRunningJobs><RunningJobs>2</RunningJobs>
+            <WaitingJobs>0</WaitingJobs><FreeSlots>62</FreeSlots><RequestedSlots>999999999</RequestedSlots>
             <Associations><ExecutionEnvironmentID>e0</ExecutionEnvironmentID></Associations>
           </ComputingShare>
           <ComputingShare BaseType="Share">
@@ -136,7 +188,9 @@ mod tests {
           <ComputingShare BaseType="Share"><Name>fork</Name></ComputingShare>
           <ComputingShare BaseType="Share"><MappingQueue/></ComputingShare>
           <ComputingManager BaseType="Manager">
-            <TotalSlots>64</TotalSlots>
+            <ProductName>SLURM</ProductName><ProductVersion>22.05</ProductVersion>
+            <TotalSlots>64</TotalSlots><SlotsUsedByGridJobs>2</SlotsUsedByGridJobs>
+            <SlotsUsedByLocalJobs>0</SlotsUsedByLocalJobs>
             <WorkingAreaFree>72</WorkingAreaFree>
             <ExecutionEnvironments><ExecutionEnvironment><ID>e0</ID><MainMemorySize>999999999</MainMemorySize>
               </ExecutionEnvironment></ExecutionEnvironments>
@@ -151,28 +205,65 @@ mod tests {
 </InfoRoot>"#;
 
     #[test]
-    fn queues_and_runtime_environments_are_read() {
-        let offer = read(&Element::parse(DOCUMENT).unwrap());
-        let other = |name: &str| Queue {
+    fn what_the_ce_publishes_is_read() {
+        let info = read(&Element::parse(DOCUMENT).unwrap());
+        let queue = |name: &str, share: &str| QueueInfo {
             name: name.into(),
-            serving_states: vec!["production".into()],
-            disk: Some(72),
-            slots: Some(64),
-            ..Queue::default()
+            share: Some(share.into()),
+            ..QueueInfo::default()
         };
-        let long = Queue {
-            serving_states: vec!["closed".into(), "production".into()],
-            max_wall_time: Some(172_800),
-            min_cpu_time: Some(60),
-            memory: Some(16_000),
-            ..other("long")
+        let long = QueueInfo {
+            state: Some(ServingState::Closed),
+            max_wall_time: Some(Duration::from_secs(172_800)),
+            min_cpu_time: Some(Duration::from_secs(60)),
+            max_memory: Some(ByteSize::mib(16_000)),
+            max_disk: Some(ByteSize::gib(500)),
+            max_slots: Some(128),
+            max_running_jobs: Some(10),
+            running_jobs: Some(2),
+            waiting_jobs: Some(0),
+            free_slots: Some(62),
+            ..queue("long", "long")
         };
-        assert_eq!(offer.queues, [long, other("long"), other("fork")]);
-        assert_eq!(offer.runtime_environments, ["ENV/PROXY", "A/B-1.2-3"]);
+        let interface = |name: &str, state| ServiceInterface {
+            name: name.into(),
+            state: Some(state),
+            ..ServiceInterface::default()
+        };
+        let rest = ServiceInterface {
+            version: Some("0.1".into()),
+            url: Some("https://ce:443/arex".into()),
+            health: Some(HealthState::Ok),
+            ..interface("org.nordugrid.arcrest", ServingState::Production)
+        };
+        let emies = interface("org.ogf.glue.emies.activitycreation", ServingState::Draining);
+        let expected = ServiceInfo {
+            name: Some("ce".into()),
+            implementation: Some("nordugrid-arc".into()),
+            version: Some("6.17.0".into()),
+            health: Some(HealthState::Ok),
+            state: Some(ServingState::Production),
+            interfaces: vec![emies, rest],
+            queues: vec![long, queue("long", "long_atlas"), queue("fork", "fork")],
+            batch_system: Some("SLURM".into()),
+            batch_system_version: Some("22.05".into()),
+            total_slots: Some(64),
+            used_slots: Some(2),
+            other_used_slots: Some(0),
+            total_jobs: Some(7),
+            running_jobs: Some(2),
+            waiting_jobs: Some(0),
+            staging_jobs: Some(1),
+            accepted_jobs: Some(4),
+            free_disk: Some(ByteSize::gib(72)),
+            runtime_environments: vec!["ENV/PROXY".into(), "A/B-1.2-3".into()],
+            published_at: parse_time("2026-11-24T13:57:01Z"),
+        };
+        assert_eq!(info, expected);
         for nothing in
             ["<a/>", "<Domains><ComputingService/></Domains>", "<ComputingShare><Name>x</Name></ComputingShare>"]
         {
-            assert_eq!(read(&Element::parse(nothing).unwrap()), Offer::default(), "{nothing}");
+            assert_eq!(read(&Element::parse(nothing).unwrap()), ServiceInfo::default(), "{nothing}");
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use quick_xml::events::Event;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::session::{Pool, Repeat};
 use crate::backend::failure::{Failure, JobFailure};
@@ -35,9 +36,9 @@ impl Item {
 }
 
 #[derive(Deserialize)]
-struct Items {
-    #[serde(default)]
-    job: Vec<Item>,
+struct Items<T> {
+    #[serde(default = "Vec::new")]
+    job: Vec<T>,
 }
 
 /// Reads A-REX's list of jobs.
@@ -45,13 +46,18 @@ struct Items {
 /// Nothing else is a list of jobs. A page of a web server must not pass for an empty list: a job whose submission was
 /// interrupted would seem not to exist.
 pub(super) fn parse(body: &[u8]) -> Result<Vec<Item>, Failure> {
+    parse_items(body)
+}
+
+/// Reads a list of jobs with other elements than those of [`Item`].
+pub(super) fn parse_items<T: DeserializeOwned>(body: &[u8]) -> Result<Vec<T>, Failure> {
     let text = String::from_utf8_lossy(body);
     let root = root_name(&text);
     if root.as_deref() != Some("jobs") {
         let root = root.map_or_else(|| "it has no element".into(), |root| format!("its root is {root:?}"));
         return Err(Failure::invalid_response(format!("the response is not a list of jobs: {root}")));
     }
-    quick_xml::de::from_str::<Items>(&text)
+    quick_xml::de::from_str::<Items<T>>(&text)
         .map(|items| items.job)
         .map_err(|error| Failure::unreadable("the response is not a list of jobs", error))
 }

@@ -23,7 +23,7 @@ use crate::logging::{LogLevel, log};
 use crate::util::lock;
 
 /// All states that the filter of `GET jobs?state=` accepts.
-const ALL_STATES: &str = "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNING,EXECUTED,FINISHING,KILLING,FINISHED,\
+pub(super) const ALL_STATES: &str = "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNING,EXECUTED,FINISHING,KILLING,FINISHED,\
                           FAILED,KILLED,WIPED";
 
 /// Up to this number of jobs, the record is looked up job by job without comparing costs.
@@ -31,6 +31,10 @@ const MAX_SINGLE_LOOKUPS: usize = 4 * MAX_PARALLEL;
 
 /// How long a measured cost stays valid.
 const COST_TTL: Duration = Duration::from_secs(300);
+
+/// How long a final state of a job that was restarted is looked up in A-REX's record. The information provider needs a
+/// minute, and more on a busy CE.
+const RESTART_TTL: Duration = Duration::from_secs(900);
 
 /// The pause before a repeated look-up of a job that A-REX may be moving between its control directories.
 const SETTLE_PAUSE: Duration = Duration::from_millis(100);
@@ -49,9 +53,10 @@ pub(super) struct Observed {
     pub(super) freshness: Freshness,
 }
 
-/// The last measured costs of the two ways to look up A-REX's record on this CE.
+/// What look-ups on this CE remember: the last measured costs of the two ways to look up A-REX's record, and the jobs that
+/// were restarted.
 #[derive(Debug, Default)]
-pub(super) struct Costs(Mutex<Measured>);
+pub(super) struct Costs(Mutex<Measured>, Mutex<HashMap<String, Instant>>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Measured {
@@ -62,6 +67,18 @@ struct Measured {
 }
 
 impl Costs {
+    /// Remembers that jobs were restarted, and forgets those that were restarted long ago.
+    pub(super) fn restarted<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
+        let mut restarted = lock(&self.1);
+        restarted.retain(|_, when| when.elapsed() < RESTART_TTL);
+        restarted.extend(ids.into_iter().map(|id| (id.to_owned(), Instant::now())));
+    }
+
+    /// Whether a final state that the CE has published may be the one before a restart.
+    pub(super) fn was_restarted(&self, id: &str) -> bool {
+        lock(&self.1).get(id).is_some_and(|when| when.elapsed() < RESTART_TTL)
+    }
+
     fn update(&self, change: impl FnOnce(&mut Measured)) {
         change(&mut lock(&self.0));
     }
@@ -168,8 +185,12 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
     for item in items.values_mut() {
         let (Some(info), Some(observed)) = (&mut item.info, observed.remove(&item.id)) else { continue };
         // A job that was cancelled early is published as failed without a reason at first.
-        let is_incomplete = !item.state.is_final() || item.state == RestState::Failed && info.errors.is_empty();
-        set_state(info, &observed.state);
+        let mut is_incomplete = !item.state.is_final() || item.state == RestState::Failed && info.errors.is_empty();
+        if item.state.is_final() && costs.was_restarted(&item.id) {
+            forget_ending(info);
+            is_incomplete = true;
+        }
+        set_state(info, &observed);
         if matches!(observed.state, RestState::Accepting | RestState::Accepted | RestState::Preparing) {
             waiting.push(item.id.clone());
         }
@@ -192,7 +213,7 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
         let (Some(info), Ok((exit_code, failure))) = (info, ending) else { continue };
         info.exit_code = exit_code.or(info.exit_code);
         if RestState::failed_because(&failure) == RestState::Killed {
-            set_state(info, &RestState::Killed);
+            set_state(info, &Observed { state: RestState::Killed, freshness: Freshness::Current });
         }
         for line in failure.lines().map(str::trim).filter(|line| !line.is_empty()) {
             if !info.errors.iter().any(|known| known == line) {
@@ -212,18 +233,31 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
     Ok(ids.iter().map(one).collect())
 }
 
-fn set_state(info: &mut JobInfo, state: &RestState) {
-    info.state = state.arc_state();
-    info.native_state = state.to_string();
+/// Removes what the CE has published about the end of a job that was restarted since.
+pub(super) fn forget_ending(info: &mut JobInfo) {
+    info.exit_code = None;
+    info.batch_exit_code = None;
+    info.failed_stage = None;
+    info.errors.clear();
+    info.end_time = None;
+    info.batch_end_time = None;
+    info.erase_time = None;
 }
 
-/// Looks up A-REX's own record of those jobs whose published state is not final.
+pub(super) fn set_state(info: &mut JobInfo, observed: &Observed) {
+    info.state = observed.state.arc_state();
+    info.native_state = observed.state.to_string();
+    info.freshness = observed.freshness;
+}
+
+/// Looks up A-REX's own record of those jobs whose published state is not final or may be the one before a restart.
 fn recorded_states(
     pool: &Pool,
     costs: &Costs,
     published: &[(&str, RestState)],
 ) -> Result<HashMap<String, RestState>, Failure> {
-    let pending: Vec<&str> = published.iter().filter(|(_, state)| !state.is_final()).map(|(id, _)| *id).collect();
+    let may_change = |(id, state): &&(&str, RestState)| !state.is_final() || costs.was_restarted(id);
+    let pending: Vec<&str> = published.iter().filter(may_change).map(|(id, _)| *id).collect();
     let mut found = HashMap::with_capacity(pending.len());
     let mut rest = &pending[..];
     if rest.len() > MAX_SINGLE_LOOKUPS && costs.list_is_cheaper(rest.len()).is_none() {
@@ -288,7 +322,7 @@ fn ending(pool: &Pool, id: &str, succeeded: bool) -> Result<(Option<i32>, String
 
 /// Returns the newer of two states of a job. That is the recorded one, except for a job in the batch system: only the
 /// published state distinguishes queued from running.
-fn newer(published: RestState, recorded: Option<RestState>) -> Observed {
+pub(super) fn newer(published: RestState, recorded: Option<RestState>) -> Observed {
     let current = |state| Observed { state, freshness: Freshness::Current };
     match recorded.filter(|recorded| *recorded == RestState::Wiped || !recorded.is_unsettled()) {
         // A final state no longer changes, so it is current even if it was published earlier.

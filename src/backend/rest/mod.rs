@@ -6,6 +6,7 @@
 mod activity;
 mod delegation;
 mod files;
+mod find;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod info;
@@ -16,6 +17,7 @@ mod parallel;
 mod part;
 mod poll;
 mod record;
+mod restart;
 mod session;
 mod state;
 mod submit;
@@ -25,24 +27,26 @@ use std::ffi::OsStr;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::backend::failure::{Failure, JobFailure, not_found};
-use crate::backend::offer::Offer;
 use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Backend, Discarded, Fetch, Fetched, Found, Progress, Search, SessionFiles, Submitted, Uploaded};
+use crate::backend::{
+    Backend, Discarded, Fetch, Fetched, Found, KnownNames, Progress, Search, SessionFiles, Submitted, Uploaded,
+};
 use crate::config::endpoint::Endpoint;
 use crate::credential::Credentials;
 use crate::description::Delegation;
 use crate::error::{Error, Operation, Result};
-use crate::ffi::SessionSettings;
-use crate::job::{JobId, JobInfo, JobState};
+use crate::ffi::{JobPlace, SessionSettings};
+use crate::job::{JobFilter, JobId, JobInfo, JobState};
 use crate::limits::{Limits, RetryPolicy};
+use crate::service::ServiceInfo;
 use files::FetchFailure;
 use jobs::{Item, act};
 use parallel::in_parallel;
-use session::{CONNECTIONS, Pool};
+use session::{CONNECTIONS, Pool, Repeat};
 use state::RestState;
 
 /// ARC's name for the interface.
@@ -229,7 +233,22 @@ impl Backend for RestBackend {
     }
 
     fn find(&self, identifiers: &HashSet<String>, known: &HashMap<String, String>, search: Search) -> Result<Found> {
-        self.find_jobs(identifiers, known, search).map_err(|failure| self.error(failure))
+        self.search(identifiers, known, search).map_err(|failure| self.error(failure))
+    }
+
+    fn list(&self) -> Result<Vec<JobId>> {
+        let ids = find::ids(&self.pool).map_err(|failure| self.error(failure))?;
+        Ok(ids.iter().map(|id| self.place_of(id).id.into()).collect())
+    }
+
+    fn find_jobs(&self, filter: &JobFilter, known_names: KnownNames<'_>) -> Result<Vec<JobInfo>> {
+        let found = find::find(&self.pool, &self.costs, filter, known_names).map_err(|failure| self.error(failure))?;
+        let named = |info: JobInfo| JobInfo { id: self.place_of(info.id.as_str()).id.into(), ..info };
+        Ok(found.into_iter().map(named).collect())
+    }
+
+    fn place(&self, id: &JobId) -> Option<JobPlace> {
+        self.pool.endpoint().job_local_id(id.as_str()).map(|id| self.place_of(id))
     }
 
     fn upload_missing(&self, jobs: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>> {
@@ -271,7 +290,8 @@ impl Backend for RestBackend {
     fn cancel(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
         self.ask(ids, |ids| {
             // Skip jobs that have ended: A-REX accepts the request for them too, and never removes the cancel mark.
-            let items = act(&self.pool, "status", ids)?;
+            let mut items = act(&self.pool, "status", ids)?;
+            self.correct_restarted(&mut items)?;
             // A job that A-REX is just moving looks removed, but may run.
             let may_run = |state: &RestState| !state.is_final() || state.is_unsettled();
             let running: Vec<(&str, RestState)> = items
@@ -313,6 +333,14 @@ impl Backend for RestBackend {
             };
             Ok(states.into_iter().map(one).collect())
         })
+    }
+
+    fn renew(&self, ids: &[JobId]) -> Result<Vec<Result<Option<SystemTime>>>> {
+        self.ask(ids, |ids| delegation::renew(&self.delegations, &self.pool, &self.proxy, ids))
+    }
+
+    fn restart(&self, ids: &[JobId]) -> Result<Vec<Result<()>>> {
+        self.ask(ids, |ids| self.restart_jobs(ids))
     }
 
     fn files(&self, ids: &[JobId]) -> Result<Vec<Result<SessionFiles>>> {
@@ -381,8 +409,18 @@ impl Backend for RestBackend {
         }
     }
 
-    fn offer(&self) -> Result<Offer> {
-        info::offer(&self.pool).map_err(|failure| self.error(failure))
+    fn service(&self) -> Result<ServiceInfo> {
+        info::service(&self.pool).map_err(|failure| self.error(failure))
+    }
+
+    fn ping(&self) -> Result<()> {
+        // A-REX maps the user before it looks at the list, and then does nothing. Reading a list of jobs would be costly.
+        let response = self.pool.request(Repeat::Safe, "POST", "jobs?action=status", &jobs::list(&[]));
+        let response = response.map_err(|failure| self.error(failure))?;
+        match response.code {
+            201 => jobs::parse(&response.body).map(drop).map_err(|failure| self.error(failure)),
+            _ => Err(self.error(response.refusal())),
+        }
     }
 }
 

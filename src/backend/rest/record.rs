@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::session::{Pool, Repeat};
 use crate::backend::failure::Failure;
+use crate::util::xml::Element;
 
 /// The maximum number of reads of a file that A-REX may be rewriting.
 const ATTEMPTS: u32 = 5;
@@ -39,6 +40,17 @@ impl LocalRecord {
         }
         is_complete.then_some(record)
     }
+
+    /// Reads the name and the identifiers in a description in ADL. `None` if it is not one.
+    fn from_adl(text: &str) -> Option<LocalRecord> {
+        let description = Element::parse(text).ok().filter(|root| root.name == "ActivityDescription")?;
+        let identification = description.get("ActivityIdentification");
+        let identifiers = identification.into_iter().flat_map(|identification| identification.all("ActivityOldID"));
+        Some(LocalRecord {
+            name: identification.and_then(|identification| identification.text_of("Name")).unwrap_or_default().into(),
+            identifiers: identifiers.map(|identifier| identifier.text.trim().to_owned()).collect(),
+        })
+    }
 }
 
 /// Returns the content of a job's file in A-REX's control directory, or `None` if the job has no such file.
@@ -52,7 +64,15 @@ pub(super) fn diagnose(pool: &Pool, id: &str, file: &str) -> Result<Option<Strin
 }
 
 /// Reads the name and the identifiers of a job. Returns `None` if the job does not exist.
+///
+/// They are in the file `local` too, but A-REX rewrites it in place (`KeyValueFile`). Its web service maps the files that it
+/// sends into memory, and a file that is truncated meanwhile ends the web service with SIGBUS (seen with 6.17). The
+/// description is written once, before the job is listed. So `local` is read only for a job in another language than ADL.
 pub(super) fn local_record(pool: &Pool, id: &str) -> Result<Option<LocalRecord>, Failure> {
+    let Some(text) = diagnose(pool, id, "description")? else { return Ok(None) };
+    if let Some(record) = LocalRecord::from_adl(&text) {
+        return Ok(Some(record));
+    }
     for attempt in 0..ATTEMPTS {
         pool.limits().sleep(PAUSE * attempt)?;
         let Some(text) = diagnose(pool, id, "local")? else { return Ok(None) };
@@ -132,6 +152,20 @@ mod tests {
         assert_eq!(LocalRecord::parse(text), Some(expected));
         for length in 0..text.len() {
             assert_eq!(LocalRecord::parse(&text[..length]), None, "{length}");
+        }
+    }
+
+    #[test]
+    fn descriptions_have_names_and_identifiers() {
+        let text = r#"<?xml version="1.0"?><ActivityDescription xmlns="http://www.eu-emi.eu/es/2010/12/adl"
+            xmlns:nordugrid-adl="http://www.nordugrid.org/es/2011/12/nordugrid-adl"><ActivityIdentification>
+            <Name>é &lt;1&gt;</Name><nordugrid-adl:ActivityOldID>urn:jasmin-arc:k</nordugrid-adl:ActivityOldID>
+            </ActivityIdentification><Application/></ActivityDescription>"#;
+        let expected = LocalRecord { name: "é <1>".into(), identifiers: vec!["urn:jasmin-arc:k".into()] };
+        assert_eq!(LocalRecord::from_adl(text), Some(expected));
+        assert_eq!(LocalRecord::from_adl("<ActivityDescription/>"), Some(LocalRecord::default()));
+        for other in ["", "&(executable=a)", "<JobDefinition/>"] {
+            assert_eq!(LocalRecord::from_adl(other), None, "{other}");
         }
     }
 

@@ -196,7 +196,7 @@ impl RestBackend {
     }
 
     /// The data with which ARC's tools find a job, as far as the id determines them.
-    fn place_of(&self, local_id: &str) -> JobPlace {
+    pub(super) fn place_of(&self, local_id: &str) -> JobPlace {
         let service_url = self.pool.endpoint().url();
         JobPlace {
             id: format!("{service_url}/rest/1.0/jobs/{local_id}"),
@@ -293,7 +293,7 @@ impl RestBackend {
 
     /// Searches the user's jobs for identifiers, with one request for the list and one for each job that is not in
     /// `known`.
-    pub(super) fn find_jobs(
+    pub(super) fn search(
         &self,
         identifiers: &HashSet<String>,
         known: &HashMap<String, String>,
