@@ -490,6 +490,89 @@ impl fmt::Display for Operation {
 }
 
 impl Error {
+    /// Returns the same error without its source, for another job that failed for the same reason.
+    pub(crate) fn without_source(&self) -> Error {
+        match self {
+            Error::InvalidConfig { path, line, key, message, source: _ } => Error::InvalidConfig {
+                path: path.clone(),
+                line: *line,
+                key: key.clone(),
+                message: message.clone(),
+                source: None,
+            },
+            Error::ProxyGeneration { path, message, source: _ } => {
+                Error::ProxyGeneration { path: path.clone(), message: message.clone(), source: None }
+            }
+            Error::Passphrase { path, failure, message, source: _ } => {
+                Error::Passphrase { path: path.clone(), failure: *failure, message: message.clone(), source: None }
+            }
+            Error::Token { path, message, source: _ } => {
+                Error::Token { path: path.clone(), message: message.clone(), source: None }
+            }
+            Error::InvalidJobDescription { path, message, source: _ } => {
+                Error::InvalidJobDescription { path: path.clone(), message: message.clone(), source: None }
+            }
+            Error::JobSubmission { endpoint, job_id, message } => {
+                Error::JobSubmission { endpoint: endpoint.clone(), job_id: job_id.clone(), message: message.clone() }
+            }
+            Error::SubmissionUnknown { endpoint, key, message } => {
+                Error::SubmissionUnknown { endpoint: endpoint.clone(), key: key.clone(), message: message.clone() }
+            }
+            Error::Journal { path, message, source: _ } => {
+                Error::Journal { path: path.clone(), message: message.clone(), source: None }
+            }
+            Error::JobList { path, message } => Error::JobList { path: path.clone(), message: message.clone() },
+            Error::Unsupported { endpoint, message } => {
+                Error::Unsupported { endpoint: endpoint.clone(), message: message.clone() }
+            }
+            Error::JobLimit { endpoint, message } => {
+                Error::JobLimit { endpoint: endpoint.clone(), message: message.clone() }
+            }
+            Error::NoTargetsAvailable { endpoint, message } => {
+                Error::NoTargetsAvailable { endpoint: endpoint.clone(), message: message.clone() }
+            }
+            Error::JobNotFound { job_id, message } => {
+                Error::JobNotFound { job_id: job_id.clone(), message: message.clone() }
+            }
+            Error::InputFile { path, message, source: _ } => {
+                Error::InputFile { path: path.clone(), message: message.clone(), source: None }
+            }
+            Error::OutputFile { job_id, path, message, is_temporary, source: _ } => Error::OutputFile {
+                job_id: job_id.clone(),
+                path: path.clone(),
+                message: message.clone(),
+                is_temporary: *is_temporary,
+                source: None,
+            },
+            Error::JobFile { job_id, path, failure, message } => Error::JobFile {
+                job_id: job_id.clone(),
+                path: path.clone(),
+                failure: *failure,
+                message: message.clone(),
+            },
+            Error::JobOperation { job_id, operation, message } => {
+                Error::JobOperation { job_id: job_id.clone(), operation: *operation, message: message.clone() }
+            }
+            Error::Connection { endpoint, failure, message, source: _ } => Error::Connection {
+                endpoint: endpoint.clone(),
+                failure: *failure,
+                message: message.clone(),
+                source: None,
+            },
+            Error::Untrusted { endpoint, message } => {
+                Error::Untrusted { endpoint: endpoint.clone(), message: message.clone() }
+            }
+            Error::Refused { endpoint, code, message } => {
+                Error::Refused { endpoint: endpoint.clone(), code: *code, message: message.clone() }
+            }
+            Error::Cancelled => Error::Cancelled,
+            Error::DeadlineExceeded { deadline } => Error::DeadlineExceeded { deadline: *deadline },
+            Error::Arc { message } => Error::Arc { message: message.clone() },
+            Error::Exiting => Error::Exiting,
+            Error::Forked => Error::Forked,
+        }
+    }
+
     /// Returns the category of the error. Use it to decide what to do next.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -24,6 +24,7 @@
 //! # Overview
 //!
 //! - [`ArcInterface`] is the client for one CE. It is blocking, cheap to clone, and `Send + Sync`.
+//! - [`ArcPool`] is several of them, used as one.
 //! - [`ConnectionConfig`] holds the address of the CE and the paths of the credentials. Read it from a JSON file or
 //!   build it in code.
 //! - [`JobDescription`] describes a job. Build it in code or read it from JSDL, ADL or xRSL.
@@ -94,7 +95,8 @@ pub use error::{ConnectionFailure, Error, ErrorKind, JobFileFailure, Operation, 
 #[doc(hidden)]
 pub use fuzzing::FUZZ_TARGETS;
 pub use interface::{
-    ArcInterface, ArcInterfaceBuilder, CreatedJob, Follow, RecoveredSubmission, SubmissionOutcome, SyncedJobList, Watch,
+    ArcInterface, ArcInterfaceBuilder, ArcPool, CreatedJob, Follow, PoolResults, RecoveredSubmission,
+    SubmissionOutcome, SyncedJobList, Watch,
 };
 pub use job::{
     ARC_STATUS_MAPPING, ArcState, FilePart, Freshness, JobFile, JobFiles, JobFilter, JobId, JobInfo, JobState,

@@ -59,6 +59,10 @@ pub(crate) struct FakeBackend {
     pub(crate) service: Arc<Mutex<ServiceInfo>>,
     /// What happens to the jobs that are submitted.
     pub(crate) fate: Arc<Mutex<Fate>>,
+    /// The beginning of all ids, if they are not those of the default.
+    base: Option<String>,
+    /// Whether a search finds nothing.
+    pub(crate) blind: Arc<AtomicBool>,
     /// Whether cancelled jobs do not end yet.
     pub(crate) slow_cancel: Arc<AtomicBool>,
     /// The number of calls.
@@ -67,6 +71,15 @@ pub(crate) struct FakeBackend {
 }
 
 impl FakeBackend {
+    /// Creates a CE whose ids begin with `base` and a slash.
+    pub(crate) fn at(base: String) -> FakeBackend {
+        FakeBackend { base: Some(base), ..FakeBackend::default() }
+    }
+
+    fn base(&self) -> &str {
+        self.base.as_deref().unwrap_or("fake://ce")
+    }
+
     pub(crate) fn jobs(&self) -> MutexGuard<'_, HashMap<String, FakeJob>> {
         self.jobs.lock().unwrap()
     }
@@ -127,7 +140,7 @@ impl Backend for FakeBackend {
                 return unknown;
             }
             let mut known = self.jobs();
-            let id = format!("fake://ce/{}", known.len() + 1);
+            let id = format!("{}/{}", self.base(), known.len() + 1);
             let has_inputs = fate == Fate::Accepted;
             let description = description.clone();
             let job = FakeJob { description, state: ArcState::Accepted, has_inputs, files: Vec::new() };
@@ -152,6 +165,9 @@ impl Backend for FakeBackend {
     fn find(&self, identifiers: &HashSet<String>, known: &HashMap<String, String>, _: Search) -> Result<Found> {
         self.begin_call()?;
         let mut found = Found::default();
+        if self.blind.load(Ordering::Relaxed) {
+            return Ok(found);
+        }
         for (id, job) in &*self.jobs() {
             let identifier = known.get(id).cloned().or(job.description.old_ids.first().cloned()).unwrap_or_default();
             let place = JobPlace { local_id: id.clone(), id: id.clone(), ..JobPlace::default() };
@@ -183,7 +199,7 @@ impl Backend for FakeBackend {
     }
 
     fn place(&self, id: &JobId) -> Option<JobPlace> {
-        id.as_str().starts_with("fake://ce/").then(|| JobPlace {
+        id.as_str().starts_with(self.base()).then(|| JobPlace {
             id: id.to_string(),
             local_id: id.local_id().into(),
             service_url: "fake://ce".into(),

@@ -8,6 +8,7 @@ mod follow;
 mod inside;
 mod lifecycle;
 mod listing;
+mod pool;
 mod recovery;
 mod service;
 mod status;
@@ -17,6 +18,7 @@ mod watch;
 
 pub use follow::Follow;
 pub use listing::SyncedJobList;
+pub use pool::{ArcPool, PoolResults};
 use recovery::OnCreated;
 pub use recovery::{CreatedJob, RecoveredSubmission, SubmissionOutcome};
 pub use watch::Watch;

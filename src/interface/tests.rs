@@ -47,6 +47,15 @@ fn any_credential(config: &ConnectionConfig) -> UserCredentials {
 
 /// Returns an interface to a CE in memory, with a proxy certificate that passes all checks.
 pub(super) fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
+    fake_with("ce.example.org", FakeBackend::default())
+}
+
+/// Returns an interface to a CE in memory whose ids have this host.
+pub(super) fn fake_at(host: &str) -> (ArcInterface, Arc<FakeBackend>, TempDir) {
+    fake_with(host, FakeBackend::at(format!("https://{host}:443/arex/rest/1.0/jobs")))
+}
+
+fn fake_with(host: &str, backend: FakeBackend) -> (ArcInterface, Arc<FakeBackend>, TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| {
         let path = directory.path().join(name);
@@ -59,8 +68,8 @@ pub(super) fn fake() -> (ArcInterface, Arc<FakeBackend>, TempDir) {
         .with_client_key(file("key.pem"))
         .with_proxy_file(file("proxy.pem"))
         .with_jobs_info_file(directory.path().join("jobs.dat"))
-        .with_arc_server("ce.example.org");
-    let backend = Arc::new(FakeBackend::default());
+        .with_arc_server(host);
+    let backend = Arc::new(backend);
     let arc = ArcInterface(Arc::new(inner(config, &backend)), CallLimits::default());
     (arc, backend, directory)
 }

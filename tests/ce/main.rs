@@ -20,6 +20,7 @@ mod listing;
 mod logging;
 mod matching;
 mod outputs;
+mod pool;
 mod proxy;
 mod secrets;
 mod submissions;

@@ -1,0 +1,118 @@
+//! [`PoolResults`]: the results of several CEs, as they come.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use crate::error::{Error, Result};
+
+/// The results of an operation on several CEs: an iterator that returns each as soon as its CE has responded.
+///
+/// The items are pairs of what was asked for, a [`JobId`](crate::JobId) or the URL of a CE, and its result. A CE that does
+/// not respond delays only its own items. The CEs work at the same time, whether or not the items are taken.
+/// [`in_order`](Self::in_order) waits for all of them and returns them in the order of the arguments.
+#[must_use = "the results of the CEs are lost otherwise"]
+pub struct PoolResults<K, T> {
+    /// What was asked for, until its result is returned.
+    keys: Vec<Option<K>>,
+    pending: usize,
+    arrived: VecDeque<(usize, Result<T>)>,
+    receiver: Receiver<Vec<(usize, Result<T>)>>,
+}
+
+impl<K, T> fmt::Debug for PoolResults<K, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolResults").field("pending", &self.pending).finish_non_exhaustive()
+    }
+}
+
+impl<K, T> PoolResults<K, T> {
+    /// Waits for all CEs and returns the results in the order of the arguments.
+    pub fn in_order(mut self) -> Vec<Result<T>> {
+        let mut results: Vec<Option<Result<T>>> = self.keys.iter().map(|_| None).collect();
+        while let Some((index, _, result)) = self.next_indexed() {
+            results[index] = Some(result);
+        }
+        results.into_iter().map(|result| result.unwrap_or_else(|| Err(lost()))).collect()
+    }
+
+    fn next_indexed(&mut self) -> Option<(usize, K, Result<T>)> {
+        while self.pending > 0 {
+            while let Some((index, result)) = self.arrived.pop_front() {
+                if let Some(key) = self.keys[index].take() {
+                    self.pending -= 1;
+                    return Some((index, key, result));
+                }
+            }
+            match self.receiver.recv() {
+                Ok(results) => self.arrived.extend(results),
+                // All threads have ended. What is missing is lost.
+                Err(_) => {
+                    let missing = self.keys.iter().enumerate().filter(|(_, key)| key.is_some());
+                    self.arrived = missing.map(|(index, _)| (index, Err(lost()))).collect();
+                }
+            }
+        }
+        None
+    }
+}
+
+impl<K, T> Iterator for PoolResults<K, T> {
+    type Item = (K, Result<T>);
+
+    fn next(&mut self) -> Option<(K, Result<T>)> {
+        let (_, key, result) = self.next_indexed()?;
+        Some((key, result))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.pending, Some(self.pending))
+    }
+}
+
+impl<K, T> ExactSizeIterator for PoolResults<K, T> {}
+
+fn lost() -> Error {
+    Error::Arc { message: "no thread could ask the CE, or it has ended early".into() }
+}
+
+/// Starts the work for several CEs.
+#[derive(Debug)]
+pub(super) struct Work<K, T> {
+    keys: Vec<K>,
+    sender: Sender<Vec<(usize, Result<T>)>>,
+    receiver: Receiver<Vec<(usize, Result<T>)>>,
+}
+
+impl<K, T: Send + 'static> Work<K, T> {
+    pub(super) fn new(keys: Vec<K>) -> Work<K, T> {
+        let (sender, receiver) = channel();
+        Work { keys, sender, receiver }
+    }
+
+    pub(super) fn key(&self, index: usize) -> &K {
+        &self.keys[index]
+    }
+
+    /// Adds results that need no CE, by the index of their keys.
+    pub(super) fn known(&self, results: Vec<(usize, Result<T>)>) {
+        let _ = self.sender.send(results);
+    }
+
+    /// Runs `ask` in a thread of its own. It returns the results by the index of their keys.
+    pub(super) fn start(&self, ask: impl FnOnce() -> Vec<(usize, Result<T>)> + Send + 'static) {
+        let sender = self.sender.clone();
+        let run = move || {
+            // The caller may have dropped the results.
+            let _ = sender.send(ask());
+        };
+        // Without a thread the results are missing, which is an error of each.
+        let _ = thread::Builder::new().name("jasmin-arc pool".into()).spawn(run);
+    }
+
+    pub(super) fn results(self) -> PoolResults<K, T> {
+        let keys: Vec<Option<K>> = self.keys.into_iter().map(Some).collect();
+        PoolResults { pending: keys.len(), keys, arrived: VecDeque::new(), receiver: self.receiver }
+    }
+}

@@ -1,0 +1,249 @@
+use std::sync::atomic::Ordering;
+
+use tempfile::TempDir;
+
+use super::super::tests::fake_at;
+use super::*;
+use crate::backend::fake::{FakeBackend, Fate};
+use crate::description::JobDescription;
+use crate::error::ErrorKind;
+use crate::service::{QueueInfo, ServingState};
+
+struct Member {
+    backend: Arc<FakeBackend>,
+    _directory: TempDir,
+}
+
+impl Member {
+    /// Sets what the CE publishes: one queue.
+    fn publish(&self, free_slots: u64, max_slots: u64) {
+        let queue = QueueInfo { name: "all".into(), max_slots: Some(max_slots), ..QueueInfo::default() };
+        *self.backend.service.lock().unwrap() = ServiceInfo {
+            queues: vec![queue],
+            total_slots: Some(1000),
+            used_slots: Some(1000 - free_slots),
+            other_used_slots: Some(0),
+            ..ServiceInfo::default()
+        };
+    }
+
+    fn away(&self, is_away: bool) {
+        *self.backend.unreachable.lock().unwrap() = is_away.then(|| "away".into());
+    }
+
+    fn jobs(&self) -> usize {
+        self.backend.jobs().len()
+    }
+}
+
+/// A pool of two CEs in memory with 10 and 5 free slots.
+fn pool() -> (ArcPool, [Member; 2]) {
+    let (mut arcs, mut members) = (Vec::new(), Vec::new());
+    for (host, free) in [("a.example.org", 10), ("b.example.org", 5)] {
+        let (arc, backend, directory) = fake_at(host);
+        let member = Member { backend, _directory: directory };
+        member.publish(free, 100);
+        arcs.push(arc);
+        members.push(member);
+    }
+    let Ok(members) = members.try_into() else { unreachable!() };
+    (ArcPool::new(arcs).unwrap(), members)
+}
+
+fn job() -> JobDescription {
+    JobDescription::new("/bin/true")
+}
+
+fn host(id: &JobId) -> &str {
+    id.as_str().trim_start_matches("https://").split(':').next().unwrap()
+}
+
+#[test]
+fn pools_need_different_ces() {
+    let (arc, _backend, _directory) = fake_at("a.example.org");
+    for interfaces in [vec![], vec![arc.clone(), arc.clone()]] {
+        assert_eq!(ArcPool::new(interfaces).unwrap_err().kind(), ErrorKind::InvalidConfig);
+    }
+    fn shared<T: Clone + Send + Sync + std::fmt::Debug>(_: &T) {}
+    let pool = ArcPool::new([arc]).unwrap();
+    shared(&pool);
+    // One CE has all bare ids.
+    assert!(pool.interface_of(&"a1".into()).is_some());
+    assert!(pool.with_deadline(Duration::from_secs(1)).with_cancel(&CancelToken::new()).interfaces().len() == 1);
+}
+
+#[test]
+fn jobs_go_where_slots_are_free() {
+    let (pool, [a, b]) = pool();
+    let ids: Vec<JobId> = pool.submit_jobs((0..9).map(|_| job())).into_iter().map(Result::unwrap).collect();
+    // The pool counts what it has submitted: 10 and 5 free slots become 3 and 3.
+    assert_eq!((a.jobs(), b.jobs()), (7, 2));
+    assert!(ids.iter().all(|id| ["a.example.org", "b.example.org"].contains(&host(id))));
+    let more: Vec<JobId> = pool.submit_jobs((0..4).map(|_| job())).into_iter().map(Result::unwrap).collect();
+    assert_eq!((a.jobs(), b.jobs(), more.len()), (9, 4, 4));
+}
+
+#[test]
+fn jobs_go_where_they_fit() {
+    let (pool, [a, b]) = pool();
+    a.publish(10, 1);
+    let results = pool.submit_jobs([job().with_slots(2), job(), job().with_slots(500)]);
+    assert_eq!(host(results[0].as_ref().unwrap()), "b.example.org");
+    assert_eq!(host(results[1].as_ref().unwrap()), "a.example.org");
+    let Err(Error::NoTargetsAvailable { message, .. }) = &results[2] else { panic!("{results:?}") };
+    assert!(message.contains("a.example.org") && message.contains("500 slots exceed"), "{message}");
+    assert_eq!((a.jobs(), b.jobs()), (1, 1));
+    assert!(matches!(pool.submit(&job().with_slots(0)), Err(Error::InvalidJobDescription { .. })));
+}
+
+#[test]
+fn jobs_go_to_the_next_ce_only_if_they_do_not_exist() {
+    let (pool, [a, b]) = pool();
+    // The pool knows what both offer, and then one is away.
+    pool.submit(&job()).unwrap();
+    a.away(true);
+    assert_eq!(host(&pool.submit(&job().with_key("k")).unwrap()), "b.example.org");
+    a.away(false);
+    // The answer is lost, and so is the search.
+    let (pool, [a2, b2]) = super::tests::pool();
+    *a2.backend.fate.lock().unwrap() = Fate::AnswerLost;
+    a2.backend.blind.store(true, Ordering::Relaxed);
+    let error = pool.submit(&job().with_key("k")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SubmissionUnknown);
+    assert_eq!((a2.jobs(), b2.jobs()), (1, 0));
+    // The key stays with the CE that may have the job, although the other one has more free slots.
+    a2.publish(0, 100);
+    *lock_offers(&pool) = vec![None, None];
+    a2.backend.blind.store(false, Ordering::Relaxed);
+    assert_eq!(host(&pool.submit(&job().with_key("k")).unwrap()), "a.example.org");
+    assert_eq!((a2.jobs(), b2.jobs()), (1, 0));
+    a2.away(true);
+    assert!(pool.submit(&job().with_key("k")).is_ok(), "the journal has the id");
+    assert_eq!((a2.jobs(), b2.jobs()), (1, 0));
+    drop((a, b));
+}
+
+fn lock_offers(pool: &ArcPool) -> std::sync::MutexGuard<'_, Vec<Option<Offer>>> {
+    pool.offers.lock().unwrap()
+}
+
+#[test]
+fn the_error_of_the_last_ce_is_returned() {
+    let (pool, [a, b]) = pool();
+    let refused = pool.submit(&JobDescription::new("/refused")).unwrap_err();
+    assert!(matches!(refused, Error::JobSubmission { job_id: None, .. }), "{refused:?}");
+    assert_eq!((a.jobs(), b.jobs()), (0, 0));
+    *lock_offers(&pool) = vec![None, None];
+    a.away(true);
+    b.away(true);
+    assert!(pool.submit(&job()).unwrap_err().is_retryable());
+    // That the job fits no CE is said only if all were asked.
+    b.away(false);
+    assert!(pool.submit(&job().with_slots(500)).unwrap_err().is_retryable());
+}
+
+#[test]
+fn closed_ces_get_no_jobs() {
+    let (pool, [a, b]) = pool();
+    a.backend.service.lock().unwrap().state = Some(ServingState::Draining);
+    pool.submit_jobs((0..3).map(|_| job())).into_iter().for_each(|result| drop(result.unwrap()));
+    assert_eq!((a.jobs(), b.jobs()), (0, 3));
+}
+
+#[test]
+fn jobs_with_the_same_key_are_one() {
+    let (pool, [a, b]) = pool();
+    let keyed = job().with_key("k");
+    let results = pool.submit_jobs([&keyed, &job(), &keyed]);
+    let ids: Vec<&JobId> = results.iter().map(|result| result.as_ref().unwrap()).collect();
+    assert!(ids[0] == ids[2] && ids[0] != ids[1]);
+    assert_eq!(a.jobs() + b.jobs(), 2);
+    assert_eq!(pool.find_submission("k").unwrap().as_ref(), Some(ids[0]));
+    assert_eq!(pool.find_submission("other").unwrap(), None);
+    // Nobody may conclude from a CE that is away that there is no job.
+    b.away(true);
+    assert!(pool.find_submission("another").is_err());
+    b.away(false);
+
+    // Threads take turns with a key.
+    let all: Vec<JobId> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| pool.submit(&job().with_key("raced")).unwrap())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(all.iter().all(|id| *id == all[0]), "{all:?}");
+    assert_eq!(a.jobs() + b.jobs(), 3);
+}
+
+#[test]
+fn operations_find_the_ce_by_the_id() {
+    let (pool, [a, b]) = pool();
+    let ids: Vec<JobId> = pool.submit_jobs((0..12).map(|_| job())).into_iter().map(Result::unwrap).collect();
+    assert!(a.jobs() > 0 && b.jobs() > 0);
+    let unknown = JobId::from("https://c.example.org:443/arex/rest/1.0/jobs/x");
+    let bare = JobId::from("1");
+    let mut asked = ids.clone();
+    asked.splice(1..1, [unknown.clone(), bare]);
+    let in_order = pool.job_statuses(&asked).in_order();
+    assert_eq!(in_order.len(), 14);
+    for (index, status) in in_order.iter().enumerate() {
+        assert_eq!(matches!(status, Err(Error::JobNotFound { .. })), [1, 2].contains(&index), "{status:?}");
+    }
+    let mut seen: Vec<JobId> = pool
+        .jobs(&ids)
+        .map(|(id, job)| (id, job.unwrap().id))
+        .map(|(id, own)| {
+            assert_eq!(id, own);
+            id
+        })
+        .collect();
+    seen.sort();
+    let mut expected = ids.clone();
+    expected.sort();
+    assert_eq!(seen, expected);
+    assert!(!pool.job_status(&ids[0]).unwrap().is_final() && pool.job(&unknown).is_err());
+    assert!(pool.cancel_jobs(&ids).in_order().iter().all(Result::is_ok));
+    assert!(pool.clean_jobs(&ids).in_order().iter().all(Result::is_ok));
+    assert_eq!((a.jobs(), b.jobs()), (0, 0));
+    let none: [JobId; 0] = [];
+    assert_eq!(pool.job_statuses(&none).len(), 0);
+    assert_eq!(pool.pings().filter(|(_, ping)| ping.is_ok()).count(), 2);
+}
+
+#[test]
+fn a_dead_ce_delays_nothing_of_the_others() {
+    let (pool, [a, b]) = pool();
+    let ids: Vec<JobId> = pool.submit_jobs((0..12).map(|_| job())).into_iter().map(Result::unwrap).collect();
+    let of_a = ids.iter().filter(|id| host(id) == "a.example.org").count();
+    // While this is held, the CE responds to nothing.
+    let silent = b.backend.unreachable.lock().unwrap();
+    let mut results = pool.job_statuses(&ids);
+    for _ in 0..of_a {
+        let (id, status) = results.next().unwrap();
+        assert_eq!(host(&id), "a.example.org");
+        status.unwrap();
+    }
+    assert_eq!(results.len(), ids.len() - of_a);
+    let mut infos = pool.service_infos();
+    assert_eq!(infos.next().unwrap().0, "https://a.example.org:443/arex");
+    drop(silent);
+    b.away(true);
+    for (id, status) in results {
+        assert_eq!(host(&id), "b.example.org");
+        drop(status);
+    }
+    // An error of a call is the error of each of its jobs, and of no other.
+    for (id, status) in pool.job_statuses(&ids) {
+        assert_eq!(status.is_ok(), host(&id) == "a.example.org", "{id}: {status:?}");
+        assert!(status.is_ok() || status.unwrap_err().is_retryable());
+    }
+    drop(a);
+}
+
+#[test]
+fn a_silent_ce_does_not_delay_submissions() {
+    let (pool, [a, b]) = pool();
+    let silent = b.backend.unreachable.lock().unwrap();
+    assert_eq!(host(&pool.submit(&job()).unwrap()), "a.example.org");
+    drop(silent);
+    assert_eq!(a.jobs(), 1);
+}

@@ -1,0 +1,105 @@
+//! Several CEs as one, of which one dies.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use jasmin_arc::{ArcInterface, ArcPool, ErrorKind, JobDescription, JobFilter, JobId, JobStatus};
+
+use crate::common::{PATIENCE, Site, eventually};
+use crate::faults::Linked;
+use crate::link::Fault;
+use crate::testbed::Ce;
+
+/// The time limit of the interface whose CE becomes silent.
+const SILENT_TIMEOUT: Duration = Duration::from_secs(20);
+
+fn job(n: usize) -> JobDescription {
+    JobDescription::new("/bin/echo").with_arg(n.to_string()).with_name(format!("pool {n}"))
+}
+
+fn submit(pool: &ArcPool, jobs: impl IntoIterator<Item = JobDescription>) -> Vec<JobId> {
+    pool.submit_jobs(jobs).into_iter().map(Result::unwrap).collect()
+}
+
+fn is_on(id: &JobId, arc: &ArcInterface) -> bool {
+    id.as_str().starts_with(&arc.config().endpoint_url().unwrap())
+}
+
+/// The statuses arrive in any order. Returns those of one CE that succeeded, and the errors of the other's.
+fn split(pool: &ArcPool, ids: &[JobId], living: &ArcInterface) -> (Vec<JobStatus>, Vec<ErrorKind>) {
+    let (mut statuses, mut errors) = (Vec::new(), Vec::new());
+    for (id, status) in pool.job_statuses(ids) {
+        match status {
+            Ok(status) => statuses.push(status),
+            Err(error) => {
+                assert!(!is_on(&id, living), "{id}: {error:?}");
+                errors.push(error.kind());
+            }
+        }
+    }
+    (statuses, errors)
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn a_pool_survives_the_death_of_a_ce() {
+    let (Some(ce_a), Some(ce_b)) = (Ce::start(), Ce::start()) else { return };
+    let site_a = Site::of(&ce_a.config());
+    let site_b = Linked::with_timeout(Site::of(&ce_b.config()), SILENT_TIMEOUT);
+    let (a, b) = (&site_a.arc, &site_b.arc);
+    let pool = ArcPool::new([a.clone(), b.clone()]).unwrap();
+    assert_eq!(pool.pings().in_order().into_iter().filter_map(Result::ok).count(), 2);
+    if pool.service_infos().any(|(_, info)| info.unwrap().queues.is_empty()) {
+        panic!("both CEs publish their queues");
+    }
+
+    // Both CEs get jobs, and every operation finds the CE by the id.
+    let keyed = job(100).with_key("the key");
+    let mut jobs: Vec<JobDescription> = (0..8).map(job).collect();
+    jobs.push(keyed.clone());
+    let ids = submit(&pool, jobs);
+    let of_a = ids.iter().filter(|id| is_on(id, a)).count();
+    assert!((1..ids.len()).contains(&of_a), "{of_a} of {} on the first CE", ids.len());
+    assert_eq!(pool.submit(&keyed).unwrap(), ids[8]);
+    assert_eq!(pool.find_submission("the key").unwrap().as_ref(), Some(&ids[8]));
+    eventually("all jobs complete", PATIENCE, || {
+        pool.job_statuses(&ids).all(|(_, status)| status.unwrap() == JobStatus::Completed)
+    });
+    let outputs = tempfile::tempdir().unwrap();
+    for (id, saved) in pool.save_jobs_outputs_to(&ids, outputs.path()) {
+        let saved = saved.unwrap().unwrap_or_else(|| panic!("no outputs of {id}"));
+        assert!(saved.join("stdout.txt").is_file());
+    }
+    let found: HashSet<JobId> =
+        pool.find_jobs(&JobFilter::new()).flat_map(|(_, jobs)| jobs.unwrap()).map(|job| job.id).collect();
+    assert!(ids.iter().all(|id| found.contains(id)), "{found:?}");
+
+    // A silent CE delays nothing of the other.
+    site_b.link.set(Fault::Silence);
+    let begun = Instant::now();
+    let mut statuses = pool.job_statuses(&ids);
+    for _ in 0..of_a {
+        let (id, status) = statuses.next().unwrap();
+        assert!(is_on(&id, a) && status.is_ok(), "{id}: {status:?}");
+    }
+    assert!(begun.elapsed() < SILENT_TIMEOUT, "{:?}", begun.elapsed());
+    let silent: Vec<ErrorKind> = statuses.map(|(_, status)| status.unwrap_err().kind()).collect();
+    assert_eq!(silent, vec![ErrorKind::TimedOut; ids.len() - of_a]);
+    site_b.link.set(Fault::None);
+
+    // One CE dies. Its jobs have errors, and new jobs go to the other, also those that the pool would have sent to it.
+    ce_b.kill();
+    let (living, dead) = split(&pool, &ids, a);
+    assert_eq!((living.len(), dead.len()), (of_a, ids.len() - of_a));
+    let later = submit(&pool, (200..204).map(job));
+    assert!(later.iter().all(|id| is_on(id, a)), "{later:?}");
+    assert!(pool.find_submission("never submitted").is_err(), "the dead CE may have it");
+
+    // It comes back.
+    ce_b.restart();
+    eventually("the CE that died has its jobs", PATIENCE, || split(&pool, &ids, a).1.is_empty());
+    eventually("the later jobs complete", PATIENCE, || {
+        pool.job_statuses(&later).all(|(_, status)| status.unwrap() == JobStatus::Completed)
+    });
+    assert!(pool.clean_jobs(&ids).in_order().iter().all(Result::is_ok));
+}
