@@ -22,6 +22,10 @@ pub(crate) struct Polled {
 pub(crate) struct PollMemory {
     /// When the CE was last asked for the published states.
     pub(crate) published_at: Option<Instant>,
+    /// When the CE was last asked for the time of its publication, and that time.
+    pub(crate) publication: Option<(Instant, String)>,
+    /// Since when the CE is known to have published newer states.
+    pub(crate) news_since: Option<Instant>,
     /// The last published state of each job in the batch system, in the terms of the protocol.
     pub(crate) published: HashMap<String, String>,
     /// In how many polls in a row the CE had no state of a job.

@@ -4,14 +4,16 @@
 //! have not ended (`GET jobs?state=`, `ARexRest::processJobs`). A job that the list leaves out has ended, or A-REX is moving
 //! it between two directories: a list of the ended jobs tells.
 //!
-//! The record does not distinguish queued jobs from running ones. The information provider does, so the jobs in the batch
-//! system are looked up there once a minute, which is how often it runs.
+//! The record does not distinguish queued jobs from running ones. The information provider does, which runs about once a
+//! minute. The jobs in the batch system are looked up there after each run. The file `job.ID.xml` of one of them tells when
+//! the provider has run.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::jobs::{self, Item, act};
 use super::lookup::{Costs, look_up_each, recorded_state};
+use super::record::diagnose;
 use super::session::{Pool, Repeat};
 use super::state::RestState;
 use crate::backend::failure::{Failure, JobFailure};
@@ -31,11 +33,14 @@ const MAX_REQUESTS: usize = 2;
 /// A list that takes no longer than this is never avoided.
 const CHEAP_LIST: Duration = Duration::from_secs(1);
 
-/// How often the published states are looked up. A-REX's information provider runs as often.
-const PUBLISHED_INTERVAL: Duration = Duration::from_secs(60);
+/// The longest time between two look-ups of the published states. A-REX's information provider runs more often.
+const MAX_PUBLISHED_AGE: Duration = Duration::from_secs(90);
 
 /// If the published states are late by this, they have precedence over the list of ended jobs.
 const MAX_PUBLISHED_DELAY: Duration = Duration::from_secs(15);
+
+/// How often to ask whether the information provider has run.
+const PUBLICATION_INTERVAL: Duration = Duration::from_secs(5);
 
 /// In how many polls in a row A-REX must report a job as removed. It may only be moving it.
 const WIPED_POLLS: u32 = 3;
@@ -58,13 +63,15 @@ pub(super) fn poll(pool: &Pool, costs: &Costs, ids: &[&str], memory: &mut PollMe
     let mut poll = Poll { pool, costs, recorded: HashMap::with_capacity(ids.len()), requests: 0, busy: Duration::ZERO };
     let is_confirmed = poll.look_up_records(ids, memory)?;
     let published = poll.look_up_published(ids, memory)?;
+    poll.look_up_publication(ids, memory)?;
     let one = |id: &&str| match poll.recorded.get(*id) {
         None if !is_confirmed => Ok(None),
         recorded => judge(id, recorded, published.get(*id), memory),
     };
     let states = ids.iter().map(one).collect();
     let is_new = |id: &&str| memory.missing.get(*id).is_some_and(|times| *times < WIPED_POLLS);
-    Ok(Found { is_unsettled: !is_confirmed || ids.iter().any(is_new), pause: poll.pause(), states })
+    let is_unsettled = !is_confirmed || memory.news_since.is_some() || ids.iter().any(is_new);
+    Ok(Found { is_unsettled, pause: poll.pause(), states })
 }
 
 /// One poll.
@@ -99,7 +106,7 @@ impl Poll<'_> {
         if !ids.iter().filter(unlisted).any(|id| !is_asked_by_id(id, memory)) {
             return Ok(true);
         }
-        let is_late = memory.published_at.is_some_and(|at| at.elapsed() > PUBLISHED_INTERVAL + MAX_PUBLISHED_DELAY);
+        let is_late = published_comes_first(&self.recorded, memory);
         if !is_late {
             self.list(ids, ENDED_STATES)?;
         }
@@ -129,15 +136,15 @@ impl Poll<'_> {
         Ok(())
     }
 
-    /// Looks up what the information provider has published: of jobs without a record, and once a minute of jobs in the
-    /// batch system. Returns what A-REX responds about them.
-    fn look_up_published(&self, ids: &[&str], memory: &mut PollMemory) -> Result<HashMap<String, Item>, Failure> {
+    /// Looks up what the information provider has published: of jobs without a record, and after each run of the provider
+    /// of jobs in the batch system. Returns what A-REX responds about them.
+    fn look_up_published(&mut self, ids: &[&str], memory: &mut PollMemory) -> Result<HashMap<String, Item>, Failure> {
         if self.requests >= MAX_REQUESTS {
             return Ok(HashMap::new());
         }
-        let is_due = memory.published_at.is_none_or(|at| at.elapsed() >= PUBLISHED_INTERVAL);
+        let due = memory.published_at.is_none() || is_due(memory, Duration::ZERO);
         let is_wanted = |id: &&str| match self.recorded.get(*id) {
-            Some(state) => is_due && *state == RestState::Running,
+            Some(state) => due && *state == RestState::Running,
             None => ids.len() == 1 || is_asked_by_id(id, memory),
         };
         let asked: Vec<&str> = ids.iter().copied().filter(is_wanted).collect();
@@ -146,7 +153,9 @@ impl Poll<'_> {
         }
         if asked.iter().any(|id| self.recorded.contains_key(*id)) {
             memory.published_at = Some(Instant::now());
+            memory.news_since = None;
         }
+        self.requests += asked.len().div_ceil(jobs::CHUNK);
         let mut items = HashMap::with_capacity(asked.len());
         for item in act(self.pool, "status", &asked)? {
             let item = item?;
@@ -158,9 +167,58 @@ impl Poll<'_> {
         Ok(items)
     }
 
+    /// Looks up whether the information provider has run, if that can be news for a job.
+    fn look_up_publication(&mut self, ids: &[&str], memory: &mut PollMemory) -> Result<(), Failure> {
+        let is_recent = memory.publication.as_ref().is_some_and(|(at, _)| at.elapsed() < PUBLICATION_INTERVAL);
+        if self.requests >= MAX_REQUESTS || is_recent || memory.news_since.is_some() {
+            return Ok(());
+        }
+        let may_wait = |id: &&&str| {
+            let published = memory.published.get(**id).map(|state| RestState::parse(state));
+            self.recorded.get(**id) == Some(&RestState::Running) && published != Some(RestState::Running)
+        };
+        let Some(id) = ids.iter().find(may_wait) else { return Ok(()) };
+        self.requests += 1;
+        let document = diagnose(self.pool, id, "xml")?;
+        note_publication(document.as_deref().and_then(creation_time).unwrap_or_default(), memory);
+        Ok(())
+    }
+
     fn pause(&self) -> Duration {
         self.busy.saturating_mul(PAUSE_FACTOR).min(MAX_PAUSE)
     }
+}
+
+/// Whether the published states have to be looked up since a time.
+fn is_due(memory: &PollMemory, since: Duration) -> bool {
+    memory.news_since.is_some_and(|at| at.elapsed() >= since)
+        || memory.published_at.is_some_and(|at| at.elapsed() >= MAX_PUBLISHED_AGE + since)
+}
+
+/// Whether this poll looks up the published states instead of the list of ended jobs, because they are long due.
+fn published_comes_first(recorded: &HashMap<String, RestState>, memory: &PollMemory) -> bool {
+    is_due(memory, MAX_PUBLISHED_DELAY) && recorded.values().any(|state| *state == RestState::Running)
+}
+
+/// Remembers the time of the last publication. It is empty if a job has not been published yet.
+fn note_publication(time: &str, memory: &mut PollMemory) {
+    let now = Instant::now();
+    match &mut memory.publication {
+        Some((at, known)) => {
+            *at = now;
+            if !time.is_empty() && known != time {
+                time.clone_into(known);
+                memory.news_since = Some(now);
+            }
+        }
+        none => *none = Some((now, time.to_owned())),
+    }
+}
+
+/// Reads when a GLUE2 document was created: the attribute of its root.
+fn creation_time(document: &str) -> Option<&str> {
+    let (_, rest) = document.split_once("CreationTime=\"")?;
+    rest.split_once('"').map(|(time, _)| time)
 }
 
 /// Whether a job that is in no list is to be looked up by its id, in every other poll.
@@ -239,6 +297,28 @@ mod tests {
         ] {
             assert_eq!(state(recorded, &mut published), Some(expected));
         }
+    }
+
+    #[test]
+    fn published_states_are_due_after_each_publication() {
+        let mut memory = memory(&[]);
+        for (time, is_news) in [("", false), ("10:00", true), ("10:00", false), ("", false), ("10:01", true)] {
+            note_publication(time, &mut memory);
+            assert_eq!((memory.news_since.is_some(), is_due(&memory, Duration::ZERO)), (is_news, is_news), "{time}");
+            assert!(!is_due(&memory, Duration::from_secs(60)));
+            memory.news_since = None;
+        }
+        memory.published_at = Instant::now().checked_sub(MAX_PUBLISHED_AGE);
+        assert!(is_due(&memory, Duration::ZERO) && !is_due(&memory, Duration::from_secs(60)));
+        // Without a job in the batch system, no look-up would follow, and jobs that ended would never be looked up.
+        memory.published_at = Instant::now().checked_sub(MAX_PUBLISHED_AGE + MAX_PUBLISHED_DELAY);
+        for (state, expected) in [(RestState::Running, true), (RestState::Finishing, false)] {
+            assert_eq!(published_comes_first(&[("a".into(), state)].into(), &memory), expected);
+        }
+        assert!(!published_comes_first(&HashMap::new(), &memory));
+        let document = "<ComputingActivity xmlns=\"x\" CreationTime=\"2026-11-24T14:18:41Z\" Validity=\"10800\">";
+        assert_eq!(creation_time(document), Some("2026-11-24T14:18:41Z"));
+        assert_eq!(["", "<a/>", "CreationTime=\"x"].map(creation_time), [None; 3]);
     }
 
     #[test]

@@ -36,8 +36,8 @@ type Callback<'a, T> = Mutex<Box<dyn FnMut(&T) -> ControlFlow<()> + Send + 'a>>;
 /// - A job never goes backwards, although some of what a CE publishes is a minute old. Within the batch system, a job may
 ///   be told as queued again if the batch system has put it back into the queue.
 /// - A job that A-REX has passed to the batch system is told as [`ArcState::Queuing`]. A-REX publishes once a minute which
-///   of these jobs run, and the watch asks for it once a minute. So [`ArcState::Running`] may be told up to two
-///   minutes late, and not at all for a shorter job. Ends are told with the next poll.
+///   of these jobs run. So [`ArcState::Running`] may be told a minute late, and not at all for a short job. All other
+///   states, and ends, are told with the next poll.
 /// - A job that the CE no longer knows is [gone](crate::Standing::Gone). It has not failed.
 /// - A state that this crate does not know is [`ArcState::Other`] and ends nothing.
 ///
