@@ -14,8 +14,8 @@ const JITTER: f64 = 0.2;
 /// [`factor`](Self::factor), up to [`max_interval`](Self::max_interval). When a job changes, the interval begins anew. With
 /// the default factor, an interval is about a twentieth of the time since the last change.
 ///
-/// The CE sets a lower limit: after a list of all jobs of the user, which takes A-REX 0.1 ms for each, the pause is at least
-/// nine times as long as the list took. Over EMI-ES, where the CE publishes states once a minute, it is at least ten seconds.
+/// The CE sets a lower limit: a list of all jobs of the user takes A-REX 0.1 ms for each, and the pause after it is several
+/// times as long: a second for up to 3000 jobs, and seven seconds for 10,000. Over EMI-ES, where the CE publishes states once a minute, it is at least ten seconds.
 ///
 /// ```no_run
 /// use std::time::Duration;

@@ -45,8 +45,14 @@ const PUBLICATION_INTERVAL: Duration = Duration::from_secs(5);
 /// In how many polls in a row A-REX must report a job as removed. It may only be moving it.
 const WIPED_POLLS: u32 = 3;
 
-/// The pause after a list or many single look-ups, as a multiple of the time that they took.
+/// The pause after lists or many single look-ups, as a multiple of the time that they took.
 const PAUSE_FACTOR: u32 = 9;
+
+/// A pause of this length suffices if the lists took little more than a tenth of it.
+const SHORT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the lists may take more.
+const SHORT_PAUSE_TOLERANCE: Duration = Duration::from_millis(200);
 
 /// The longest pause for the sake of the CE.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
@@ -185,8 +191,14 @@ impl Poll<'_> {
     }
 
     fn pause(&self) -> Duration {
-        self.busy.saturating_mul(PAUSE_FACTOR).min(MAX_PAUSE)
+        pause(self.busy)
     }
+}
+
+/// The least pause after work that kept A-REX busy for some time.
+fn pause(busy: Duration) -> Duration {
+    let long = busy.saturating_sub(SHORT_PAUSE_TOLERANCE).saturating_mul(PAUSE_FACTOR);
+    busy.saturating_mul(PAUSE_FACTOR).min(SHORT_PAUSE).max(long).min(MAX_PAUSE)
 }
 
 /// Whether the published states have to be looked up since a time.
@@ -297,6 +309,15 @@ mod tests {
         ] {
             assert_eq!(state(recorded, &mut published), Some(expected));
         }
+    }
+
+    #[test]
+    fn a_busy_ce_gets_pauses() {
+        for (busy, expected) in [(0, 0), (10, 90), (100, 900), (200, 1000), (300, 1000), (1000, 7200), (60_000, 60_000)]
+        {
+            assert_eq!(pause(Duration::from_millis(busy)), Duration::from_millis(expected), "{busy} ms");
+        }
+        assert_eq!(pause(Duration::MAX), MAX_PAUSE);
     }
 
     #[test]

@@ -55,8 +55,8 @@ type Callback<'a, T> = Mutex<Box<dyn FnMut(&T) -> ControlFlow<()> + Send + 'a>>;
 /// # Cost
 ///
 /// Over REST, each poll costs at most two requests for up to 1000 jobs: one small request for one job, otherwise a list of
-/// the user's jobs that have not ended. The list takes A-REX 0.1 ms for each job of the user, and the pause after it is at
-/// least nine times as long. If the list takes longer than a second, and requests for the single jobs are quicker, the watch
+/// the user's jobs that have not ended. The list takes A-REX 0.1 ms for each job of the user, and the pause after it is
+/// several times as long. If the list takes longer than a second, and requests for the single jobs are quicker, the watch
 /// sends those. Jobs that have ended cost nothing more. [`PollPolicy`] has the intervals. Each poll renews the proxy
 /// certificate if necessary, as every operation does.
 ///
