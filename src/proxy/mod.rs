@@ -164,15 +164,22 @@ impl Proxy {
 
     /// Returns the distinguished name of the user, from the existing proxy certificate.
     pub(crate) fn identity(&self) -> Result<String> {
+        Ok(self.existing()?.identity.clone())
+    }
+
+    /// Returns when the existing proxy certificate expires.
+    pub(crate) fn expires(&self) -> Result<SystemTime> {
+        Ok(self.existing()?.not_after)
+    }
+
+    fn existing(&self) -> Result<Arc<CredentialInfo>> {
         let mut state = self.state();
-        let identity = match self.existing_proxy(state.proxy.as_ref()) {
-            Ok(Some(metadata)) => read(&*self.reader, &mut state.proxy, self.path(), &metadata)
-                .map(|proxy| proxy.identity.clone())
-                .map_err(Failure::new),
+        let existing = match self.existing_proxy(state.proxy.as_ref()) {
+            Ok(Some(metadata)) => read(&*self.reader, &mut state.proxy, self.path(), &metadata).map_err(Failure::new),
             Ok(None) => Err(Failure::new("it has been removed")),
             Err(failure) => Err(failure),
         };
-        identity.map_err(|failure| self.error(failure))
+        existing.map_err(|failure| self.error(failure))
     }
 
     /// Creates a new proxy certificate, even if the existing one is usable.

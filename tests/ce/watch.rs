@@ -9,11 +9,11 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use jasmin_arc::{
-    ArcInterface, ArcState, CancelToken, Change, Error, JobDescription, JobId, JobStatus, PollPolicy, Standing,
-    WatchEnd, WatchOutcome,
+    ArcInterface, ArcState, CancelToken, Change, Delegation, Error, JobDescription, JobId, JobStatus, PollPolicy,
+    Standing, WatchEnd, WatchOutcome,
 };
 
-use crate::common::{PATIENCE, Site};
+use crate::common::{PATIENCE, Site, eventually};
 use crate::faults::Linked;
 use crate::link::Fault;
 use crate::testbed::{Ce, shared_control};
@@ -213,6 +213,46 @@ fn a_job_that_is_cleaned_meanwhile_is_gone() {
     let last = told.last().unwrap();
     assert_eq!((&last.id, last.to), (&ids[0], Standing::Gone));
     site.arc.cancel_jobs(&ids[1..]).unwrap();
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn delegations_are_renewed_during_a_watch() {
+    let Some(control) = shared_control() else { return };
+    let site = Site::of(std::env::var_os("JASMIN_ARC_CONFIG").unwrap().as_ref());
+    if !site.is_rest() {
+        return;
+    }
+    let id = site.arc.submit(&script("sleep 600").with_delegation(Delegation::Always)).unwrap();
+    // A-REX tells the delegations of a job once it has accepted the job.
+    assert_eq!(site.arc.watch([&id]).until(ArcState::Queuing).deadline(PATIENCE).wait().unwrap().reached().count(), 1);
+    let before = stored_delegation(&control, &id);
+    assert!(before.is_some());
+    let token = CancelToken::new();
+    let (sender, polled) = channel();
+    thread::scope(|scope| {
+        let watch = site.arc.watch([&id]).cancel(&token).deadline(3 * PATIENCE).on_poll(move |_| {
+            let _ = sender.send(());
+            ControlFlow::Continue(())
+        });
+        let waiting = scope.spawn(move || watch.wait());
+        polled.recv().unwrap();
+        site.arc.create_proxy().unwrap();
+        eventually("the CE has new credentials", PATIENCE, || stored_delegation(&control, &id) != before);
+        token.cancel();
+        assert!(matches!(waiting.join().unwrap(), Err(Error::Cancelled)));
+    });
+    site.arc.cancel_job(&id).unwrap();
+}
+
+/// The credentials that A-REX has stored for a job, in a file whose path is the id of the delegation.
+fn stored_delegation(control: &Path, id: &JobId) -> Option<Vec<u8>> {
+    let local = id.local_id();
+    let records = [format!("job.{local}.local"), format!("jobs/{local}/local")].map(|name| control.join(name));
+    let record = records.iter().find_map(|path| fs::read_to_string(path).ok())?;
+    let delegation = record.lines().find_map(|line| line.strip_prefix("delegationid="))?;
+    let parts = [delegation.get(..3)?, delegation.get(3..6)?, delegation.get(6..9)?, delegation.get(9..)?];
+    fs::read(control.join("delegations").join(parts.iter().collect::<std::path::PathBuf>())).ok()
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Watching jobs: [`Watch`], and waiting for the end of jobs.
 
+mod renewal;
+
 use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::fmt;
@@ -8,6 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use self::renewal::Renewal;
 use super::{ArcInterface, owned};
 use crate::backend::failure::not_found;
 use crate::backend::poll::{PollMemory, Polled};
@@ -57,8 +60,10 @@ type Callback<'a, T> = Mutex<Box<dyn FnMut(&T) -> ControlFlow<()> + Send + 'a>>;
 /// Over REST, each poll costs at most two requests for up to 1000 jobs: one small request for one job, otherwise a list of
 /// the user's jobs that have not ended. The list takes A-REX 0.1 ms for each job of the user, and the pause after it is
 /// several times as long. If the list takes longer than a second, and requests for the single jobs are quicker, the watch
-/// sends those. Jobs that have ended cost nothing more. [`PollPolicy`] has the intervals. Each poll renews the proxy
-/// certificate if necessary, as every operation does.
+/// sends those. Jobs that have ended cost nothing more. [`PollPolicy`] has the intervals.
+///
+/// Each poll renews the proxy certificate if necessary, as every operation does. The watch then renews the delegations of the
+/// jobs too, as [`renew_jobs`](ArcInterface::renew_jobs) does, and once when it has lasted a minute.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -102,6 +107,7 @@ struct Run {
     limits: Limits,
     pace: Pace,
     memory: PollMemory,
+    renewal: Renewal,
     /// The time until the next poll.
     pause: Duration,
     /// The time that the last poll took.
@@ -281,6 +287,7 @@ impl<'a> Watch<'a> {
             limits: self.limits.begin(),
             pace: Pace::new(self.policy.clone()),
             memory: PollMemory::default(),
+            renewal: Renewal::new(),
             pause: Duration::ZERO,
             took: Duration::ZERO,
         });
@@ -331,6 +338,9 @@ impl<'a> Watch<'a> {
                 run.pace.restart();
             }
             run.pause = run.pace.interval(run.pause, fastrand::f64());
+            if let Some(left) = run.renewal.left(self.arc.0.config.proxy_renewal_threshold()) {
+                run.pause = run.pause.min(left);
+            }
         }
         Ok(())
     }
@@ -423,7 +433,10 @@ impl Run {
 /// Asks the CE once.
 fn poll(arc: &ArcInterface, ids: &[JobId], run: &mut Run) -> Result<Polled> {
     let call = arc.begin_within(run.limits.clone())?;
-    arc.backend(&call)?.poll(ids, &mut run.memory)
+    let backend = arc.backend(&call)?;
+    let polled = backend.poll(ids, &mut run.memory)?;
+    run.renewal.run(&arc.0.credentials, &*backend, ids, &run.limits);
+    Ok(polled)
 }
 
 fn observation(state: Result<Option<ArcState>>) -> Observation {
