@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{
-    Backend, Discarded, Fetch, Fetched, Found, KnownNames, Loss, Progress, Search, SessionFile, SessionFiles,
+    Backend, Discarded, Fetch, Fetched, Found, Inputs, KnownNames, Loss, Progress, Search, SessionFile, SessionFiles,
     Submitted, Uploaded,
 };
 use crate::description::key_of;
@@ -156,6 +156,7 @@ impl Backend for FakeBackend {
                     Submitted::Incomplete { place, message: "the upload is lost".into(), cancelled: false }
                 }
                 Ok(()) => Submitted::Complete(place),
+                Err(_) if jobs[index].uploads.is_empty() => Submitted::Complete(place),
                 Err(error) => Submitted::Incomplete { place, message: error.to_string(), cancelled: false },
             }
         };
@@ -220,19 +221,23 @@ impl Backend for FakeBackend {
         })
     }
 
+    fn inputs(&self, ids: &[JobId]) -> Result<Vec<Result<Inputs>>> {
+        self.each(ids, |job| match (job.has_inputs, job.state.is_final()) {
+            (true, _) if job.state == ArcState::Killed => Inputs::Cancelled,
+            (true, has_ended) => Inputs::Complete { has_ended },
+            (false, true) => Inputs::NeverRan,
+            (false, false) => Inputs::Waiting,
+        })
+    }
+
     fn discard(&self, ids: &[JobId]) -> Result<Vec<Result<Discarded>>> {
-        let discarded = self.each(ids, |job| match job.state {
+        self.each(ids, |job| match job.state {
             ArcState::Finished if job.has_inputs => Discarded::Ran,
             _ => {
                 job.state = ArcState::Killed;
                 Discarded::Cancelled
             }
-        })?;
-        let one = |discarded| match discarded {
-            Err(Error::JobNotFound { .. }) => Ok(Discarded::Cancelled),
-            other => other,
-        };
-        Ok(discarded.into_iter().map(one).collect())
+        })
     }
 
     fn states(&self, ids: &[JobId]) -> Result<Vec<Result<JobState>>> {
@@ -252,7 +257,7 @@ impl Backend for FakeBackend {
         let states = self.each(ids, |job| job.clone())?;
         let info = |(id, job): (&JobId, Result<FakeJob>)| {
             let job = job?;
-            let missing_inputs = if job.has_inputs { Vec::new() } else { vec!["input".into()] };
+            let missing_inputs = if job.has_inputs || job.state.is_final() { Vec::new() } else { vec!["input".into()] };
             let name = Some(job.description.name).filter(|name| !name.is_empty());
             let key = job.description.old_ids.first().and_then(|identifier| key_of(identifier));
             Ok(JobInfo { state: job.state, name, key, missing_inputs, ..JobInfo::new(id.clone()) })

@@ -87,6 +87,19 @@ pub(crate) enum Discarded {
     Ran,
 }
 
+/// Whether a job has its input files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Inputs {
+    /// The job waits for input files, or A-REX has not read its description yet.
+    Waiting,
+    /// The job has all its input files, or needs none.
+    Complete { has_ended: bool },
+    /// The job had all its input files and has been cancelled.
+    Cancelled,
+    /// The job has ended or is being cancelled without all its input files.
+    NeverRan,
+}
+
 /// How much of the CE a search for identifiers looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Search {
@@ -138,8 +151,10 @@ pub(crate) trait Backend: Send + Sync + Debug {
     /// Uploads those input files of jobs that the CE is still waiting for. Cancels no job.
     fn upload_missing(&self, jobs: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>>;
 
-    /// Cancels jobs that did not get all their input files, and makes sure that they are cancelled. A job that the CE
-    /// does not know any more counts as cancelled.
+    /// Looks whether jobs have their input files.
+    fn inputs(&self, ids: &[JobId]) -> Result<Vec<Result<Inputs>>>;
+
+    /// Cancels jobs that did not get all their input files, and makes sure that they are cancelled.
     fn discard(&self, ids: &[JobId]) -> Result<Vec<Result<Discarded>>>;
 
     /// Looks up the states of jobs, as current as the protocol provides them.

@@ -14,7 +14,7 @@ use crate::backend::failure::{Failure, JobFailure, not_found, shorten};
 use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{
-    Backend, Discarded, Fetch, Fetched, Found, KnownNames, Loss, Progress, Search, SessionFile, SessionFiles,
+    Backend, Discarded, Fetch, Fetched, Found, Inputs, KnownNames, Loss, Progress, Search, SessionFile, SessionFiles,
     Submitted, Uploaded,
 };
 use crate::config::Protocol;
@@ -396,14 +396,20 @@ impl Backend for PluginBackend {
         Err(self.unsupported("upload of input files after the submission"))
     }
 
+    fn inputs(&self, ids: &[JobId]) -> Result<Vec<Result<Inputs>>> {
+        let inputs = |state: JobState| match state.state {
+            ArcState::Killed => Inputs::Cancelled,
+            state => Inputs::Complete { has_ended: state.is_final() },
+        };
+        Ok(self.states(ids)?.into_iter().map(|state| state.map(inputs)).collect())
+    }
+
     fn discard(&self, ids: &[JobId]) -> Result<Vec<Result<Discarded>>> {
         let cancelled = self.cancel(ids)?;
         let states = self.states(ids)?;
         let one = |(cancelled, state): (Result<()>, Result<JobState>)| match (cancelled, state) {
             (Ok(()), Ok(state)) if state.state == ArcState::Finished => Ok(Discarded::Ran),
-            (Ok(()), Ok(_)) | (Err(Error::JobNotFound { .. }), _) | (_, Err(Error::JobNotFound { .. })) => {
-                Ok(Discarded::Cancelled)
-            }
+            (Ok(()), Ok(_)) => Ok(Discarded::Cancelled),
             (Err(error), _) | (_, Err(error)) => Err(error),
         };
         Ok(cancelled.into_iter().zip(states).map(one).collect())

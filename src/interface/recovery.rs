@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use super::ArcInterface;
 use super::submission::{Submission, is_settled};
 use crate::backend::prepare::prepare;
-use crate::backend::{Discarded, Found, Search, Uploaded};
+use crate::backend::{Discarded, Found, Inputs, Search, Uploaded};
 use crate::description::{JobDescription, urn};
 use crate::error::{Error, Operation, Result};
 use crate::ffi::JobPlace;
-use crate::job::{ArcState, JobId, JobInfo};
+use crate::job::JobId;
 use crate::journal::Claim;
 
 /// A job that has come to exist, for [`on_created`](super::ArcInterfaceBuilder::on_created).
@@ -65,9 +65,11 @@ pub enum SubmissionOutcome {
     /// The job exists and waits for input files. [`ArcInterface::resume_uploads`] uploads them, and so does submitting
     /// the description with the same key again.
     NeedsInputs(JobId),
-    /// The job does not exist, or has been removed from the CE. The key is free again.
+    /// No job runs or ran with this key: it does not exist, has ended without its input files, or has been removed from the
+    /// CE. The key is free again.
     NotSubmitted,
-    /// The CE does not have the job, but it may still come to exist. Ask again after half a minute.
+    /// The CE does not have the job, but it may still come to exist. Or its submitter has tried to cancel it, and the CE has
+    /// not done so yet. Ask again after half a minute.
     Unknown,
     /// Another thread or process is submitting the job.
     InProgress,
@@ -77,9 +79,12 @@ pub enum SubmissionOutcome {
 impl ArcInterface {
     /// Finds the job that was submitted with a key. `None` if there is none.
     ///
-    /// Looks in the journal first, which costs no request. If the journal does not have the key, as on another machine, or
-    /// has no id for it, the call searches all jobs of the user on the CE. A search costs one request, and one for each
-    /// job whose key this journal has not seen yet. A-REX opens the records of all users' jobs for it.
+    /// Looks in the journal first, which costs no request if the submission is complete. Otherwise the call settles it, as
+    /// [`recover`](Self::recover) does. If the journal does not have the key, as on another machine, the call searches all
+    /// jobs of the user on the CE. A search costs one request, one for each job whose key this journal has not seen yet, and
+    /// up to four for each job with the key. A-REX opens the records of all users' jobs for it.
+    ///
+    /// A job that ended or was cancelled before it had its input files never ran, and does not count.
     ///
     /// # Errors
     ///
@@ -109,12 +114,14 @@ impl ArcInterface {
                 Some(SubmissionOutcome::InProgress) => {
                     Err(submission.unknown(key, "another thread or process is still submitting it"))
                 }
-                Some(SubmissionOutcome::Unknown) => Err(submission.unknown(key, "the CE does not have the job yet")),
+                Some(SubmissionOutcome::Unknown) => {
+                    Err(submission.unknown(key, "the CE does not have the job yet, or has not cancelled it yet"))
+                }
             },
             (None, false) => {
                 let found = submission.search(HashSet::from([urn(key)]), Search::AllJobs)?;
                 let ids: Vec<JobId> = found.jobs.into_iter().map(|(_, place)| JobId::from(place.id)).collect();
-                submission.one_that_runs(ids)
+                if ids.is_empty() { Ok(None) } else { submission.best_of(ids) }
             }
         }
     }
@@ -125,7 +132,8 @@ impl ArcInterface {
     /// The journal is a file beside `JOBS_INFO_FILE`, with `.submissions` added to its name. If that directory does not
     /// exist, it is `jasmin-arc/submissions` in the user's directory for data (`~/.local/share`). The crate writes to it
     /// before it sends a job, and any number of threads and processes can share it. It must be on a disk of this machine:
-    /// SQLite's write-ahead log does not work over a network file system. Entries go when their jobs are cleaned, and after 60 days.
+    /// SQLite's write-ahead log does not work over a network file system. Entries go when their jobs are cleaned. Entries of
+    /// complete submissions also go after 60 days.
     ///
     /// A job whose upload failed, and whose order to cancel may be lost, is cancelled and counts as not submitted.
     ///
@@ -277,22 +285,25 @@ impl Submission<'_> {
         Ok(outcomes)
     }
 
-    /// Returns the job that runs or ran, of several jobs with one key. The others are late or were cancelled.
-    fn one_that_runs(&self, mut ids: Vec<JobId>) -> Result<Option<JobId>> {
-        if ids.len() > 1 {
-            let jobs = self.backend().jobs(&ids)?;
-            let runs = |job: &Result<JobInfo>| match job {
-                Ok(job) => job.missing_inputs.is_empty() && job.state != ArcState::Killed,
-                Err(_) => false,
+    /// Returns the job of a key, of those that were submitted with it: one that has its input files, or one that still waits
+    /// for them. The others came late, or were cancelled before they ran.
+    fn best_of(&self, ids: Vec<JobId>) -> Result<Option<JobId>> {
+        let inputs = self.backend().inputs(&ids)?;
+        let mut candidates = Vec::with_capacity(ids.len());
+        for (id, inputs) in ids.into_iter().zip(inputs) {
+            let rank = match inputs {
+                Ok(Inputs::Complete { .. }) => 2,
+                Ok(Inputs::Cancelled) => 1,
+                Ok(Inputs::Waiting) => 0,
+                Ok(Inputs::NeverRan) | Err(Error::JobNotFound { .. }) => continue,
+                Err(error) => return Err(error),
             };
-            if let Some(index) = jobs.iter().position(runs) {
-                return Ok(Some(ids.swap_remove(index)));
-            }
+            candidates.push((rank, id));
         }
-        Ok(ids.into_iter().next())
+        Ok(candidates.into_iter().max().map(|(_, id)| id))
     }
 
-    /// Finds out which of the jobs wait for input files. Others are complete.
+    /// Finds out which of the jobs wait for input files. Others are complete, or never ran.
     fn check_inputs(&self, keys: &[String], outcomes: &mut [SubmissionOutcome]) -> Result<()> {
         let waiting: Vec<(usize, JobId)> = outcomes
             .iter()
@@ -306,22 +317,20 @@ impl Submission<'_> {
             return Ok(());
         }
         let ids: Vec<JobId> = waiting.iter().map(|(_, id)| id.clone()).collect();
-        let jobs = self.backend().jobs(&ids)?;
+        let inputs = self.backend().inputs(&ids)?;
         let mut complete: HashMap<usize, JobId> = HashMap::new();
-        let mut gone = Vec::new();
-        for ((index, id), job) in waiting.into_iter().zip(jobs) {
-            match job {
-                // A-REX does not know yet what a job that it has not accepted waits for.
-                Ok(job) if job.missing_inputs.is_empty() && job.state != ArcState::Accepted => {
-                    drop(complete.insert(index, id));
-                }
-                Err(Error::JobNotFound { .. }) => gone.push(index),
-                _ => {}
+        let mut never_ran = Vec::new();
+        for ((index, id), inputs) in waiting.into_iter().zip(inputs) {
+            match inputs {
+                Ok(Inputs::Complete { .. } | Inputs::Cancelled) => drop(complete.insert(index, id)),
+                Ok(Inputs::NeverRan) | Err(Error::JobNotFound { .. }) => never_ran.push((index, id)),
+                Ok(Inputs::Waiting) | Err(_) => {}
             }
         }
+        self.rule_out(never_ran.iter().map(|(_, id)| id))?;
         self.record_complete(&complete.keys().map(|index| keys[*index].as_str()).collect::<Vec<_>>());
-        self.forget(&gone.iter().map(|index| keys[*index].as_str()).collect::<Vec<_>>());
-        gone.into_iter().for_each(|index| outcomes[index] = SubmissionOutcome::NotSubmitted);
+        self.forget(&never_ran.iter().map(|(index, _)| keys[*index].as_str()).collect::<Vec<_>>());
+        never_ran.into_iter().for_each(|(index, _)| outcomes[index] = SubmissionOutcome::NotSubmitted);
         for (index, id) in complete {
             outcomes[index] = SubmissionOutcome::Submitted(id);
         }

@@ -46,6 +46,13 @@ pub(super) struct Submission<'a> {
 
 impl Drop for Submission<'_> {
     fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl Submission<'_> {
+    /// Ends the claims of this call.
+    fn release(&self) {
         let claimed = self.claimed.take();
         let keys: Vec<&str> = claimed.iter().map(String::as_str).collect();
         if !keys.is_empty()
@@ -112,13 +119,18 @@ impl<'a> Submission<'a> {
                 // The caller must get the results of the earlier rounds.
                 Err(error) => {
                     let message = format!("not submitted: {error}");
-                    for result in results.iter_mut().filter(|result| result.is_none()) {
-                        *result = Some(Err(self.submission_error(None, message.clone())));
+                    let busy: HashSet<usize> = busy.iter().map(|(index, _)| *index).collect();
+                    for index in waiting.iter().filter(|index| !busy.contains(*index)) {
+                        results[*index] = Some(Err(self.submission_error(None, message.clone())));
                     }
                     break;
                 }
             }
             waiting = busy.into_iter().map(|(index, _)| index).collect();
+            if !waiting.is_empty() {
+                // Others need not wait for the keys that have failed here.
+                self.release();
+            }
             let is_over = waiting.is_empty() || begun.elapsed() >= self.arc.0.timeout;
             if is_over || self.limits.sleep(BUSY_PAUSE).is_err() {
                 break;
@@ -334,17 +346,18 @@ impl<'a> Submission<'a> {
     /// Searches the CE for jobs, records those that it has, and uploads their input files. Returns what
     /// [`resume`](Self::resume) returns.
     fn find_and_resume(&self, jobs: &[PreparedJob], indices: &[usize]) -> Result<(Vec<usize>, IndexedResults)> {
-        let by_identifier: HashMap<String, usize> =
+        let mut by_identifier: HashMap<String, usize> =
             indices.iter().map(|index| (urn(&jobs[*index].key), *index)).collect();
         let found = self.search(by_identifier.keys().cloned().collect(), Search::UntilFound)?;
         let mut places = Vec::new();
         for (identifier, mut place) in found.jobs {
-            let Some(index) = by_identifier.get(&identifier) else { continue };
-            let description = &jobs[*index].description;
+            // Only one job of a key gets input files.
+            let Some(index) = by_identifier.remove(&identifier) else { continue };
+            let description = &jobs[index].description;
             place.name.clone_from(&description.name);
             place.stdout.clone_from(&description.stdout);
             place.stderr.clone_from(&description.stderr);
-            places.push((*index, place));
+            places.push((index, place));
         }
         let created: Vec<(&str, &JobPlace)> =
             places.iter().map(|(index, place)| (jobs[*index].key.as_str(), place)).collect();
@@ -381,12 +394,17 @@ impl<'a> Submission<'a> {
                     complete_keys.push(&jobs[index].key);
                     results.push((index, Ok(id)));
                 }
-                Ok(Uploaded::JobHasEnded) => never_ran.push((index, id)),
+                // A job that the CE has removed is free in the same way.
+                Ok(Uploaded::JobHasEnded) | Err(Error::JobNotFound { .. }) => never_ran.push((index, id)),
                 Err(error) => results.push((index, Err(self.submission_error(Some(id), error.to_string())))),
             }
         }
         self.record_complete(&complete_keys);
-        self.rule_out(never_ran.iter().map(|(_, id)| id));
+        if let Err(error) = self.rule_out(never_ran.iter().map(|(_, id)| id)) {
+            let message = error.to_string();
+            let failed = |(index, id)| (index, Err(self.submission_error(Some(id), message.clone())));
+            results.extend(never_ran.drain(..).map(failed));
+        }
         (never_ran.into_iter().map(|(index, _)| index).collect(), results)
     }
 
@@ -409,7 +427,8 @@ impl<'a> Submission<'a> {
         (cancelled, results)
     }
 
-    /// Cancels jobs without all input files, and records that they never ran.
+    /// Cancels jobs without all input files, and records that they never ran. A job that the CE has removed counts as
+    /// cancelled.
     pub(super) fn discard(&self, ids: &[JobId]) -> Vec<Result<Discarded>> {
         if ids.is_empty() {
             return Vec::new();
@@ -418,22 +437,29 @@ impl<'a> Submission<'a> {
             let message = format!("its job has not got all input files, and could not be cancelled: {error}");
             self.submission_error(Some(id.clone()), message)
         };
+        let all_failed = |error: Error| ids.iter().map(|id| Err(failed(id, &error))).collect();
         let discarded: Vec<Result<Discarded>> = match self.backend.discard(ids) {
             Ok(results) => {
-                ids.iter().zip(results).map(|(id, result)| result.map_err(|error| failed(id, &error))).collect()
+                let one = |(id, result): (&JobId, Result<Discarded>)| match result {
+                    Err(Error::JobNotFound { .. }) => Ok(Discarded::Cancelled),
+                    result => result.map_err(|error| failed(id, &error)),
+                };
+                ids.iter().zip(results).map(one).collect()
             }
-            Err(error) => ids.iter().map(|id| Err(failed(id, &error))).collect(),
+            Err(error) => return all_failed(error),
         };
         let cancelled = ids.iter().zip(&discarded).filter(|(_, result)| matches!(result, Ok(Discarded::Cancelled)));
-        self.rule_out(cancelled.map(|(id, _)| id));
-        discarded
+        match self.rule_out(cancelled.map(|(id, _)| id)) {
+            Ok(()) => discarded,
+            Err(error) => all_failed(error),
+        }
     }
 
     /// Records jobs that never ran without an identifier, so that a search skips them.
-    fn rule_out<'b>(&self, ids: impl Iterator<Item = &'b JobId>) {
+    pub(super) fn rule_out<'b>(&self, ids: impl Iterator<Item = &'b JobId>) -> Result<()> {
         let local_id = |id: &JobId| self.arc.0.endpoint.job_local_id(id.as_str()).map(str::to_owned);
         let jobs: Vec<(String, String)> = ids.filter_map(local_id).map(|id| (id, String::new())).collect();
-        self.log_failure(self.arc.0.journal.remember(&self.scope, &jobs));
+        self.arc.0.journal.remember(&self.scope, &jobs)
     }
 
     /// Records jobs that have come to exist, given as keys and places, adds them to the job list, and tells the user. With
@@ -458,8 +484,8 @@ impl<'a> Submission<'a> {
     /// Returns the error of a job without its input files, and frees its key if the job has been cancelled.
     fn incomplete(&self, key: &str, place: JobPlace, message: String, cancelled: bool) -> Error {
         let id = JobId::from(place.id);
-        if cancelled {
-            self.rule_out(std::iter::once(&id));
+        // Otherwise the key stays abandoned, and the next submission of it makes sure.
+        if cancelled && self.rule_out(std::iter::once(&id)).is_ok() {
             self.forget(&[key]);
         }
         self.submission_error(Some(id), message)
@@ -474,8 +500,7 @@ impl<'a> Submission<'a> {
         self.log_failure(self.arc.0.journal.missing(&self.scope, keys, since));
     }
 
-    /// Returns the id of the job with a key, if the journal has it, and whether the submission has to be settled before the
-    /// job is known.
+    /// Returns the id of the job with a key if its submission is complete, and whether a submission has to be settled.
     pub(super) fn look_up(&self, key: &str) -> Result<(Option<String>, bool)> {
         self.arc.0.journal.look_up(&self.scope, key)
     }

@@ -527,21 +527,121 @@ fn a_key_never_answers_with_a_job_that_was_cancelled_before_it_ran() {
 fn a_job_that_ended_without_its_inputs_is_submitted_again() {
     let (arc, backend, _directory) = fake();
     let job = keyed("a").with_input(InputFile::bytes("data.txt", "data"));
-    let dead = another(&arc, &backend, |_| {});
-    let scope = Scope { endpoint: arc.0.endpoint.url(), identity: "/CN=me".into() };
-    dead.0.journal.claim(&scope, &["a"]).unwrap();
-    dead.0.journal.sending(&scope, &[("a", false)]).unwrap();
-    dead.0.journal.created(&scope, &[("a", "fake://ce/1", "fake://ce/1")], false).unwrap();
-    let left = FakeJob {
-        description: Description { old_ids: vec!["urn:jasmin-arc:a".into()], ..Description::default() },
-        state: ArcState::Failed,
-        has_inputs: false,
-        files: Vec::new(),
-    };
-    backend.jobs().insert("fake://ce/1".into(), left);
-    drop(dead);
+    leave_submission(&arc, &backend, "a", false, Some("fake://ce/1"));
+    backend.jobs().insert("fake://ce/1".into(), job_of("a", ArcState::Failed, false));
     assert_eq!(arc.submit(&job).unwrap(), "fake://ce/2".into());
     assert_eq!(arc.find_submission("a").unwrap(), Some("fake://ce/2".into()));
+}
+
+/// The scope of the keys of the tests.
+fn scope(arc: &ArcInterface) -> Scope {
+    Scope { endpoint: arc.0.endpoint.url(), identity: "/CN=me".into() }
+}
+
+fn job_of(key: &str, state: ArcState, has_inputs: bool) -> FakeJob {
+    let old_ids = vec![format!("urn:jasmin-arc:{key}")];
+    FakeJob { description: Description { old_ids, ..Description::default() }, state, has_inputs, files: Vec::new() }
+}
+
+/// Leaves a submission as a killed program does: sent, and created if `id` is given.
+fn leave_submission(arc: &ArcInterface, backend: &Arc<FakeBackend>, key: &str, commit: bool, id: Option<&str>) {
+    let dead = another(arc, backend, |_| {});
+    let scope = scope(arc);
+    dead.0.journal.claim(&scope, &[key]).unwrap();
+    dead.0.journal.sending(&scope, &[(key, commit)]).unwrap();
+    if let Some(id) = id {
+        dead.0.journal.created(&scope, &[(key, id, id)], false).unwrap();
+    }
+}
+
+#[test]
+fn of_two_jobs_with_one_key_only_one_gets_its_inputs() {
+    for state in [ArcState::Preparing, ArcState::Failed] {
+        let (arc, backend, _directory) = fake();
+        leave_submission(&arc, &backend, "a", true, None);
+        backend.jobs().insert("fake://ce/1".into(), job_of("a", state, false));
+        backend.jobs().insert("fake://ce/2".into(), job_of("a", ArcState::Preparing, false));
+        let id = arc.submit(&keyed("a").with_commit(true)).unwrap();
+        let run: Vec<String> =
+            backend.jobs().iter().filter(|(_, job)| job.has_inputs).map(|(id, _)| id.clone()).collect();
+        assert_eq!(run, [id.to_string()], "{state}");
+    }
+}
+
+#[test]
+fn recovery_frees_the_key_of_a_job_that_never_ran() {
+    let (arc, backend, _directory) = fake();
+    let id = "fake://ce/1";
+    let settled = [
+        (Some(job_of("a", ArcState::Failed, false)), SubmissionOutcome::NotSubmitted, None),
+        (None, SubmissionOutcome::NotSubmitted, None),
+        (Some(job_of("a", ArcState::Running, true)), SubmissionOutcome::Submitted(id.into()), Some(id.into())),
+        (Some(job_of("a", ArcState::Killed, true)), SubmissionOutcome::Submitted(id.into()), Some(id.into())),
+        (Some(job_of("a", ArcState::Preparing, false)), SubmissionOutcome::NeedsInputs(id.into()), Some(id.into())),
+    ];
+    for (job, outcome, found) in settled {
+        for recover in [true, false] {
+            backend.jobs().clear();
+            backend.jobs().extend(job.clone().map(|job| (id.to_owned(), job)));
+            leave_submission(&arc, &backend, "a", false, Some(id));
+            if recover {
+                assert_eq!(arc.recover().unwrap()[0].outcome, outcome, "{job:?}");
+            }
+            assert_eq!(arc.find_submission("a").unwrap(), found, "{job:?}");
+            arc.0.journal.remove_jobs(&arc.0.endpoint.url(), &[id]).unwrap();
+        }
+    }
+    // The same key can be submitted again.
+    backend.jobs().clear();
+    leave_submission(&arc, &backend, "a", false, Some(id));
+    arc.submit(&keyed("a").with_input(InputFile::bytes("data.txt", "data"))).unwrap();
+}
+
+#[test]
+fn a_search_without_a_journal_skips_jobs_that_never_ran() {
+    let (arc, backend, _directory) = fake();
+    backend.jobs().insert("fake://ce/1".into(), job_of("a", ArcState::Killed, false));
+    assert_eq!(arc.find_submission("a").unwrap(), None);
+    for (id, state) in [("fake://ce/2", ArcState::Preparing), ("fake://ce/3", ArcState::Running)] {
+        backend.jobs().insert(id.into(), job_of("a", state, state == ArcState::Running));
+        assert_eq!(arc.find_submission("a").unwrap(), Some(id.into()));
+    }
+}
+
+#[test]
+fn failures_of_the_journal_leave_no_key_claimed() {
+    let (arc, backend, _directory) = fake();
+    let arc = another(&arc, &backend, |_| {});
+    arc.submit(&keyed("x")).unwrap();
+    let path = arc.config().jobs_info_file().with_file_name("jobs.dat.submissions");
+    let database = rusqlite::Connection::open(path).unwrap();
+    let trigger = "CREATE TRIGGER t BEFORE UPDATE OF job ON submission WHEN NEW.job IS NOT NULL \
+                   BEGIN SELECT RAISE(ABORT, 'x'); END";
+    database.execute_batch(trigger).unwrap();
+    let first = arc.submit(&keyed("a")).unwrap();
+    database.execute_batch("DROP TRIGGER t").unwrap();
+    assert_eq!(arc.submit(&keyed("a")).unwrap(), first);
+    assert_eq!(backend.jobs().len(), 2);
+}
+
+#[test]
+fn keys_that_failed_are_free_while_others_are_waited_for() {
+    let (arc, backend, _directory) = fake();
+    let patient = another(&arc, &backend, |inner| inner.timeout = Duration::from_secs(5));
+    let job = |key: &str| keyed(key).with_input(InputFile::bytes("data.txt", "data"));
+    let holder = another(&arc, &backend, |_| {});
+    holder.0.journal.claim(&scope(&arc), &["busy"]).unwrap();
+    *backend.fate.lock().unwrap() = Fate::UploadLost;
+    let begun = std::time::Instant::now();
+    std::thread::scope(|threads| {
+        let bulk = threads.spawn(|| patient.submit_jobs([job("fails"), job("busy")]));
+        std::thread::sleep(Duration::from_millis(500));
+        // It fails as before, and does not wait for the bulk call.
+        assert!(matches!(arc.submit(&job("fails")), Err(Error::JobSubmission { .. })));
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        let results = bulk.join().unwrap().unwrap();
+        assert!(matches!(results[1], Err(Error::SubmissionUnknown { .. })), "{results:?}");
+    });
 }
 
 #[test]

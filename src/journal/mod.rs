@@ -232,10 +232,7 @@ impl Journal {
         let (state, now) = (State::Sent as i64, seconds(SystemTime::now()));
         self.durably(|open| {
             open.change(sql, jobs, |set, owner, (key, waits)| {
-                match set.execute(params![scope.endpoint, scope.identity, key, owner, state, waits, now])? {
-                    1 => Ok(1),
-                    _ => Err(rusqlite::Error::QueryReturnedNoRows),
-                }
+                changed_one(set.execute(params![scope.endpoint, scope.identity, key, owner, state, waits, now])?)
             })
         })
     }
@@ -254,20 +251,24 @@ impl Journal {
         if durable { self.durably(write) } else { self.with_database(write) }
     }
 
-    /// Records that jobs that exist are about to be cancelled because they did not get all their input files.
+    /// Records that jobs that exist are about to be cancelled because they did not get all their input files. Fails if the
+    /// journal does not have the id of one of them.
     pub(crate) fn abandoned(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
         let sql = "UPDATE submission SET state = ?4, changed = ?5 \
                    WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND job IS NOT NULL";
         let (state, now) = (State::Abandoned as i64, seconds(SystemTime::now()));
         self.durably(|open| {
-            open.change(sql, keys, |set, _, key| set.execute(params![scope.endpoint, scope.identity, key, state, now]))
+            open.change(sql, keys, |set, _, key| {
+                changed_one(set.execute(params![scope.endpoint, scope.identity, key, state, now])?)
+            })
         })
     }
 
     /// Records that jobs have their input files, and releases them. An entry without the id of its job stays open.
     pub(crate) fn completed(&self, scope: &Scope, keys: &[&str]) -> Result<()> {
-        let sql = "UPDATE submission SET state = ?4, changed = ?5, owner = NULL \
-                   WHERE endpoint = ?1 AND identity = ?2 AND key = ?3 AND job IS NOT NULL";
+        let sql = "UPDATE submission \
+                   SET state = CASE WHEN job IS NULL THEN state ELSE ?4 END, changed = ?5, owner = NULL \
+                   WHERE endpoint = ?1 AND identity = ?2 AND key = ?3";
         let (state, now) = (State::Complete as i64, seconds(SystemTime::now()));
         self.with_database(|open| {
             open.change(sql, keys, |set, _, key| set.execute(params![scope.endpoint, scope.identity, key, state, now]))
@@ -333,8 +334,7 @@ impl Journal {
         self.with_database(|open| open.change(sql, local_ids, |remove, _, id| remove.execute([endpoint, id])))
     }
 
-    /// Returns the id of the job with this key, if the journal has it, and whether the submission has to be settled before
-    /// the job is known.
+    /// Returns the id of the job with this key if its submission is complete, and whether a submission has to be settled.
     pub(crate) fn look_up(&self, scope: &Scope, key: &str) -> Result<(Option<String>, bool)> {
         self.with_database(|open| {
             let entry: Option<(Option<String>, i64)> = open
@@ -344,7 +344,7 @@ impl Journal {
                 .optional()?;
             Ok(match entry {
                 None => (None, false),
-                Some((Some(job), state)) if state != State::Abandoned as i64 => (Some(job), false),
+                Some((Some(job), state)) if state == State::Complete as i64 => (Some(job), false),
                 Some(_) => (None, true),
             })
         })
@@ -384,12 +384,14 @@ impl Journal {
         })
     }
 
-    /// Remembers the identifiers of jobs on the CE, given as A-REX's own ids and identifiers.
+    /// Remembers the identifiers of jobs on the CE, given as A-REX's own ids and identifiers. An empty identifier stays: the
+    /// job has none, or is ruled out.
     pub(crate) fn remember(&self, scope: &Scope, jobs: &[(String, String)]) -> Result<()> {
         if jobs.is_empty() {
             return Ok(());
         }
-        let sql = "INSERT OR REPLACE INTO seen VALUES (?1, ?2, ?3, ?4, ?5)";
+        let sql = "INSERT INTO seen VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE \
+                   SET changed = excluded.changed, identifier = min(identifier, excluded.identifier)";
         let now = seconds(SystemTime::now());
         self.with_database(|open| {
             open.change(sql, jobs, |add, _, (local_id, identifier)| {
@@ -513,6 +515,14 @@ impl Open {
             }
         }
         transaction.commit()
+    }
+}
+
+/// Fails if a statement has not changed exactly one row.
+fn changed_one(rows: usize) -> rusqlite::Result<usize> {
+    match rows {
+        1 => Ok(1),
+        _ => Err(rusqlite::Error::QueryReturnedNoRows),
     }
 }
 

@@ -51,8 +51,8 @@ fn submissions_pass_through_the_states() {
     assert_eq!(claim(&journal, "a"), Claim::Abandoned("https://ce/1".into()));
     journal.sending(&scope, &[("a", false)]).unwrap();
     journal.completed(&scope, &["a"]).unwrap();
-    journal.release(&scope, &["a"]).unwrap();
     assert_eq!(claim(&journal, "a"), Claim::Sent(Sent { missing_since: None, waits: false }));
+    journal.abandoned(&scope, &["a"]).unwrap_err();
     journal.created(&scope, &[("a", "https://ce/1", "1")], true).unwrap();
     journal.completed(&scope, &["a"]).unwrap();
     assert_eq!(claim(&journal, "a"), Claim::Exists("https://ce/1".into()));
@@ -85,6 +85,8 @@ fn known_jobs_have_their_identifiers() {
     journal.claim(&scope, &["a", "b"]).unwrap();
     journal.created(&scope, &[("a", "https://ce/1", "1")], false).unwrap();
     journal.remember(&scope, &[("2".into(), "urn:x".into()), ("3".into(), String::new())]).unwrap();
+    // A job that is ruled out stays so.
+    journal.remember(&scope, &[("3".into(), "urn:y".into())]).unwrap();
     let known = journal.known_jobs(&scope, |key| format!("key {key}")).unwrap();
     let expected = [("1", "key a"), ("2", "urn:x"), ("3", "")].map(|(id, text)| (id.to_owned(), text.to_owned()));
     assert_eq!(known, HashMap::from(expected));

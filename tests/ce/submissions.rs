@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::env;
+use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,7 @@ use jasmin_arc::{ArcInterface, ArcState, Error, InputFile, JobDescription, JobId
 use crate::common::{PATIENCE, Site, child, eventually, is_child, is_testbed};
 use crate::faults::Linked;
 use crate::link::{Act, Direction, Fault, Link, Phase, splitmix};
-use crate::testbed::{Ce, records, shared_control};
+use crate::testbed::{Ce, files_below, records, shared_control};
 
 /// The number of the request that creates the jobs, counted from the beginning of the submission.
 const CREATING_REQUEST: u64 = 2;
@@ -468,6 +469,13 @@ fn submissions_survive_a_storm() {
         ids.extend(submit_all(&arc, keys));
     }
     let control = ce.dir().join("control");
+    let known: HashSet<String> = records(&control).into_iter().map(|job| job.id).collect();
+    for id in ids.iter().filter(|id| !known.contains(id.local_id())) {
+        println!("not in the records: {id}");
+        for path in files_below(&control).iter().filter(|path| path.to_string_lossy().contains(id.local_id())) {
+            println!("{}: {:?}", path.display(), fs::read_to_string(path));
+        }
+    }
     for job in
         records(&control).iter().filter(|job| job.was_cancelled() && ids.iter().any(|id| id.local_id() == job.id))
     {

@@ -87,7 +87,7 @@ pub(crate) struct Record {
     /// A-REX's own id.
     pub(crate) id: String,
     pub(crate) name: String,
-    /// The key as it is in the record, with escapes.
+    /// The key as it is in the description, with escapes.
     pub(crate) key: Option<String>,
     /// Why it failed.
     pub(crate) failed: String,
@@ -122,27 +122,35 @@ pub(crate) fn records(control: &Path) -> Vec<Record> {
     records.filter(|record| with_status.contains(&record.id)).collect()
 }
 
-fn record(path: &Path) -> Option<Record> {
-    // A-REX rewrites the file in place. This is its last line.
-    let read = || fs::read_to_string(path).ok().filter(|text| text.contains("\ndryrun="));
-    let local = (0..20).find_map(|attempt| {
-        std::thread::sleep(Duration::from_millis(10 * attempt));
-        read()
-    })?;
-    let field = |key: &str| local.lines().find_map(|line| line.strip_prefix(key));
-    let failed = match path.extension() {
-        Some(_) => path.with_extension("failed"),
-        None => path.with_file_name("failed"),
+fn record(local: &Path) -> Option<Record> {
+    let beside = |name| match local.extension() {
+        Some(_) => local.with_extension(name),
+        None => local.with_file_name(name),
     };
+    let read = |name| fs::read_to_string(beside(name)).unwrap_or_default();
+    // A-REX rewrites the record in place, and one that was killed meanwhile leaves it incomplete. This is its last line.
+    let text = (0..10).find_map(|attempt| {
+        std::thread::sleep(Duration::from_millis(10 * attempt));
+        Some(read("local")).filter(|text| text.contains("\ndryrun="))
+    });
+    let text = text.unwrap_or_default();
+    let field = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
+    let file_name = local.file_name()?.to_str()?;
+    let id = match file_name.strip_prefix("job.").and_then(|name| name.strip_suffix(".local")) {
+        Some(id) => id,
+        None => field("globalid=")?.rsplit('/').next()?,
+    };
+    let description = read("description");
+    let key = description.split_once("urn:jasmin-arc:").and_then(|(_, rest)| rest.split(['<', '"']).next());
     Some(Record {
-        id: field("globalid=")?.rsplit('/').next()?.to_owned(),
+        id: id.to_owned(),
         name: field("jobname=").unwrap_or_default().to_owned(),
-        key: field("activityid=urn:jasmin-arc:").map(str::to_owned),
-        failed: fs::read_to_string(failed).unwrap_or_default(),
+        key: key.map(str::to_owned),
+        failed: read("failed"),
     })
 }
 
-fn files_below(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();

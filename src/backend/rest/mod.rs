@@ -33,7 +33,7 @@ use crate::backend::failure::{Failure, JobFailure, not_found};
 use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{
-    Backend, Discarded, Fetch, Fetched, Found, KnownNames, Progress, Search, SessionFiles, Submitted, Uploaded,
+    Backend, Discarded, Fetch, Fetched, Found, Inputs, KnownNames, Progress, Search, SessionFiles, Submitted, Uploaded,
 };
 use crate::config::endpoint::Endpoint;
 use crate::credential::Credentials;
@@ -253,6 +253,10 @@ impl Backend for RestBackend {
 
     fn upload_missing(&self, jobs: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>> {
         self.upload_missing_files(jobs)
+    }
+
+    fn inputs(&self, ids: &[JobId]) -> Result<Vec<Result<Inputs>>> {
+        self.ask(ids, |ids| self.inputs_of(ids))
     }
 
     fn discard(&self, ids: &[JobId]) -> Result<Vec<Result<Discarded>>> {

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::session::{Pool, Repeat};
-use crate::backend::failure::Failure;
+use super::state::RestState;
+use crate::backend::Inputs;
+use crate::backend::failure::{Failure, JobFailure};
 use crate::util::xml::Element;
 
 /// The maximum number of reads of a file that A-REX may be rewriting.
@@ -80,23 +82,78 @@ pub(super) fn local_record(pool: &Pool, id: &str) -> Result<Option<LocalRecord>,
             return Ok(Some(record));
         }
     }
-    Err(Failure::invalid_response(format!("A-REX's record of job {id} is incomplete")))
+    // A-REX was killed while it rewrote the record. This crate submits ADL only, so the job has no key of it.
+    Ok(Some(LocalRecord::default()))
 }
 
 /// The input files that a job still waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum MissingInputs {
     /// The job does not exist.
     NoJob,
-    /// A-REX has not read the description of the job yet, so it has no list of input files.
-    NotRead,
+    /// A-REX has not read the description of the job yet, so it has no list of input files. These have been uploaded.
+    NotRead(Vec<String>),
     Files(Vec<String>),
+}
+
+/// Whether a job has its input files, and those that it waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum InputState {
+    Waiting(MissingInputs),
+    Known(Inputs),
+}
+
+/// Looks whether a job has its input files. A job that A-REX is just moving between directories is looked at again.
+pub(super) fn input_state(pool: &Pool, id: &str) -> Result<InputState, JobFailure> {
+    for attempt in 0..ATTEMPTS {
+        pool.limits().sleep(PAUSE * attempt).map_err(Failure::from)?;
+        let Some(status) = diagnose(pool, id, "status")? else { continue };
+        let failed = match status.trim() {
+            "FINISHED" | "FINISHING" => diagnose(pool, id, "failed")?,
+            _ => None,
+        };
+        let state = RestState::from_record(&status, || Ok::<_, Failure>(failed.clone()))?;
+        let Some(state) = state.filter(|state| !state.is_unsettled()) else { continue };
+        match missing_inputs(pool, id)? {
+            MissingInputs::NoJob => {}
+            missing => return Ok(state_of_inputs(&state, &failed.unwrap_or_default(), missing)),
+        }
+    }
+    Err(JobFailure::NotFound)
+}
+
+/// Judges by A-REX's records. `failed` is why the job failed.
+///
+/// A file counts as uploaded even if it comes after A-REX has given up waiting, so the reason for the failure decides
+/// (`DTRGenerator::checkUploadedFiles`).
+fn state_of_inputs(state: &RestState, failed: &str, missing: MissingInputs) -> InputState {
+    let waits = match &missing {
+        MissingInputs::Files(names) => !names.is_empty(),
+        MissingInputs::NotRead(_) | MissingInputs::NoJob => true,
+    };
+    let gave_up = failed.lines().any(|line| line.contains("User file: "));
+    let is_cancelled = matches!(state, RestState::Killed | RestState::Killing)
+        || RestState::failed_because(failed) == RestState::Killed;
+    let ends = state.is_final() || matches!(state, RestState::Killing | RestState::Finishing);
+    InputState::Known(match (ends, waits) {
+        (false, true) => return InputState::Waiting(missing),
+        (true, true) => Inputs::NeverRan,
+        _ if gave_up => Inputs::NeverRan,
+        _ if is_cancelled => Inputs::Cancelled,
+        _ => Inputs::Complete { has_ended: state.is_final() },
+    })
 }
 
 /// Looks up the input files that a job still waits for. A-REX writes the list after it has created the job, when it
 /// accepts it.
 pub(super) fn missing_inputs(pool: &Pool, id: &str) -> Result<MissingInputs, Failure> {
     let Some(inputs) = diagnose(pool, id, "input")? else {
-        return Ok(local_record(pool, id)?.map_or(MissingInputs::NoJob, |_| MissingInputs::NotRead));
+        if local_record(pool, id)?.is_none() {
+            return Ok(MissingInputs::NoJob);
+        }
+        let uploaded = diagnose(pool, id, "input_status")?.unwrap_or_default();
+        let names = uploaded.lines().filter_map(|line| line.strip_prefix('/'));
+        return Ok(MissingInputs::NotRead(names.map(str::to_owned).collect()));
     };
     let inputs = declared_uploads(&inputs);
     if inputs.is_empty() {
@@ -166,6 +223,36 @@ mod tests {
         assert_eq!(LocalRecord::from_adl("<ActivityDescription/>"), Some(LocalRecord::default()));
         for other in ["", "&(executable=a)", "<JobDefinition/>"] {
             assert_eq!(LocalRecord::from_adl(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_ended_without_its_inputs_never_ran() {
+        let files = |names: &[&str]| MissingInputs::Files(names.iter().map(|name| (*name).to_owned()).collect());
+        let known =
+            |state: &str, failed: &str, missing| match state_of_inputs(&RestState::parse(state), failed, missing) {
+                InputState::Known(inputs) => Some(inputs),
+                InputState::Waiting(_) => None,
+            };
+        let cancelled = "Job is canceled by external request";
+        assert_eq!(known("PREPARING", "", files(&["a"])), None);
+        assert_eq!(known("ACCEPTING", "", MissingInputs::NotRead(Vec::new())), None);
+        for (state, failed) in [
+            ("KILLING", ""),
+            ("FINISHING", cancelled),
+            ("KILLED", cancelled),
+            ("FAILED", "User file: a - Timeout waiting"),
+        ] {
+            assert_eq!(known(state, failed, files(&["a"])), Some(Inputs::NeverRan), "{state}");
+        }
+        // The file came after A-REX had given up.
+        assert_eq!(known("FAILED", "User file: a - Timeout waiting", files(&[])), Some(Inputs::NeverRan));
+        assert_eq!(known("KILLED", cancelled, MissingInputs::NotRead(vec!["a".into()])), Some(Inputs::NeverRan));
+        for (state, failed) in [("KILLED", cancelled), ("KILLING", ""), ("FINISHING", cancelled)] {
+            assert_eq!(known(state, failed, files(&[])), Some(Inputs::Cancelled), "{state}");
+        }
+        for (state, has_ended) in [("RUNNING", false), ("FINISHING", false), ("FINISHED", true), ("FAILED", true)] {
+            assert_eq!(known(state, "exit code 7", files(&[])), Some(Inputs::Complete { has_ended }), "{state}");
         }
     }
 

@@ -1,16 +1,17 @@
 //! Submits jobs, finds them by their identifiers, and uploads their input files.
 
 use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
 
 use super::jobs::Item;
 use super::parallel::in_parallel;
-use super::record::MissingInputs;
+use super::record::{InputState, MissingInputs};
 use super::session::{Repeat, Response};
 use super::state::RestState;
 use super::{INTERFACE, MAX_PARALLEL, RestBackend, files, jobs, lookup, record};
 use crate::backend::failure::{Failure, FileFailure, JobFailure, is_job_limit};
 use crate::backend::prepare::PreparedJob;
-use crate::backend::{Discarded, Found, Loss, Progress, Search, Submitted, Uploaded};
+use crate::backend::{Discarded, Found, Inputs, Loss, Progress, Search, Submitted, Uploaded};
 use crate::description::formats::from_ffi;
 use crate::description::{Delegation, URN_PREFIX, Upload};
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -23,6 +24,9 @@ const SUBMIT_CHUNK: usize = 250;
 
 /// The maximum size of the descriptions in one request, in bytes. A-REX accepts 100 MiB.
 const SUBMIT_BYTES: usize = 32 << 20;
+
+/// A-REX gives up a job that has waited for its input files for ten minutes (`DTRGenerator::checkUploadedFiles`).
+const INPUT_PATIENCE: Duration = Duration::from_secs(9 * 60);
 
 /// How many jobs a search looks at before it checks whether it has found all.
 const SEARCH_CHUNK: usize = 16 * MAX_PARALLEL;
@@ -213,7 +217,28 @@ impl RestBackend {
         let uploads = jobs.iter().enumerate();
         let uploads = uploads
             .flat_map(|(n, (place, job))| job.uploads.iter().map(move |input| (n, place.local_id.as_str(), input)));
-        self.upload_files(&uploads.collect::<Vec<_>>())
+        let begun = Instant::now();
+        let mut failures = self.upload_files(&uploads.collect::<Vec<_>>());
+        if begun.elapsed() >= INPUT_PATIENCE {
+            self.find_given_up(jobs, &mut failures);
+        }
+        failures
+    }
+
+    /// Adds the jobs that A-REX has given up, although it confirms uploads even then.
+    fn find_given_up(&self, jobs: &[(&JobPlace, &PreparedJob)], failures: &mut HashMap<usize, String>) {
+        let with_uploads = jobs
+            .iter()
+            .enumerate()
+            .filter(|(index, (_, job))| !job.uploads.is_empty() && !failures.contains_key(index));
+        let looks: Vec<(usize, &str)> =
+            with_uploads.map(|(index, (place, _))| (index, place.local_id.as_str())).collect();
+        let states = in_parallel(&looks, |(_, id)| record::input_state(&self.pool, id));
+        for ((index, _), state) in looks.iter().zip(states) {
+            if matches!(state, Ok(InputState::Known(Inputs::NeverRan))) {
+                failures.insert(*index, "the upload took so long that the CE gave up waiting".into());
+            }
+        }
     }
 
     /// Uploads files, given as the index of the job, its id and the file. Returns why jobs do not have all their files.
@@ -270,25 +295,57 @@ impl RestBackend {
     /// causes only one timeout. The looks afterwards cost up to four requests for each job.
     pub(super) fn discard_jobs(&self, ids: &[&str]) -> Result<Vec<Result<Discarded, JobFailure>>, Failure> {
         let ordered = self.order_to_cancel(ids, |_| true)?;
-        let ordered: Vec<(&str, Result<(), JobFailure>)> = ids.iter().copied().zip(ordered).collect();
-        Ok(in_parallel(&ordered, |(id, result)| match result {
-            Ok(()) => self.after_cancelling(id),
-            Err(JobFailure::NotFound) => Ok(Discarded::Cancelled),
-            Err(failure) => Err(failure.clone()),
-        }))
+        let looks: Vec<(&str, Result<(), JobFailure>)> = ids.iter().copied().zip(ordered).collect();
+        let results = in_parallel(&looks, |(id, ordered)| {
+            ordered.clone()?;
+            match record::input_state(&self.pool, id)? {
+                // Nobody uploads its input files, so it never runs.
+                InputState::Waiting(_) | InputState::Known(Inputs::NeverRan | Inputs::Cancelled) => {
+                    Ok(Discarded::Cancelled)
+                }
+                InputState::Known(Inputs::Complete { has_ended: true }) => Ok(Discarded::Ran),
+                InputState::Known(_) => {
+                    let message = "it has its input files after all, and the CE has not cancelled it yet".into();
+                    Err(JobFailure::Refused { operation: Operation::Cancel, message })
+                }
+            }
+        });
+        Ok(self.confirmed_absent(ids, results))
     }
 
-    /// Looks whether a job that A-REX was to cancel has run.
-    fn after_cancelling(&self, id: &str) -> Result<Discarded, JobFailure> {
-        match lookup::recorded_state(&self.pool, id)? {
-            Some(RestState::Finished | RestState::Failed) => {}
-            Some(state) if !state.is_unsettled() => return Ok(Discarded::Cancelled),
-            _ => return Err(Failure::invalid_response(format!("A-REX has no state of job {id}")).into()),
+    /// Looks whether jobs have their input files, with up to four requests for each.
+    pub(super) fn inputs_of(&self, ids: &[&str]) -> Result<Vec<Result<Inputs, JobFailure>>, Failure> {
+        let states = in_parallel(ids, |id| {
+            Ok(match record::input_state(&self.pool, id)? {
+                InputState::Waiting(_) => Inputs::Waiting,
+                InputState::Known(inputs) => inputs,
+            })
+        });
+        Ok(self.confirmed_absent(ids, states))
+    }
+
+    /// Makes sure that jobs that the CE did not find do not exist. A-REX also responds with 404 if it cannot open the files
+    /// of a job, for example because its session directory is on a file system that is away. Costs one request if there
+    /// are any.
+    fn confirmed_absent<T>(&self, ids: &[&str], mut results: Vec<Result<T, JobFailure>>) -> Vec<Result<T, JobFailure>> {
+        if !results.iter().any(|result| matches!(result, Err(JobFailure::NotFound))) {
+            return results;
         }
-        match record::missing_inputs(&self.pool, id)? {
-            MissingInputs::Files(missing) if missing.is_empty() => Ok(Discarded::Ran),
-            _ => Ok(Discarded::Cancelled),
+        let listed = lookup::listed_states(&self.pool);
+        for (id, result) in ids.iter().zip(&mut results) {
+            if !matches!(result, Err(JobFailure::NotFound)) {
+                continue;
+            }
+            match &listed {
+                Ok(listed) if listed.get(*id).is_some_and(|state| *state != RestState::Wiped) => {
+                    let failure = Failure::invalid_response(format!("the CE lists job {id} and cannot open its files"));
+                    *result = Err(failure.into());
+                }
+                Ok(_) => {}
+                Err(failure) => *result = Err(failure.clone().into()),
+            }
         }
+        results
     }
 
     /// Searches the user's jobs for identifiers, with one request for the list and one for each job that is not in
@@ -307,10 +364,12 @@ impl RestBackend {
         let mut found = Found::default();
         let mut wanted = identifiers.clone();
         let mut unknown = Vec::new();
+        let is_wanted = |identifier: &str, wanted: &mut HashSet<String>| {
+            wanted.remove(identifier) || search == Search::AllJobs && identifiers.contains(identifier)
+        };
         for id in &ids {
             match known.get(id) {
-                Some(identifier) if identifiers.contains(identifier) => {
-                    wanted.remove(identifier);
+                Some(identifier) if is_wanted(identifier, &mut wanted) => {
                     found.jobs.push((identifier.clone(), self.place_of(id)));
                 }
                 Some(_) => {}
@@ -327,8 +386,7 @@ impl RestBackend {
                 let Some(record) = record? else { continue };
                 let ours = record.identifiers.into_iter().find(|identifier| identifier.starts_with(URN_PREFIX));
                 let identifier = ours.unwrap_or_default();
-                if identifiers.contains(&identifier) {
-                    wanted.remove(&identifier);
+                if is_wanted(&identifier, &mut wanted) {
                     let place = JobPlace { name: record.name, ..self.place_of(id) };
                     found.jobs.push((identifier.clone(), place));
                 }
@@ -340,14 +398,15 @@ impl RestBackend {
 
     /// Returns those files of a job that it still waits for. `None` if the job has ended without them.
     fn awaited<'a>(&self, id: &str, job: &'a PreparedJob) -> Result<Option<Vec<&'a Upload>>, JobFailure> {
-        let missing = match record::missing_inputs(&self.pool, id)? {
-            MissingInputs::NoJob => return Err(JobFailure::NotFound),
-            MissingInputs::NotRead => job.uploads.iter().map(|upload| upload.name.clone()).collect(),
-            MissingInputs::Files(missing) => missing,
+        let missing = match record::input_state(&self.pool, id)? {
+            InputState::Known(Inputs::NeverRan) => return Ok(None),
+            InputState::Known(_) => return Ok(Some(Vec::new())),
+            InputState::Waiting(MissingInputs::NotRead(uploaded)) => {
+                return Ok(Some(job.uploads.iter().filter(|upload| !uploaded.contains(&upload.name)).collect()));
+            }
+            InputState::Waiting(MissingInputs::Files(missing)) => missing,
+            InputState::Waiting(MissingInputs::NoJob) => return Err(JobFailure::NotFound),
         };
-        if !missing.is_empty() && lookup::recorded_state(&self.pool, id)?.is_some_and(|state| state.is_final()) {
-            return Ok(None);
-        }
         if let Some(name) = missing.iter().find(|name| !job.uploads.iter().any(|upload| upload.name == **name)) {
             let message = format!("the job waits for the input file {name:?}, which the description does not upload");
             return Err(JobFailure::Refused { operation: Operation::UploadInputs, message });
@@ -355,13 +414,18 @@ impl RestBackend {
         Ok(Some(job.uploads.iter().filter(|upload| missing.contains(&upload.name)).collect()))
     }
 
-    /// Uploads the input files that jobs still wait for. Costs up to three requests for each job, and one for each file.
+    /// Uploads the input files that jobs still wait for. Costs up to four requests for each job, and one for each file.
     pub(super) fn upload_missing_files(&self, jobs: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>> {
         let endpoint = self.pool.endpoint();
-        let awaited = in_parallel(jobs, |(id, job)| match endpoint.job_local_id(id.as_str()) {
-            Some(local_id) => Ok((local_id, self.awaited(local_id, job)?)),
-            None => Err(JobFailure::NotFound),
+        let local_ids: Vec<&str> =
+            jobs.iter().map(|(id, _)| endpoint.job_local_id(id.as_str()).unwrap_or_default()).collect();
+        let looks: Vec<(&str, &PreparedJob)> =
+            local_ids.iter().copied().zip(jobs.iter().map(|(_, job)| *job)).collect();
+        let awaited = in_parallel(&looks, |(id, job)| match *id {
+            "" => Err(JobFailure::NotFound),
+            id => Ok((id, self.awaited(id, job)?)),
         });
+        let awaited = self.confirmed_absent(&local_ids, awaited);
         let mut results: Vec<Result<Uploaded>> = Vec::with_capacity(jobs.len());
         let mut uploads = Vec::new();
         for (index, ((id, _), awaited)) in jobs.iter().zip(awaited).enumerate() {
