@@ -101,9 +101,15 @@ fn names_and_states_of_all_jobs_cost_two_requests() {
     let jobs: Vec<JobDescription> =
         (0..30).map(|n| JobDescription::new("/bin/sleep").with_arg("600").with_name(unique(&n.to_string()))).collect();
     let ids = submit(&arc, &jobs);
-    let before = link.count().requests;
-    let found = arc.find_jobs(&JobFilter::new()).unwrap();
-    assert_eq!(link.count().requests - before, 2);
+    // A-REX may be moving the record of some job, which then costs one more look.
+    let mut found = Vec::new();
+    eventually("a list costs two requests", PATIENCE, || {
+        let before = link.count().requests;
+        found = arc.find_jobs(&JobFilter::new()).unwrap();
+        let cost = link.count().requests - before;
+        assert!(cost >= 2);
+        cost == 2
+    });
     for (id, job) in ids.iter().zip(&jobs) {
         let info = found.iter().find(|info| info.id == *id).expect("the job");
         assert!(!info.status().is_final(), "{info:?}");
@@ -117,7 +123,7 @@ fn names_and_states_of_all_jobs_cost_two_requests() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn the_job_list_agrees_with_the_ce_after_a_sync() {
+fn the_job_list_agrees_with_the_ce_after_a_sync_and_details_are_complete() {
     let site = Site::new();
     let list = site.path().join("synced.dat");
     let arc = site.another(json!({ "JOBS_INFO_FILE": list }));
@@ -126,8 +132,8 @@ fn the_job_list_agrees_with_the_ce_after_a_sync() {
         return;
     }
     let name = unique("synced é");
-    let submitted =
-        submit(&site.arc, &[JobDescription::new("/bin/echo").with_name(&name), JobDescription::new("/bin/true")]);
+    let fails = JobDescription::new("/bin/sh").with_args(["-c", "exit 7"]);
+    let submitted = submit(&site.arc, &[JobDescription::new("/bin/echo").with_name(&name), fails]);
     let synced = arc.sync_job_list().unwrap();
     assert!(submitted.iter().all(|id| synced.added.contains(id)) && synced.removed.is_empty(), "{synced:?}");
     assert!(list.is_file());
@@ -149,7 +155,15 @@ fn the_job_list_agrees_with_the_ce_after_a_sync() {
         submitted.iter().all(|id| text.contains(id.as_str()))
     });
 
-    assert!(submitted.iter().all(|id| site.wait(id).is_final()));
+    assert_eq!(site.wait(&submitted[0]), JobStatus::Completed);
+    assert_eq!(site.wait(&submitted[1]), JobStatus::Failed);
+    let job = site.complete_job(&submitted[1]);
+    assert_eq!((job.exit_code, job.state, job.freshness), (Some(7), ArcState::Failed, Freshness::Current));
+    assert_eq!(job.failed_stage.as_deref(), Some("INLRMS"));
+    assert_eq!(job.submission_interface.as_deref(), Some("org.nordugrid.arcrest"));
+    assert_eq!(job.description_language.as_deref(), Some("emies:adl"));
+    assert!(job.key.is_some() && job.submission_host.is_some() && job.batch_end_time.is_some(), "{job:?}");
+    assert!(job.published_states.iter().any(|state| state == "arcrest:FAILED"), "{job:?}");
     site.arc.clean_jobs(&submitted).unwrap().into_iter().for_each(Result::unwrap);
     eventually("the CE has removed the jobs", PATIENCE, || {
         matches!(site.arc.job_status(&submitted[0]), Err(Error::JobNotFound { .. }))
@@ -158,21 +172,4 @@ fn the_job_list_agrees_with_the_ce_after_a_sync() {
     let removed = arc.sync_job_list().unwrap().removed;
     assert!(submitted.iter().all(|id| removed.contains(id)), "{removed:?}");
     assert!(!arc.sync_job_list().unwrap().removed.contains(&submitted[0]));
-}
-
-#[test]
-#[ignore = "needs an ARC-CE"]
-fn details_of_a_failed_job_are_complete() {
-    let site = Site::new();
-    let id = site.arc.submit(&JobDescription::new("/bin/sh").with_args(["-c", "exit 7"]).with_name("fails")).unwrap();
-    assert_eq!(site.wait(&id), JobStatus::Failed);
-    let job = site.complete_job(&id);
-    assert_eq!((job.exit_code, job.state), (Some(7), ArcState::Failed));
-    if site.is_rest() {
-        assert_eq!((job.failed_stage.as_deref(), job.freshness), (Some("INLRMS"), Freshness::Current));
-        assert_eq!(job.submission_interface.as_deref(), Some("org.nordugrid.arcrest"));
-        assert_eq!(job.description_language.as_deref(), Some("emies:adl"));
-        assert!(job.key.is_some() && job.submission_host.is_some() && job.batch_end_time.is_some(), "{job:?}");
-        assert!(job.published_states.iter().any(|state| state == "arcrest:FAILED"), "{job:?}");
-    }
 }
