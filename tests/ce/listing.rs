@@ -97,7 +97,10 @@ fn names_and_states_of_all_jobs_cost_two_requests() {
     if !is_testbed() {
         return;
     }
-    let Linked { arc, link, site: _site } = Linked::patient(Site::new());
+    let Linked { arc, link, site } = Linked::patient(Site::new());
+    if !site.is_rest() {
+        return;
+    }
     let jobs: Vec<JobDescription> =
         (0..30).map(|n| JobDescription::new("/bin/sleep").with_arg("600").with_name(unique(&n.to_string()))).collect();
     let ids = submit(&arc, &jobs);

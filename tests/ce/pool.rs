@@ -62,9 +62,9 @@ fn a_pool_survives_the_death_of_a_ce() {
     assert!((1..ids.len()).contains(&of_a), "{of_a} of {} on the first CE", ids.len());
     assert_eq!(pool.submit(&keyed).unwrap(), ids[8]);
     assert_eq!(pool.find_submission("the key").unwrap().as_ref(), Some(&ids[8]));
-    eventually("all jobs complete", PATIENCE, || {
-        pool.job_statuses(&ids).all(|(_, status)| status.unwrap() == JobStatus::Completed)
-    });
+    let ended: Vec<(JobId, JobStatus)> =
+        pool.with_deadline(PATIENCE).wait_jobs(&ids).map(|(id, status)| (id, status.unwrap())).collect();
+    assert!(ended.len() == ids.len() && ended.iter().all(|(_, status)| *status == JobStatus::Completed), "{ended:?}");
     let outputs = tempfile::tempdir().unwrap();
     for (id, saved) in pool.save_jobs_outputs_to(&ids, outputs.path()) {
         let saved = saved.unwrap().unwrap_or_else(|| panic!("no outputs of {id}"));
@@ -98,8 +98,7 @@ fn a_pool_survives_the_death_of_a_ce() {
     // It comes back.
     ce_b.restart();
     eventually("the CE that died has its jobs", PATIENCE, || split(&pool, &ids, a).1.is_empty());
-    eventually("the later jobs complete", PATIENCE, || {
-        pool.job_statuses(&later).all(|(_, status)| status.unwrap() == JobStatus::Completed)
-    });
+    let ended = pool.with_deadline(PATIENCE).wait_jobs(&later).in_order();
+    assert!(ended.iter().all(|status| matches!(status, Ok(JobStatus::Completed))), "{ended:?}");
     assert!(pool.clean_jobs(&ids).in_order().iter().all(Result::is_ok));
 }

@@ -7,18 +7,21 @@ mod results;
 mod submit;
 
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 pub use self::results::PoolResults;
-use self::results::Work;
+use self::results::{Tell, Work, lost};
 use self::submit::Offer;
 use super::{ArcInterface, RecoveredSubmission, SyncedJobList, owned};
+use crate::backend::failure::not_found;
 use crate::error::{Error, Result};
 use crate::job::{JobFilter, JobId, JobInfo, JobState, JobStatus, SavedOutputs};
 use crate::limits::CancelToken;
 use crate::service::{Ping, ServiceInfo};
+use crate::watch::Standing;
 
 /// Interfaces to several CEs, used as one.
 ///
@@ -134,27 +137,36 @@ impl ArcPool {
         ids: impl IntoIterator<Item: Borrow<JobId>>,
         ask: impl Fn(&ArcInterface, &[JobId]) -> Result<Vec<Result<T>>> + Send + Sync + 'static,
     ) -> PoolResults<JobId, T> {
-        let ids = owned(ids);
+        let ask = move |member: &ArcInterface, ids: &[JobId], tell: Tell<'_, T>| {
+            let results = for_each(ask(member, ids), ids.len());
+            results.into_iter().enumerate().for_each(|(index, result)| tell(index, result));
+        };
+        self.stream(ids, None, ask)
+    }
+
+    /// Asks each CE about its jobs among `ids`. `ask` tells each result, with the index of its id, as soon as it has it.
+    fn stream<T: Send + 'static>(
+        &self,
+        ids: impl IntoIterator<Item: Borrow<JobId>>,
+        token: Option<CancelToken>,
+        ask: impl Fn(&ArcInterface, &[JobId], Tell<'_, T>) + Send + Sync + 'static,
+    ) -> PoolResults<JobId, T> {
         let mut of_member: Vec<Vec<usize>> = self.members.iter().map(|_| Vec::new()).collect();
-        let mut unknown = Vec::new();
-        for (index, id) in ids.iter().enumerate() {
+        let work = Work::new(owned(ids));
+        for index in 0..work.len() {
+            let id: &JobId = work.key(index);
             match self.index_of(id) {
                 Some(member) => of_member[member].push(index),
-                None => {
-                    let message = "it is not the id of a job on any CE of the pool".into();
-                    unknown.push((index, Err(Error::JobNotFound { job_id: id.clone(), message })));
-                }
+                None => work.known(index, Err(on_no_ce(id))),
             }
         }
         let ask = Arc::new(ask);
-        let work = Work::new(ids);
-        work.known(unknown);
         for (member, indices) in self.members.iter().zip(of_member).filter(|(_, indices)| !indices.is_empty()) {
             let asked: Vec<JobId> = indices.iter().map(|index| work.key(*index).clone()).collect();
             let (member, ask) = (member.clone(), Arc::clone(&ask));
-            work.start(move || indices.into_iter().zip(for_each(ask(&member, &asked), asked.len())).collect());
+            work.start(move |tell| ask(&member, &asked, &|index, result| tell(indices[index], result)));
         }
-        work.results()
+        work.results(token)
     }
 
     /// Asks each CE.
@@ -166,9 +178,34 @@ impl ArcPool {
         let work = Work::new(self.members.iter().map(|member| member.0.endpoint.url()).collect());
         for (index, member) in self.members.iter().cloned().enumerate() {
             let ask = Arc::clone(&ask);
-            work.start(move || vec![(index, ask(&member))]);
+            work.start(move |tell| tell(index, ask(&member)));
         }
-        work.results()
+        work.results(None)
+    }
+
+    /// Waits for the ends of jobs on any of the CEs, and returns the status of each job as soon as it has ended.
+    ///
+    /// Each CE is watched as by [`ArcInterface::watch`], with the same cost, and a CE that is away is waited for. Set a limit
+    /// with [`with_deadline`](Self::with_deadline). Dropping the results ends the wait.
+    ///
+    /// # Errors
+    ///
+    /// For one job: those of [`ArcInterface::wait_jobs`], and [`Error::JobNotFound`] if its id names no CE of the pool.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let pool = jasmin_arc::ArcPool::new([jasmin_arc::ArcInterface::builder().build()?])?;
+    /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
+    /// for (id, status) in pool.wait_jobs(&jobs) {
+    ///     println!("{id}: {}", status?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn wait_jobs(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> PoolResults<JobId, JobStatus> {
+        let token = CancelToken::new();
+        let cancel = token.clone();
+        self.stream(ids, Some(token), move |member, ids, tell| wait(&member.with_cancel(&cancel), ids, tell))
     }
 
     /// Returns the statuses of jobs on any of the CEs: see [`ArcInterface::job_statuses`].
@@ -332,10 +369,43 @@ impl ArcPool {
     }
 
     fn of(&self, id: &JobId) -> Result<&ArcInterface> {
-        self.interface_of(id).ok_or_else(|| Error::JobNotFound {
-            job_id: id.clone(),
-            message: "it is not the id of a job on any CE of the pool".into(),
-        })
+        self.interface_of(id).ok_or_else(|| on_no_ce(id))
+    }
+}
+
+fn on_no_ce(id: &JobId) -> Error {
+    Error::JobNotFound { job_id: id.clone(), message: "it is not the id of a job on any CE of the pool".into() }
+}
+
+/// Watches the jobs of one CE, and tells the status of each as soon as it has ended.
+fn wait(arc: &ArcInterface, ids: &[JobId], tell: Tell<'_, JobStatus>) {
+    let mut pending: HashMap<&JobId, Vec<usize>> = HashMap::with_capacity(ids.len());
+    for (index, id) in ids.iter().enumerate() {
+        pending.entry(id).or_default().push(index);
+    }
+    let mut watch = arc.watch(ids);
+    let mut failed = None;
+    for change in &mut watch {
+        match change {
+            Ok(change) => {
+                let result = || match change.to {
+                    Standing::Gone => Err(not_found(&arc.0.endpoint, &change.id)),
+                    _ => Ok(change.status().unwrap_or(JobStatus::InProgress)),
+                };
+                if change.to.is_final() {
+                    pending.remove(&change.id).into_iter().flatten().for_each(|index| tell(index, result()));
+                }
+            }
+            Err(error) => failed = Some(error),
+        }
+    }
+    let mut statuses: Vec<Option<Result<JobStatus>>> = watch.statuses().into_iter().map(Some).collect();
+    for index in pending.into_values().flatten() {
+        let status = statuses.get_mut(index).and_then(Option::take);
+        tell(
+            index,
+            failed.as_ref().map_or(status, |error| Some(Err(error.without_source()))).unwrap_or_else(|| Err(lost())),
+        );
     }
 }
 

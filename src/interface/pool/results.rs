@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use crate::error::{Error, Result};
+use crate::limits::CancelToken;
 
 /// The results of an operation on several CEs: an iterator that returns each as soon as its CE has responded.
 ///
@@ -18,7 +19,17 @@ pub struct PoolResults<K, T> {
     keys: Vec<Option<K>>,
     pending: usize,
     arrived: VecDeque<(usize, Result<T>)>,
-    receiver: Receiver<Vec<(usize, Result<T>)>>,
+    receiver: Receiver<(usize, Result<T>)>,
+    /// Ends the work when this is dropped, if it only waits.
+    token: Option<CancelToken>,
+}
+
+impl<K, T> Drop for PoolResults<K, T> {
+    fn drop(&mut self) {
+        if let Some(token) = &self.token {
+            token.cancel();
+        }
+    }
 }
 
 impl<K, T> fmt::Debug for PoolResults<K, T> {
@@ -46,7 +57,7 @@ impl<K, T> PoolResults<K, T> {
                 }
             }
             match self.receiver.recv() {
-                Ok(results) => self.arrived.extend(results),
+                Ok(result) => self.arrived.push_back(result),
                 // All threads have ended. What is missing is lost.
                 Err(_) => {
                     let missing = self.keys.iter().enumerate().filter(|(_, key)| key.is_some());
@@ -73,16 +84,19 @@ impl<K, T> Iterator for PoolResults<K, T> {
 
 impl<K, T> ExactSizeIterator for PoolResults<K, T> {}
 
-fn lost() -> Error {
+pub(super) fn lost() -> Error {
     Error::Arc { message: "no thread could ask the CE, or it has ended early".into() }
 }
+
+/// Takes a result, with the index of what was asked for.
+pub(super) type Tell<'a, T> = &'a dyn Fn(usize, Result<T>);
 
 /// Starts the work for several CEs.
 #[derive(Debug)]
 pub(super) struct Work<K, T> {
     keys: Vec<K>,
-    sender: Sender<Vec<(usize, Result<T>)>>,
-    receiver: Receiver<Vec<(usize, Result<T>)>>,
+    sender: Sender<(usize, Result<T>)>,
+    receiver: Receiver<(usize, Result<T>)>,
 }
 
 impl<K, T: Send + 'static> Work<K, T> {
@@ -91,28 +105,60 @@ impl<K, T: Send + 'static> Work<K, T> {
         Work { keys, sender, receiver }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     pub(super) fn key(&self, index: usize) -> &K {
         &self.keys[index]
     }
 
-    /// Adds results that need no CE, by the index of their keys.
-    pub(super) fn known(&self, results: Vec<(usize, Result<T>)>) {
-        let _ = self.sender.send(results);
+    /// Adds a result that needs no CE.
+    pub(super) fn known(&self, index: usize, result: Result<T>) {
+        let _ = self.sender.send((index, result));
     }
 
-    /// Runs `ask` in a thread of its own. It returns the results by the index of their keys.
-    pub(super) fn start(&self, ask: impl FnOnce() -> Vec<(usize, Result<T>)> + Send + 'static) {
+    /// Runs `ask` in a thread of its own. It gets a function that takes results with the index of their keys.
+    pub(super) fn start(&self, ask: impl FnOnce(Tell<'_, T>) + Send + 'static) {
         let sender = self.sender.clone();
         let run = move || {
             // The caller may have dropped the results.
-            let _ = sender.send(ask());
+            ask(&|index, result| drop(sender.send((index, result))));
         };
         // Without a thread the results are missing, which is an error of each.
         let _ = thread::Builder::new().name("jasmin-arc pool".into()).spawn(run);
     }
 
-    pub(super) fn results(self) -> PoolResults<K, T> {
+    /// Returns the results to come. Cancels `token` when they are dropped.
+    pub(super) fn results(self, token: Option<CancelToken>) -> PoolResults<K, T> {
         let keys: Vec<Option<K>> = self.keys.into_iter().map(Some).collect();
-        PoolResults { pending: keys.len(), keys, arrived: VecDeque::new(), receiver: self.receiver }
+        PoolResults { pending: keys.len(), keys, arrived: VecDeque::new(), receiver: self.receiver, token }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_that_a_thread_loses_are_errors() {
+        let work: Work<&str, u8> = Work::new(vec!["a", "b", "c"]);
+        work.start(|tell| {
+            tell(1, Ok(7));
+            panic!("this thread ends early");
+        });
+        work.known(2, Ok(8));
+        let results = work.results(None).in_order();
+        assert!(matches!(results[..], [Err(Error::Arc { .. }), Ok(7), Ok(8)]), "{results:?}");
+    }
+
+    #[test]
+    fn dropped_results_end_a_wait() {
+        let token = CancelToken::new();
+        let work: Work<&str, u8> = Work::new(vec!["a"]);
+        let results = work.results(Some(token.clone()));
+        assert!(!token.is_cancelled() && results.len() == 1);
+        drop(results);
+        assert!(token.is_cancelled());
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::super::ArcInterface;
 use super::{ArcPool, for_each};
 use crate::description::JobDescription;
-use crate::error::{Error, Result};
+use crate::error::{ConnectionFailure, Error, Result};
 use crate::job::JobId;
 use crate::journal::{Claim, Scope};
 use crate::logging::{self, LogLevel};
@@ -339,8 +339,8 @@ impl ArcPool {
                 // The job may fit it, so this is no answer.
                 Known::Away(error) => return error.without_source(),
                 Known::Pending => {
-                    let message = format!("{endpoint} does not tell what it offers");
-                    return Error::NoTargetsAvailable { endpoint, message };
+                    let (failure, message) = (ConnectionFailure::TimedOut, "it does not tell what it offers".into());
+                    return Error::Connection { endpoint, failure, message, source: None };
                 }
                 Known::Offer(offer) => {
                     let mut texts: Vec<String> =

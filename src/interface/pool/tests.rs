@@ -7,6 +7,7 @@ use super::*;
 use crate::backend::fake::{FakeBackend, Fate};
 use crate::description::JobDescription;
 use crate::error::ErrorKind;
+use crate::job::ArcState;
 use crate::service::{QueueInfo, ServingState};
 
 struct Member {
@@ -246,4 +247,33 @@ fn a_silent_ce_does_not_delay_submissions() {
     assert_eq!(host(&pool.submit(&job()).unwrap()), "a.example.org");
     drop(silent);
     assert_eq!(a.jobs(), 1);
+}
+
+#[test]
+fn a_wait_returns_each_job_when_it_has_ended() {
+    let (pool, [a, b]) = pool();
+    let ids: Vec<JobId> = pool.submit_jobs((0..12).map(|_| job())).into_iter().map(Result::unwrap).collect();
+    let of_a: Vec<&JobId> = ids.iter().filter(|id| host(id) == "a.example.org").collect();
+    let end = |member: &Member, id: &JobId, state| member.backend.jobs().get_mut(id.as_str()).unwrap().state = state;
+    let mut asked = ids.clone();
+    asked.push(of_a[0].clone());
+    let mut results = pool.wait_jobs(&asked);
+    // The other CE is away, and the other jobs run.
+    b.away(true);
+    end(&a, of_a[0], ArcState::Finished);
+    for _ in 0..2 {
+        let (id, status) = results.next().unwrap();
+        assert_eq!((&id, status.unwrap()), (of_a[0], JobStatus::Completed));
+    }
+    end(&a, of_a[1], ArcState::Failed);
+    assert_eq!(results.next().unwrap().1.unwrap(), JobStatus::Failed);
+    a.backend.jobs().remove(of_a[2].as_str());
+    let (id, gone) = results.next().unwrap();
+    assert!(&id == of_a[2] && matches!(gone, Err(Error::JobNotFound { .. })) || of_a.len() < 3, "{id}: {gone:?}");
+    drop(results);
+
+    let begun = std::time::Instant::now();
+    let late = pool.with_deadline(Duration::from_millis(200)).wait_jobs([of_a[3], of_a[0]]).in_order();
+    assert!(matches!(late[..], [Err(Error::DeadlineExceeded { .. }), Ok(JobStatus::Completed)]), "{late:?}");
+    assert!(begun.elapsed() < Duration::from_secs(30));
 }

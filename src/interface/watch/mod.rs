@@ -345,6 +345,26 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
+    /// Returns the status of each job that has ended, and why another one has none, after the end of the watch.
+    pub(super) fn statuses(&self) -> Vec<Result<JobStatus>> {
+        let report = self.report();
+        let endpoint = &self.arc.0.endpoint;
+        let deadline = self.run.as_ref().and_then(|run| run.limits.deadline()).unwrap_or_default();
+        let one = |job: crate::watch::WatchedJob| match (&job.outcome, job.status()) {
+            (WatchOutcome::Reached, Some(status)) => Ok(status),
+            (WatchOutcome::Gone, _) => Err(not_found(endpoint, &job.id)),
+            (WatchOutcome::Unknown { message }, _) if message.starts_with(OTHER_CE) => {
+                Err(not_found(endpoint, &job.id))
+            }
+            (WatchOutcome::Unknown { message }, _) if report.end == Some(WatchEnd::Settled) => {
+                let message = message.clone();
+                Err(Error::JobOperation { job_id: job.id, operation: Operation::LookUp, message })
+            }
+            _ => Err(Error::DeadlineExceeded { deadline }),
+        };
+        report.jobs.into_iter().map(one).collect()
+    }
+
     /// Takes in what a poll found. Returns the changes.
     fn take_in(&mut self, polled: Polled) -> Vec<Change> {
         let was_away = self.away.take().is_some();
@@ -510,21 +530,7 @@ impl ArcInterface {
     pub fn wait_jobs(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> Result<Vec<Result<JobStatus>>> {
         let mut watch = self.watch(ids);
         watch.run_to_end()?;
-        let report = watch.report();
-        let deadline = watch.run.as_ref().and_then(|run| run.limits.deadline()).unwrap_or_default();
-        let one = |job: crate::watch::WatchedJob| match (&job.outcome, job.status()) {
-            (WatchOutcome::Reached, Some(status)) => Ok(status),
-            (WatchOutcome::Gone, _) => Err(not_found(&self.0.endpoint, &job.id)),
-            (WatchOutcome::Unknown { message }, _) if message.starts_with(OTHER_CE) => {
-                Err(not_found(&self.0.endpoint, &job.id))
-            }
-            (WatchOutcome::Unknown { message }, _) if report.end == Some(WatchEnd::Settled) => {
-                let message = message.clone();
-                Err(Error::JobOperation { job_id: job.id, operation: Operation::LookUp, message })
-            }
-            _ => Err(Error::DeadlineExceeded { deadline }),
-        };
-        Ok(report.jobs.into_iter().map(one).collect())
+        Ok(watch.statuses())
     }
 
     /// Watches jobs until they end, or until another goal: see [`Watch`].
