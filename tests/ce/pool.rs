@@ -7,8 +7,8 @@ use jasmin_arc::{ArcInterface, ArcPool, ErrorKind, JobDescription, JobFilter, Jo
 
 use crate::common::{PATIENCE, Site, eventually};
 use crate::faults::Linked;
-use crate::link::Fault;
-use crate::testbed::Ce;
+use crate::link::{Act, Fault, Phase};
+use crate::testbed::{Ce, jobs_named, shared_control};
 
 /// The time limit of the interface whose CE becomes silent.
 const SILENT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -101,4 +101,39 @@ fn a_pool_survives_the_death_of_a_ce() {
     let ended = pool.with_deadline(PATIENCE).wait_jobs(&later).in_order();
     assert!(ended.iter().all(|status| matches!(status, Ok(JobStatus::Completed))), "{ended:?}");
     assert!(pool.clean_jobs(&ids).in_order().iter().all(Result::is_ok));
+}
+
+/// A pool reaches the testbed's CE under two addresses, as if it were two CEs, so that one of its records tells about both.
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn a_lost_answer_never_sends_a_job_to_another_ce() {
+    let Some(control) = shared_control() else { return };
+    let first = Linked::patient(Site::new());
+    let second = Linked::patient(Site::new());
+    if !first.site.is_rest() {
+        return;
+    }
+    let pool = ArcPool::new([first.arc.clone(), second.arc.clone()]).unwrap();
+    let name = tempfile::tempdir().unwrap().path().display().to_string();
+    let named =
+        |n: usize| JobDescription::new("/bin/true").with_name(format!("{name} {n}")).with_key(format!("{name} {n}"));
+    submit(&pool, (0..2).map(named));
+
+    // The first request of a submission checks that the CE is there, and the second creates the job.
+    for link in [&first.link, &second.link] {
+        link.arm(Fault::Request { request: 2, phase: Phase::After, act: Act::Reset }, 1);
+    }
+    let id = pool.submit(&named(2)).unwrap();
+    let strikes = [&first, &second].map(|linked| linked.link.count().strikes);
+    let expected = if is_on(&id, &first.arc) { [1, 0] } else { [0, 1] };
+    assert_eq!(strikes, expected, "{id}");
+    assert_eq!(jobs_named(&control, |known| known == format!("{name} 2")).len(), 1);
+    [&first, &second].iter().for_each(|linked| linked.link.set(Fault::None));
+    assert_eq!(pool.submit(&named(2)).unwrap(), id);
+
+    // A CE that is away has no job, and the other CE gets it.
+    second.link.set(Fault::Refuse);
+    let id = pool.submit(&named(3)).unwrap();
+    assert!(is_on(&id, &first.arc), "{id}");
+    assert_eq!(jobs_named(&control, |known| known == format!("{name} 3")).len(), 1);
 }

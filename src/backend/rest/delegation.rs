@@ -96,9 +96,14 @@ impl Delegations {
     }
 }
 
-/// The delegations of a job, in the response to `action=delegations`.
+/// Reads the response to `action=delegations`.
+pub(super) fn parse(body: &[u8]) -> Result<Vec<Item>, Failure> {
+    jobs::parse_items(body)
+}
+
+/// The delegations of a job.
 #[derive(Debug, Deserialize)]
-struct Item {
+pub(super) struct Item {
     #[serde(rename = "status-code")]
     code: u16,
     #[serde(default)]
@@ -124,7 +129,7 @@ pub(super) fn renew(
         if response.code != 201 {
             return Err(response.refusal());
         }
-        let found = jobs::parse_items::<Item>(&response.body)?;
+        let found = parse(&response.body)?;
         items.extend(found.into_iter().map(|item| (item.id.clone(), item)));
     }
     let mut delegations: Vec<&str> = items.values().flat_map(|item| &item.delegations).map(String::as_str).collect();
@@ -239,7 +244,7 @@ mod tests {
             b"<jobs><job><status-code>200</status-code><reason>OK</reason><id>a</id><delegation_id>x</delegation_id>\
                      <delegation_id>y</delegation_id></job><job><status-code>200</status-code><reason>OK</reason>\
                      <id>b</id></job><job><status-code>404</status-code><id>c</id></job></jobs>";
-        let items = jobs::parse_items::<Item>(body).unwrap();
+        let items = parse(body).unwrap();
         let read: Vec<(&str, u16, &[String])> =
             items.iter().map(|item| (item.id.as_str(), item.code, &item.delegations[..])).collect();
         assert_eq!(read, [("a", 200, &["x".to_owned(), "y".to_owned()][..]), ("b", 200, &[]), ("c", 404, &[])]);

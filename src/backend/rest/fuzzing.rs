@@ -1,7 +1,7 @@
 //! Gives the fuzzers the readers of A-REX's responses.
 
 use super::state::RestState;
-use super::{activity, info, jobs, listing as listings, record as records};
+use super::{activity, delegation as delegations, info, jobs, listing as listings, record as records};
 use crate::util::uri::encode_path;
 use crate::util::xml::Element;
 
@@ -12,6 +12,7 @@ pub(crate) fn jobs(body: &[u8]) {
             assert_eq!(RestState::parse(&state.to_string()), state);
         }
     }
+    let _ = delegations::parse(body);
 }
 
 pub(crate) fn activities(body: &[u8]) {
@@ -36,13 +37,14 @@ pub(crate) fn listing(body: &[u8]) {
     }
 }
 
-/// The file `local` of a job, and the files `input` and `input_status`, with an empty line between them.
+/// The files `description` and `local` of a job, and the files `input` and `input_status`, with an empty line between them.
 pub(crate) fn local(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     let (list, uploaded) = text.split_once("\n\n").unwrap_or((&text, ""));
     let declared = records::declared_uploads(list);
     let missing = records::without_uploaded(declared.clone(), uploaded);
     assert!(missing.iter().all(|name| declared.contains(name)));
+    let _ = records::LocalRecord::from_adl(&text);
     if let Some(record) = records::LocalRecord::parse(&text) {
         assert!(text.ends_with('\n') && record.identifiers.iter().all(|identifier| !identifier.contains('\n')));
     }

@@ -44,7 +44,7 @@ impl LocalRecord {
     }
 
     /// Reads the name and the identifiers in a description in ADL. `None` if it is not one.
-    fn from_adl(text: &str) -> Option<LocalRecord> {
+    pub(super) fn from_adl(text: &str) -> Option<LocalRecord> {
         let description = Element::parse(text).ok().filter(|root| root.name == "ActivityDescription")?;
         let identification = description.get("ActivityIdentification");
         let identifiers = identification.into_iter().flat_map(|identification| identification.all("ActivityOldID"));
