@@ -350,6 +350,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_list_pays_unless_it_is_slower_than_single_look_ups() {
+        let second = Duration::from_secs(1);
+        let costs = Costs::default();
+        assert!(costs.list_pays(2, second), "the list must be measured");
+        costs.list_took(second);
+        assert!(costs.list_pays(2, second));
+        costs.list_took(4 * second);
+        assert!(!costs.list_pays(1000, second), "single look-ups must be measured");
+        costs.update(|measured| measured.round = Some((second / 10, Instant::now())));
+        assert!(!costs.list_pays(40 * MAX_PARALLEL, second));
+        assert!(costs.list_pays(41 * MAX_PARALLEL, second));
+        let stale = Instant::now().checked_sub(COST_TTL);
+        costs.update(|measured| measured.list = stale.map(|at| (4 * second, at)));
+        assert!(costs.list_pays(2, second), "the list must be measured again");
+    }
+
+    #[test]
     fn recorded_states_replace_published_ones_except_in_the_batch_system() {
         let state = |name: &str| RestState::parse(name);
         let newer = |published: &str, recorded: Option<&str>| newer(state(published), recorded.map(state));
