@@ -27,8 +27,9 @@ pub struct SyncedJobList {
 impl ArcInterface {
     /// Lists the ids of all your jobs on the CE, in no particular order. No local list is needed.
     ///
-    /// Costs one request. A-REX opens the records of all jobs that it has, also those of other users, which takes it about
-    /// 0.1 ms for each: do not call it to watch jobs. The response has about 90 bytes for each of your jobs.
+    /// Costs two requests, because A-REX leaves a job out of its list while it moves the job's record. For each, A-REX opens the
+    /// records of all jobs that it has, also those of other users, which takes it about 0.1 ms for each: do not call it to
+    /// watch jobs. A response has about 90 bytes for each of your jobs.
     ///
     /// A-REX has one list and no pages, so the method returns a `Vec`: 50,000 ids are 6 MB.
     ///
@@ -58,8 +59,8 @@ impl ArcInterface {
     /// cancelled within the last minute is [`Failed`](crate::ArcState::Failed), unless the filter selects only one of the two
     /// states: then the call looks them up with one request per job.
     ///
-    /// Costs one request for the list, which A-REX makes as for [`list_jobs`](Self::list_jobs) and takes about 0.15 ms for
-    /// each job, and one for each 1000 jobs whose state may be selected: 2 for 1000 jobs. The CE publishes names and keys of
+    /// Costs two requests for the list, which A-REX makes as for [`list_jobs`](Self::list_jobs), and one for each 1000 jobs
+    /// whose state may be selected: 3 for 1000 jobs. The CE publishes names and keys of
     /// new jobs after up to a minute. Until then, names come from the job list at `JOBS_INFO_FILE` if it has them. If the
     /// filter depends on the name or the key, they cost one request for each such job.
     ///

@@ -3,7 +3,7 @@
 //! `GET jobs` makes A-REX open the record of every job that it has, also those of other users, to compare the owner. With a
 //! list of states it opens the records of the user's jobs a second time (`processJobs` in rest.cpp).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::activity::{self, Item};
 use super::jobs;
@@ -17,9 +17,23 @@ use crate::backend::failure::{Failure, JobFailure};
 use crate::description::key_of;
 use crate::job::{ArcState, Freshness, JobFilter, JobId, JobInfo};
 
-/// Lists A-REX's own ids of the user's jobs, with one request.
+/// Lists A-REX's own ids of the user's jobs, with two requests.
 pub(super) fn ids(pool: &Pool) -> Result<Vec<String>, Failure> {
-    Ok(list(pool, "jobs")?.into_iter().map(|item| item.id).filter(|id| is_id(pool, id)).collect())
+    Ok(list_twice(pool, "jobs")?.into_iter().map(|item| item.id).collect())
+}
+
+/// Lists the user's jobs twice, and returns those that are in one of the lists. A job that is only in the second list has no
+/// state.
+///
+/// A-REX removes the status of a job before it writes the next one (`job_state_write_file`). A job of which it does that
+/// while it makes a list is missing (seen with 6.17).
+fn list_twice(pool: &Pool, path: &str) -> Result<Vec<jobs::Item>, Failure> {
+    let mut listed = list(pool, path)?;
+    let again = list(pool, "jobs")?;
+    let known: HashSet<String> = listed.iter().map(|item| item.id.clone()).collect();
+    listed.extend(again.into_iter().filter(|item| !known.contains(&item.id)));
+    listed.retain(|item| is_id(pool, &item.id));
+    Ok(listed)
 }
 
 fn list(pool: &Pool, path: &str) -> Result<Vec<jobs::Item>, Failure> {
@@ -37,7 +51,7 @@ fn is_id(pool: &Pool, id: &str) -> bool {
 
 /// Finds jobs. The id in each result is A-REX's own.
 ///
-/// Without ids in the filter, this costs one request for the list and one for each 1000 jobs that may be selected by their
+/// Without ids in the filter, this costs two requests for the list and one for each 1000 jobs that may be selected by their
 /// recorded state. The name and the key of a job that has not been published yet cost one request, if the filter depends on
 /// them and `known_names` does not have the name.
 pub(super) fn find(
@@ -55,10 +69,9 @@ pub(super) fn find(
             existing(pool, infos)?
         }
         None => {
-            let listed = list(pool, &format!("jobs?state={ALL_STATES},None"))?;
+            let listed = list_twice(pool, &format!("jobs?state={ALL_STATES},None"))?;
             let may_be_selected = |recorded: &RestState| filter.selects_one_of(possible_states(recorded));
-            let listed = listed.into_iter().filter(|item| is_id(pool, &item.id));
-            let listed = listed.map(|item| (item.id, RestState::parse(&item.state)));
+            let listed = listed.into_iter().map(|item| (item.id, RestState::parse(&item.state)));
             let candidates: Vec<(String, RestState)> =
                 listed.filter(|(_, recorded)| may_be_selected(recorded)).collect();
             let mut found = details(pool, costs, &candidates)?;
