@@ -81,7 +81,7 @@ impl ArcInterface {
     ///
     /// Looks in the journal first, which costs no request if the submission is complete. Otherwise the call settles it, as
     /// [`recover`](Self::recover) does. If the journal does not have the key, as on another machine, the call searches all
-    /// jobs of the user on the CE. A search costs one request, one for each job whose key this journal has not seen yet, and
+    /// jobs of the user on the CE. A search costs two requests, one for each job whose key this journal has not seen yet, and
     /// up to four for each job with the key. A-REX opens the records of all users' jobs for it.
     ///
     /// A job that ended or was cancelled before it had its input files never ran, and does not count.

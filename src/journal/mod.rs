@@ -21,7 +21,7 @@ use crate::util::lock;
 use owner::Owner;
 
 /// The maximum time to wait for another process that writes to the journal.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long entries are kept after their last change. A-REX forgets jobs earlier, by default after about 40 days.
 const KEEP: Duration = Duration::from_secs(60 * 24 * 3600);
@@ -480,7 +480,7 @@ impl Journal {
                     "it is not a journal or is damaged; move it away"
                 }
                 rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked => {
-                    "another process has locked it for more than 10 seconds; end that process, or try again"
+                    "another process has locked it for more than 30 seconds; end that process, or try again"
                 }
                 rusqlite::ErrorCode::DiskFull => "the disk is full; free some space",
                 _ => "it cannot be read or written",

@@ -22,6 +22,11 @@ pub(super) fn ids(pool: &Pool) -> Result<Vec<String>, Failure> {
     Ok(list_twice(pool, "jobs")?.into_iter().map(|item| item.id).collect())
 }
 
+/// Lists A-REX's own ids of the user's jobs, with one request. A job that A-REX is just moving may be missing.
+pub(super) fn listed_once(pool: &Pool) -> Result<Vec<String>, Failure> {
+    Ok(list(pool, "jobs")?.into_iter().map(|item| item.id).collect())
+}
+
 /// Lists the user's jobs twice, and returns those that are in one of the lists. A job that is only in the second list has no
 /// state.
 ///

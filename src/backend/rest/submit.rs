@@ -8,7 +8,7 @@ use super::parallel::in_parallel;
 use super::record::{InputState, MissingInputs};
 use super::session::{Repeat, Response};
 use super::state::RestState;
-use super::{INTERFACE, MAX_PARALLEL, RestBackend, files, jobs, lookup, record};
+use super::{INTERFACE, MAX_PARALLEL, RestBackend, files, find, jobs, lookup, record};
 use crate::backend::failure::{Failure, FileFailure, JobFailure, is_job_limit};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{Discarded, Found, Inputs, Loss, Progress, Search, Submitted, Uploaded};
@@ -356,11 +356,10 @@ impl RestBackend {
         known: &HashMap<String, String>,
         search: Search,
     ) -> Result<Found, Failure> {
-        let response = self.pool.request(Repeat::Safe, "GET", "jobs", b"")?;
-        if response.code != 200 {
-            return Err(response.refusal());
-        }
-        let ids: Vec<String> = jobs::parse(&response.body)?.into_iter().map(|item| item.id).collect();
+        let ids = match search {
+            Search::UntilFound => find::listed_once(&self.pool)?,
+            Search::AllJobs => find::ids(&self.pool)?,
+        };
         let mut found = Found::default();
         let mut wanted = identifiers.clone();
         let mut unknown = Vec::new();
