@@ -91,6 +91,9 @@ pub(crate) struct Record {
     pub(crate) key: Option<String>,
     /// Why it failed.
     pub(crate) failed: String,
+    /// Whether it has a status. A-REX writes it last when it creates a job. One that is killed while it creates a job, or
+    /// while it changes the status, leaves a record without a status, which it neither lists nor runs.
+    pub(crate) has_status: bool,
 }
 
 impl Record {
@@ -100,10 +103,12 @@ impl Record {
 }
 
 /// The jobs in a control directory.
-///
-/// A-REX writes the status of a job last. One that was killed before that leaves a record that is no job: A-REX neither
-/// lists nor runs it.
 pub(crate) fn records(control: &Path) -> Vec<Record> {
+    all_records(control).into_iter().filter(|record| record.has_status).collect()
+}
+
+/// The jobs in a control directory, and the records of jobs that A-REX has lost.
+pub(crate) fn all_records(control: &Path) -> Vec<Record> {
     let mut with_status = HashSet::new();
     let mut locals = BTreeSet::new();
     // A status that is just moved from one directory to another may be in neither.
@@ -119,7 +124,7 @@ pub(crate) fn records(control: &Path) -> Vec<Record> {
         }
     }
     let records = locals.iter().filter_map(|path| record(path));
-    records.filter(|record| with_status.contains(&record.id)).collect()
+    records.map(|record| Record { has_status: with_status.contains(&record.id), ..record }).collect()
 }
 
 fn record(local: &Path) -> Option<Record> {
@@ -147,10 +152,11 @@ fn record(local: &Path) -> Option<Record> {
         name: field("jobname=").unwrap_or_default().to_owned(),
         key: key.map(str::to_owned),
         failed: read("failed"),
+        has_status: false,
     })
 }
 
-pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
+fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
