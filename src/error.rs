@@ -237,6 +237,29 @@ pub enum Error {
         source: Option<io::Error>,
     },
 
+    /// A pattern for names of files is not valid: see [`Fetch::matching`](crate::Fetch::matching).
+    #[error("invalid pattern {pattern:?}: {message}")]
+    #[non_exhaustive]
+    InvalidPattern {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        message: String,
+    },
+
+    /// The files of a job exceed a limit of [`fetch`](crate::ArcInterface::fetch), or the disk has no room for them. None of
+    /// them has been fetched.
+    #[error("not fetching the files of job {job_id}: {message}")]
+    #[non_exhaustive]
+    FetchLimit {
+        /// The job.
+        job_id: JobId,
+        /// The limit.
+        limit: FetchLimit,
+        /// What the job has, and what the limit is.
+        message: String,
+    },
+
     /// A file of a job on the CE cannot be read.
     #[error("cannot read {path:?} of job {job_id}: {message}")]
     #[non_exhaustive]
@@ -366,6 +389,10 @@ pub enum ErrorKind {
     InputFile,
     /// [`Error::OutputFile`].
     OutputFile,
+    /// [`Error::InvalidPattern`].
+    InvalidPattern,
+    /// [`Error::FetchLimit`].
+    FetchLimit,
     /// [`Error::JobFile`].
     JobFile,
     /// [`Error::JobOperation`].
@@ -431,6 +458,21 @@ pub enum PassphraseFailure {
     NotGiven,
     /// The passphrase does not decrypt the key.
     Wrong,
+}
+
+/// A limit of a fetch, in [`Error::FetchLimit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum FetchLimit {
+    /// The number of files of one job.
+    Files,
+    /// The bytes of one job.
+    BytesPerJob,
+    /// The bytes of all jobs together.
+    Bytes,
+    /// The free space of the file system.
+    DiskSpace,
 }
 
 /// Why a file of a job cannot be read, in [`Error::JobFile`].
@@ -544,6 +586,12 @@ impl Error {
                 is_temporary: *is_temporary,
                 source: None,
             },
+            Error::InvalidPattern { pattern, message } => {
+                Error::InvalidPattern { pattern: pattern.clone(), message: message.clone() }
+            }
+            Error::FetchLimit { job_id, limit, message } => {
+                Error::FetchLimit { job_id: job_id.clone(), limit: *limit, message: message.clone() }
+            }
             Error::JobFile { job_id, path, failure, message } => Error::JobFile {
                 job_id: job_id.clone(),
                 path: path.clone(),
@@ -591,6 +639,8 @@ impl Error {
             Error::JobNotFound { .. } => ErrorKind::JobNotFound,
             Error::InputFile { .. } => ErrorKind::InputFile,
             Error::OutputFile { .. } => ErrorKind::OutputFile,
+            Error::InvalidPattern { .. } => ErrorKind::InvalidPattern,
+            Error::FetchLimit { .. } => ErrorKind::FetchLimit,
             Error::JobFile { .. } => ErrorKind::JobFile,
             Error::JobOperation { .. } => ErrorKind::JobOperation,
             Error::Connection { failure, .. } => match failure {
@@ -641,6 +691,7 @@ impl Error {
         match self {
             Error::JobNotFound { job_id, .. }
             | Error::OutputFile { job_id, .. }
+            | Error::FetchLimit { job_id, .. }
             | Error::JobFile { job_id, .. }
             | Error::JobOperation { job_id, .. } => Some(job_id),
             Error::JobSubmission { job_id, .. } => job_id.as_ref(),
@@ -700,6 +751,7 @@ impl Error {
                     _ => return None,
                 }
             }
+            Error::FetchLimit { limit: FetchLimit::DiskSpace, .. } => "free some disk space, or fetch fewer files",
             Error::Passphrase { .. } => {
                 "check the passphrase that the program gives to ArcInterfaceBuilder::passphrase"
             }

@@ -42,6 +42,7 @@
 //! | [`job`](ArcInterface::job) | [`jobs`](ArcInterface::jobs) |
 //! | | [`list_jobs`](ArcInterface::list_jobs), [`find_jobs`](ArcInterface::find_jobs) |
 //! | [`save_job_outputs`](ArcInterface::save_job_outputs), [`save_job_outputs_to`](ArcInterface::save_job_outputs_to) | [`save_jobs_outputs_to`](ArcInterface::save_jobs_outputs_to) |
+//! | | [`fetch`](ArcInterface::fetch) |
 //! | [`list_files`](ArcInterface::list_files), [`read_file`](ArcInterface::read_file) | |
 //! | [`follow`](ArcInterface::follow) | |
 //! | [`cancel_job`](ArcInterface::cancel_job) | [`cancel_jobs`](ArcInterface::cancel_jobs) |
@@ -90,17 +91,19 @@ pub use description::{
     InputFile, InputSource, JobDescription, Notification, NotificationState, OutputFile, ParseDelegationError,
     ParseNotificationStateError, Restrictions, RuntimeEnvironment,
 };
-pub use error::{ConnectionFailure, Error, ErrorKind, JobFileFailure, Operation, PassphraseFailure, Result};
+pub use error::{
+    ConnectionFailure, Error, ErrorKind, FetchLimit, JobFileFailure, Operation, PassphraseFailure, Result,
+};
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub use fuzzing::FUZZ_TARGETS;
 pub use interface::{
-    ArcInterface, ArcInterfaceBuilder, ArcPool, CreatedJob, Follow, PoolResults, RecoveredSubmission,
+    ArcInterface, ArcInterfaceBuilder, ArcPool, CreatedJob, Fetch, Follow, PoolResults, RecoveredSubmission,
     SubmissionOutcome, SyncedJobList, Watch,
 };
 pub use job::{
-    ARC_STATUS_MAPPING, ArcState, FilePart, Freshness, JobFile, JobFiles, JobFilter, JobId, JobInfo, JobState,
-    JobStatus, LeftOut, LeftOutReason, ParseJobStatusError, SavedOutputs,
+    ARC_STATUS_MAPPING, ArcState, Existing, FetchProgress, FetchedJob, FilePart, Freshness, JobFile, JobFiles,
+    JobFilter, JobId, JobInfo, JobState, JobStatus, LeftOut, LeftOutReason, ParseJobStatusError, Removal, SavedOutputs,
 };
 pub use limits::{CancelToken, RetryPolicy};
 pub use logging::{LogLevel, ParseLogLevelError};

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{
-    Backend, Discarded, Fetch, Fetched, Found, Inputs, KnownNames, Loss, Progress, Search, SessionFile, SessionFiles,
-    Submitted, Uploaded,
+    Backend, Discarded, Enters, Fetch, Fetched, Found, Inputs, KnownNames, Loss, Progress, Search, SessionFile,
+    SessionFiles, Submitted, Uploaded,
 };
 use crate::description::key_of;
 use crate::error::{ConnectionFailure, Error, JobFileFailure, Operation, Result};
@@ -301,7 +301,7 @@ impl Backend for FakeBackend {
         Ok(ids.iter().zip(restarted).map(one).collect())
     }
 
-    fn files(&self, ids: &[JobId]) -> Result<Vec<Result<SessionFiles>>> {
+    fn files(&self, ids: &[JobId], _: &Enters<'_>) -> Result<Vec<Result<SessionFiles>>> {
         self.each(ids, |job| {
             let file = |(path, _, size): &(String, Vec<u8>, Option<u64>)| SessionFile {
                 path: path.clone().into(),

@@ -179,8 +179,9 @@ pub(crate) trait Backend: Send + Sync + Debug {
     /// Runs failed jobs again. Returns when the CE has begun to.
     fn restart(&self, ids: &[JobId]) -> Result<Vec<Result<()>>>;
 
-    /// Lists the files in the session directories of jobs.
-    fn files(&self, ids: &[JobId]) -> Result<Vec<Result<SessionFiles>>>;
+    /// Lists the files in the session directories of jobs. Does not list a directory that `enters` rejects, by its path in
+    /// the session directory, where that saves requests.
+    fn files(&self, ids: &[JobId], enters: &Enters<'_>) -> Result<Vec<Result<SessionFiles>>>;
 
     /// Downloads files. Each file that has arrived whole is kept at once ([`Destination::keep`]), from any thread.
     ///
@@ -202,6 +203,9 @@ pub(crate) trait Backend: Send + Sync + Debug {
     /// Asks for nothing, as the user. Fails unless the CE serves the user.
     fn ping(&self) -> Result<()>;
 }
+
+/// Whether the content of a directory is wanted.
+pub(crate) type Enters<'a> = dyn Fn(&OsStr) -> bool + Sync + 'a;
 
 /// The content of a session directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -244,14 +248,14 @@ pub(crate) struct Fetch<'a> {
 impl Fetch<'_> {
     /// The error for a file that did not arrive.
     pub(crate) fn failed(&self, message: impl Into<String>, is_temporary: bool) -> Error {
-        let path = self.to.shown(self.file);
+        let path = self.to.shown(self.number, self.file);
         Error::OutputFile { job_id: self.id.clone(), path, message: message.into(), is_temporary, source: None }
     }
 
     /// The error for a local file that cannot be written.
     pub(crate) fn not_written(&self, error: io::Error) -> Error {
         let message = "the local file cannot be written".into();
-        let path = self.to.shown(self.file);
+        let path = self.to.shown(self.number, self.file);
         Error::OutputFile { job_id: self.id.clone(), path, message, is_temporary: false, source: Some(error) }
     }
 }
@@ -261,17 +265,23 @@ pub(crate) trait Destination: Sync + Debug {
     /// Creates the temporary file. `size` is the expected size.
     fn create(&self, number: usize, size: Option<u64>) -> io::Result<File>;
 
+    /// Opens what an earlier download has kept of a file, to read it and to append to it. `None` to begin anew.
+    fn resume(&self, number: usize, file: &SessionFile) -> io::Result<Option<File>>;
+
     /// Returns the path of the temporary file, for a library that creates it by its path.
     fn temporary_path(&self, number: usize) -> PathBuf;
 
     /// Removes the temporary file.
     fn discard(&self, number: usize);
 
+    /// Keeps the file of [`resume`](Self::resume) as far as it has come.
+    fn leave(&self, number: usize);
+
     /// Moves the temporary file, which has arrived whole, to its place.
     fn keep(&self, number: usize, file: &SessionFile) -> io::Result<Fetched>;
 
     /// Returns the final path of a file, for messages.
-    fn shown(&self, file: &SessionFile) -> PathBuf;
+    fn shown(&self, number: usize, file: &SessionFile) -> PathBuf;
 }
 
 /// What became of a file to fetch.

@@ -14,8 +14,8 @@ use crate::backend::failure::{Failure, JobFailure, not_found, shorten};
 use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{
-    Backend, Discarded, Fetch, Fetched, Found, Inputs, KnownNames, Loss, Progress, Search, SessionFile, SessionFiles,
-    Submitted, Uploaded,
+    Backend, Discarded, Enters, Fetch, Fetched, Found, Inputs, KnownNames, Loss, Progress, Search, SessionFile,
+    SessionFiles, Submitted, Uploaded,
 };
 use crate::config::Protocol;
 use crate::config::endpoint::Endpoint;
@@ -450,7 +450,7 @@ impl Backend for PluginBackend {
         Err(self.unsupported("restart of jobs that this crate can use"))
     }
 
-    fn files(&self, ids: &[JobId]) -> Result<Vec<Result<SessionFiles>>> {
+    fn files(&self, ids: &[JobId], _: &Enters<'_>) -> Result<Vec<Result<SessionFiles>>> {
         let list = |id: &JobId, (place, _): (JobPlace, JobRecord)| {
             let files = self.retrying(|| self.list_files(id, &place), is_transient)?;
             let file = |file: RemoteFile| SessionFile {

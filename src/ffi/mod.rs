@@ -400,7 +400,6 @@ impl Connection {
 
     /// Appends `length` bytes of a path, from the byte `first` on, to a file. Appends fewer if the content ends before. The
     /// status code is 206 or 200. The inner error is that of the file.
-    #[cfg(test)]
     pub(crate) fn append_range(
         &mut self,
         path: &str,

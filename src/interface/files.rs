@@ -8,7 +8,7 @@ use crate::backend::SessionFiles;
 use crate::error::Result;
 use crate::job::{JobId, SavedOutputs};
 use crate::logging::{self, LogLevel};
-use crate::transfer::outputs;
+use crate::transfer::fetch::{self, Options, Outcome};
 
 impl ArcInterface {
     /// Saves the outputs of a job in a new temporary directory and returns the path of the directory.
@@ -48,13 +48,12 @@ impl ArcInterface {
     pub fn save_job_outputs(&self, id: &JobId) -> Result<Option<PathBuf>> {
         let call = self.begin()?;
         let backend = self.backend(&call)?;
-        let files = self.single(backend.files(std::slice::from_ref(id))?)??;
+        let files = self.single(backend.files(std::slice::from_ref(id), &|_| true)?)??;
         if files.is_empty() {
             return Ok(None);
         }
         self.warn_without_output_file(id, &files);
-        let saved = outputs::save_in_new_directory(&*backend, id, files)?;
-        Ok(Some(saved.directory))
+        Ok(Some(fetch::save_in_new_directory(&*backend, id, files)?))
     }
 
     /// Saves the outputs of a job below `directory`: [`save_jobs_outputs_to`](Self::save_jobs_outputs_to) for one.
@@ -81,7 +80,8 @@ impl ArcInterface {
         self.single(results)?
     }
 
-    /// Saves the outputs of many jobs below `directory`, and returns what was saved of each job, in the order of `ids`.
+    /// Saves all outputs of many jobs below `directory`: a short form of [`fetch`](Self::fetch). Returns what was saved of each job,
+    /// in the order of `ids`.
     ///
     /// Each job gets a subdirectory named after the last component of its id ([`JobId::local_id`]). A job without outputs
     /// on the CE gets no subdirectory, and its result is `None`. The crate creates `directory` if necessary. It
@@ -131,8 +131,16 @@ impl ArcInterface {
         }
         let call = self.begin()?;
         let backend = self.backend(&call)?;
-        let listed = backend.files(&ids)?;
-        Ok(outputs::save_all(&*backend, &ids, listed, directory.as_ref()))
+        let listed = backend.files(&ids, &|_| true)?;
+        let options = Options { directory: directory.as_ref().to_owned(), ..Options::default() };
+        let saved = |outcome: Outcome| {
+            let Outcome { has_outputs, job, .. } = outcome;
+            let files = u64::try_from(job.files.len()).unwrap_or(u64::MAX);
+            let saved = SavedOutputs { files, bytes: job.bytes, ..SavedOutputs::new(job.directory, job.left_out) };
+            has_outputs.then_some(saved)
+        };
+        let outcomes = fetch::fetch_all(&*backend, &ids, listed, &options);
+        Ok(outcomes.into_iter().map(|outcome| outcome.map(saved)).collect())
     }
 
     /// Logs a warning if the job has no output of the name that `submit_job` requests.

@@ -39,7 +39,7 @@ impl ArcInterface {
     /// ```
     pub fn list_files(&self, id: &JobId) -> Result<JobFiles> {
         let call = self.begin()?;
-        let listed = self.single(self.backend(&call)?.files(std::slice::from_ref(id))?)??;
+        let listed = self.single(self.backend(&call)?.files(std::slice::from_ref(id), &|_| true)?)??;
         Ok(listed.into())
     }
 

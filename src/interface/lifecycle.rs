@@ -293,7 +293,7 @@ impl ArcInterface {
     }
 
     /// Removes jobs from the journal and from the job list of ARC's tools. Only logs a failure, because the CE has removed the jobs already.
-    fn remove_from_lists<'a>(&self, ids: impl Iterator<Item = &'a JobId>) {
+    pub(super) fn remove_from_lists<'a>(&self, ids: impl Iterator<Item = &'a JobId>) {
         let path = self.0.config.jobs_info_file();
         let local_ids: Vec<&str> = ids.filter_map(|id| self.0.endpoint.job_local_id(id.as_str())).collect();
         if let Err(error) = self.0.journal.remove_jobs(&self.0.endpoint.url(), &local_ids) {

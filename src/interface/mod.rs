@@ -3,6 +3,7 @@
 //! This file creates interfaces and selects the backend. Each group of operations has its own file.
 
 mod credentials;
+mod fetch;
 mod files;
 mod follow;
 mod inside;
@@ -16,6 +17,7 @@ mod submission;
 mod submit;
 mod watch;
 
+pub use fetch::Fetch;
 pub use follow::Follow;
 pub use listing::SyncedJobList;
 pub use pool::{ArcPool, PoolResults};

@@ -1,6 +1,7 @@
 //! [`JobId`], [`JobInfo`], [`JobState`] and [`SavedOutputs`].
 
 mod failure;
+mod fetched;
 mod files;
 mod filter;
 mod outputs;
@@ -14,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::fetched::{Existing, FetchProgress, FetchedJob, Removal};
 pub use self::files::{FilePart, JobFile, JobFiles};
 pub use self::filter::JobFilter;
 pub use self::outputs::{LeftOut, LeftOutReason, SavedOutputs};

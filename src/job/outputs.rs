@@ -112,6 +112,8 @@ pub enum LeftOutReason {
     TooDeep,
     /// The CE does not tell whether it leaves out entries of this directory. The files that it lists were saved.
     NotChecked,
+    /// The job has no file of this name, or none that matches this pattern.
+    Missing,
 }
 
 impl fmt::Display for LeftOutReason {
@@ -126,6 +128,7 @@ impl fmt::Display for LeftOutReason {
             LeftOutReason::NameTooLong => "its name is too long",
             LeftOutReason::NameCollision => "another output has the same local path",
             LeftOutReason::TooDeep => "it is nested too deep",
+            LeftOutReason::Missing => "the job has no such file",
             LeftOutReason::NotChecked => "the CE does not tell whether it leaves out entries of this directory",
         })
     }

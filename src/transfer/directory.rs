@@ -1,23 +1,30 @@
 //! [`OutputDirectory`]: a local directory that files of a CE cannot leave.
 
-use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::collections::{HashMap, HashSet};
+use std::ffi::{CString, OsStr};
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 
+use crate::backend::Fetched;
 use crate::backend::names::{MAX_PATH, refusal_of_path};
-use crate::backend::{Destination, Fetched, SessionFile};
 use crate::job::LeftOutReason;
 use crate::util::{lock, random_hex};
 
 /// The files that are at least this large are compared with the free space before they are downloaded.
 const LARGE: u64 = 1 << 20;
+
+/// The directory of incomplete downloads that a later call continues, below the directory of the outputs. Only its owner
+/// can use it.
+const RESUMABLE: &str = ".partial-resume";
 
 /// How the directories are opened. A symbolic link in the place of one is an error.
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::RDONLY);
@@ -40,6 +47,9 @@ pub(super) struct OutputDirectory {
     /// The outputs that have been put in place. If the file system finds one of them under the name of another, the names
     /// collide. This also covers file systems that ignore case.
     placed: Mutex<HashSet<Identity>>,
+    /// The downloads that are being continued, by the numbers of their files: their names in [`RESUMABLE`], and the open
+    /// files, which hold locks.
+    resumed: Mutex<HashMap<usize, (String, File)>>,
 }
 
 /// The device and inode of a file or directory.
@@ -52,6 +62,14 @@ struct Opened {
 }
 
 impl OutputDirectory {
+    /// Takes a directory that the caller has chosen, and creates it if necessary. It may be a symbolic link.
+    pub(super) fn at(path: &Path) -> io::Result<OutputDirectory> {
+        fs::create_dir_all(path)?;
+        let path = fs::canonicalize(path)?;
+        let root = rustix::fs::openat(CWD, &path, DIRECTORY, Mode::empty())?;
+        OutputDirectory::new(path, &root)
+    }
+
     /// Creates the directory `name` in `parent`, and both if necessary. `parent` is the choice of the caller, and may be a
     /// symbolic link. `name` may not.
     pub(super) fn create_in(parent: &Path, name: &str) -> io::Result<OutputDirectory> {
@@ -81,6 +99,7 @@ impl OutputDirectory {
             partial: identity(&rustix::fs::fstat(&partial)?),
             partial_name,
             placed: Mutex::default(),
+            resumed: Mutex::default(),
         })
     }
 
@@ -94,20 +113,26 @@ impl OutputDirectory {
         Err(io::Error::other(format!("{} was replaced by another directory", self.path.display())))
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Returns why a file of this name cannot be saved here.
     pub(super) fn refusal(&self, path: &OsStr) -> Option<LeftOutReason> {
         let is_too_long = self.absolute.as_os_str().len() + 1 + path.len() > MAX_PATH;
-        refusal_of_path(path).or(is_too_long.then_some(LeftOutReason::NameTooLong))
+        // An output must not pass for an incomplete download.
+        let first = Path::new(path).components().next().map(|first| first.as_os_str().as_bytes().to_ascii_lowercase());
+        let is_reserved = first.is_some_and(|first| first == RESUMABLE.as_bytes());
+        refusal_of_path(path)
+            .or(is_reserved.then_some(LeftOutReason::UnsafeName))
+            .or(is_too_long.then_some(LeftOutReason::NameTooLong))
     }
 
     /// Moves a temporary file to its place, and returns its size.
-    fn place(&self, number: &str, file: &Path) -> Result<u64, NoPlace> {
+    fn place(&self, number: usize, file: &Path) -> Result<u64, NoPlace> {
         let Opened { root, partial } = self.opened().map_err(NoPlace::Error)?;
-        let whole = rustix::fs::statat(&partial, number, AtFlags::SYMLINK_NOFOLLOW)?;
+        let resumed = lock(&self.resumed).get(&number).map(|(name, _)| name.clone());
+        let (from, number) = match resumed {
+            Some(name) => (open_private(&root).map_err(NoPlace::Error)?, name),
+            None => (partial, number.to_string()),
+        };
+        let whole = rustix::fs::statat(&from, &number, AtFlags::SYMLINK_NOFOLLOW)?;
         let mut parent = root;
         for component in file.parent().into_iter().flat_map(Path::components) {
             parent = self.enter(&parent, component.as_os_str(), file)?;
@@ -118,7 +143,7 @@ impl OutputDirectory {
         if stat(&parent, name)?.is_some_and(|existing| placed.contains(&identity(&existing))) {
             return Err(NoPlace::Reason(LeftOutReason::NameCollision));
         }
-        rustix::fs::renameat(&partial, number, &parent, name)?;
+        rustix::fs::renameat(&from, &number, &parent, name)?;
         placed.insert(identity(&whole));
         Ok(u64::try_from(whole.st_size).unwrap_or_default())
     }
@@ -143,8 +168,9 @@ impl OutputDirectory {
     }
 }
 
-impl Destination for OutputDirectory {
-    fn create(&self, number: usize, size: Option<u64>) -> io::Result<File> {
+impl OutputDirectory {
+    /// Creates the temporary file with a number. `size` is the expected size.
+    pub(super) fn create(&self, number: usize, size: Option<u64>) -> io::Result<File> {
         let partial = self.opened()?.partial;
         if let Some(size) = size.filter(|size| *size >= LARGE) {
             require_room(&partial, size)?;
@@ -153,24 +179,110 @@ impl Destination for OutputDirectory {
         Ok(File::from(rustix::fs::openat(&partial, number.to_string(), flags, Mode::from_raw_mode(0o666))?))
     }
 
-    fn temporary_path(&self, number: usize) -> PathBuf {
-        self.absolute.join(&self.partial_name).join(number.to_string())
+    /// Opens what an earlier call has kept of a file, to read it and append to it. `None` if another process downloads the
+    /// same file.
+    ///
+    /// The name of an incomplete download is a digest of the job, the path and the size, so that only the same file is
+    /// continued.
+    pub(super) fn resume(&self, number: usize, job: &str, path: &OsStr, size: u64) -> io::Result<Option<File>> {
+        let directory = open_private(&self.opened()?.root)?;
+        let mut digest = Sha256::new();
+        digest.update(size.to_le_bytes());
+        digest.update(u64::try_from(job.len()).unwrap_or_default().to_le_bytes());
+        digest.update(job);
+        digest.update(path.as_bytes());
+        let name = digest.finalize().iter().fold(String::new(), |mut name, byte| {
+            let _ = write!(name, "{byte:02x}");
+            name
+        });
+        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(&directory, &name, flags, Mode::from_raw_mode(0o666))?);
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            locked => locked?,
+        }
+        // Another process may have moved it to its place before the lock was taken.
+        let opened = rustix::fs::fstat(&file)?;
+        let is_regular = FileType::from_raw_mode(opened.st_mode) == FileType::RegularFile;
+        let is_here = stat(&directory, name.as_ref())?.is_some_and(|named| identity(&named) == identity(&opened));
+        if !is_regular || !is_here || opened.st_nlink != 1 {
+            return Ok(None);
+        }
+        let left = size.saturating_sub(u64::try_from(opened.st_size).unwrap_or_default());
+        if left >= LARGE {
+            require_room(&directory, left)?;
+        }
+        lock(&self.resumed).insert(number, (name, file.try_clone()?));
+        Ok(Some(file))
     }
 
-    fn discard(&self, number: usize) {
-        if let Ok(opened) = self.opened() {
-            let _ = rustix::fs::unlinkat(&opened.partial, number.to_string(), AtFlags::empty());
+    /// Keeps a file as far as it has come, if it can be continued. Otherwise removes it.
+    pub(super) fn leave(&self, number: usize) {
+        if lock(&self.resumed).remove(&number).is_none() {
+            self.discard(number);
         }
     }
 
-    fn keep(&self, number: usize, file: &SessionFile) -> io::Result<Fetched> {
-        let placed = match self.refusal(&file.path) {
+    /// The bytes that earlier calls have kept of files.
+    pub(super) fn resumable_bytes(&self) -> u64 {
+        let Ok(directory) = self.opened().and_then(|opened| Ok(openat_existing(&opened.root)?)) else { return 0 };
+        let size = |name: CString| {
+            let stat = rustix::fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+            let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+            is_regular.then(|| u64::try_from(stat.st_size).unwrap_or_default())
+        };
+        entries(&directory).into_iter().filter_map(size).sum()
+    }
+
+    /// Removes what earlier calls have kept, except for what other processes continue at the moment.
+    pub(super) fn forget_resumable(&self) {
+        let Ok(directory) = self.opened().and_then(|opened| Ok(openat_existing(&opened.root)?)) else { return };
+        for name in entries(&directory) {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            let Ok(file) = rustix::fs::openat(&directory, &name, flags, Mode::empty()) else { continue };
+            if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                let _ = rustix::fs::unlinkat(&directory, &name, AtFlags::empty());
+            }
+        }
+    }
+
+    /// The size of a file that is in its place. `None` if there is none, or something else.
+    pub(super) fn existing_size(&self, file: &Path) -> Option<u64> {
+        let mut parent = self.opened().ok()?.root;
+        for component in file.parent().into_iter().flat_map(Path::components) {
+            parent = rustix::fs::openat(&parent, component.as_os_str(), DIRECTORY, Mode::empty()).ok()?;
+        }
+        let existing = stat(&parent, file.file_name()?).ok()??;
+        let is_regular = FileType::from_raw_mode(existing.st_mode) == FileType::RegularFile;
+        is_regular.then(|| u64::try_from(existing.st_size).unwrap_or_default())
+    }
+
+    /// Returns the path of the temporary file, for a library that creates it by its path.
+    pub(super) fn temporary_path(&self, number: usize) -> PathBuf {
+        self.absolute.join(&self.partial_name).join(number.to_string())
+    }
+
+    /// Removes the temporary file.
+    pub(super) fn discard(&self, number: usize) {
+        let resumed = lock(&self.resumed).remove(&number);
+        let Ok(opened) = self.opened() else { return };
+        let _ = match resumed {
+            Some((name, _locked)) => openat_existing(&opened.root)
+                .and_then(|directory| rustix::fs::unlinkat(&directory, &name, AtFlags::empty())),
+            None => rustix::fs::unlinkat(&opened.partial, number.to_string(), AtFlags::empty()),
+        };
+    }
+
+    /// Moves the temporary file, which has arrived whole, to its place: a path in this directory.
+    pub(super) fn keep(&self, number: usize, path: &OsStr) -> io::Result<Fetched> {
+        let placed = match self.refusal(path) {
             Some(reason) => Err(NoPlace::Reason(reason)),
-            None => self.place(&number.to_string(), Path::new(&file.path)),
+            None => self.place(number, Path::new(path)),
         };
         if placed.is_err() {
             self.discard(number);
         }
+        lock(&self.resumed).remove(&number);
         match placed {
             Ok(bytes) => Ok(Fetched::Kept { bytes }),
             Err(NoPlace::Reason(reason)) => Ok(Fetched::LeftOut(reason)),
@@ -178,11 +290,12 @@ impl Destination for OutputDirectory {
         }
     }
 
-    fn shown(&self, file: &SessionFile) -> PathBuf {
+    /// Returns the final path of a file, for messages.
+    pub(super) fn shown(&self, path: &OsStr) -> PathBuf {
         // `join` would follow an absolute name.
-        match refusal_of_path(&file.path) {
+        match refusal_of_path(path) {
             Some(_) => self.path.clone(),
-            None => self.path.join(&file.path),
+            None => self.path.join(path),
         }
     }
 }
@@ -191,19 +304,53 @@ impl Drop for OutputDirectory {
     /// Removes the temporary files that are left.
     fn drop(&mut self) {
         let Ok(opened) = self.opened() else { return };
-        let mut names = Vec::new();
-        if let Ok(directory) = rustix::fs::openat(&opened.partial, ".", DIRECTORY, Mode::empty()) {
-            let mut buffer = Vec::with_capacity(8192);
-            let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
-            while let Some(Ok(entry)) = entries.next() {
-                names.push(entry.file_name().to_owned());
-            }
-        }
-        for name in names {
+        for name in entries(&opened.partial) {
             let _ = rustix::fs::unlinkat(&opened.partial, &name, AtFlags::empty());
         }
         let _ = rustix::fs::unlinkat(&opened.root, &self.partial_name, AtFlags::REMOVEDIR);
+        // This fails if it has incomplete downloads.
+        let _ = rustix::fs::unlinkat(&opened.root, RESUMABLE, AtFlags::REMOVEDIR);
     }
+}
+
+/// The names in a directory, `.` and `..` included.
+fn entries(directory: &OwnedFd) -> Vec<CString> {
+    let mut names = Vec::new();
+    if let Ok(directory) = rustix::fs::openat(directory, ".", DIRECTORY, Mode::empty()) {
+        let mut buffer = Vec::with_capacity(8192);
+        let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
+        while let Some(Ok(entry)) = entries.next() {
+            names.push(entry.file_name().to_owned());
+        }
+    }
+    names
+}
+
+fn openat_existing(root: &OwnedFd) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(root, RESUMABLE, DIRECTORY, Mode::empty())
+}
+
+/// Opens the directory of incomplete downloads, and creates it if necessary. Fails if others can use it.
+fn open_private(root: &OwnedFd) -> io::Result<OwnedFd> {
+    match rustix::fs::mkdirat(root, RESUMABLE, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let directory = openat_existing(root)?;
+    let stat = rustix::fs::fstat(&directory)?;
+    if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
+        let message = format!("others can use the directory {RESUMABLE}: remove it, or run chmod 700 on it");
+        return Err(io::Error::other(message));
+    }
+    Ok(directory)
+}
+
+/// The free space of the file system that a path is or will be on. `None` if it does not tell.
+pub(super) fn room(path: &Path) -> Option<u64> {
+    let path = std::path::absolute(path).ok()?;
+    let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
+    let system = rustix::fs::statvfs(existing).ok()?;
+    (system.f_blocks > 0).then(|| system.f_bavail.saturating_mul(system.f_frsize))
 }
 
 /// Why a directory cannot be entered.
@@ -275,4 +422,126 @@ fn require_room(directory: &OwnedFd, size: u64) -> io::Result<()> {
 
 fn not_followed(path: &Path) -> io::Error {
     io::Error::other(format!("a symbolic link is in the way of {}, and is not followed", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    const SIZE: u64 = 1000;
+
+    fn directory(at: &Path) -> OutputDirectory {
+        OutputDirectory::create_in(at, "job").unwrap()
+    }
+
+    fn resume(directory: &OutputDirectory, number: usize, path: &str) -> Option<File> {
+        directory.resume(number, "job", path.as_ref(), SIZE).unwrap()
+    }
+
+    fn length(file: &File) -> u64 {
+        file.metadata().unwrap().len()
+    }
+
+    #[test]
+    fn incomplete_files_belong_to_job_path_and_size() {
+        let at = tempfile::tempdir().unwrap();
+        let first = directory(at.path());
+        resume(&first, 7, "sub/a").unwrap().write_all(b"012").unwrap();
+        first.leave(7);
+        drop(first);
+        let place = at.path().join("job").join(RESUMABLE);
+        assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o700);
+
+        let second = directory(at.path());
+        assert_eq!(second.resumable_bytes(), 3);
+        let other = |number, job, path: &str, size| second.resume(number, job, path.as_ref(), size).unwrap().unwrap();
+        for (number, file) in
+            [other(1, "job", "sub/b", SIZE), other(2, "job2", "sub/a", SIZE), other(3, "job", "sub/a", SIZE + 1)]
+                .iter()
+                .enumerate()
+        {
+            assert_eq!(length(file), 0);
+            second.discard(number + 1);
+        }
+        let mut same = resume(&second, 0, "sub/a").unwrap();
+        assert_eq!(length(&same), 3);
+        // Another process has to begin anew, and nobody takes away what is being written.
+        let third = directory(at.path());
+        assert!(resume(&third, 0, "sub/a").is_none());
+        third.forget_resumable();
+        same.write_all(b"345").unwrap();
+        assert_eq!(second.keep(0, "sub/a".as_ref()).unwrap(), Fetched::Kept { bytes: 6 });
+        assert_eq!(fs::read(at.path().join("job/sub/a")).unwrap(), b"012345");
+        assert_eq!(second.existing_size(Path::new("sub/a")), Some(6));
+        drop((second, third));
+        // Nothing is left beside the file.
+        assert_eq!(fs::read_dir(at.path().join("job")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn old_incomplete_files_are_forgotten() {
+        let at = tempfile::tempdir().unwrap();
+        let first = directory(at.path());
+        resume(&first, 0, "a").unwrap().write_all(b"012").unwrap();
+        first.leave(0);
+        first.forget_resumable();
+        assert_eq!(first.resumable_bytes(), 0);
+        drop(first);
+        assert_eq!(fs::read_dir(at.path().join("job")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn incomplete_files_of_others_are_not_continued() {
+        let at = tempfile::tempdir().unwrap();
+        let directory = directory(at.path());
+        let place = at.path().join("job").join(RESUMABLE);
+        let elsewhere = tempfile::tempdir().unwrap();
+        symlink(elsewhere.path(), &place).unwrap();
+        directory.resume(0, "job", "a".as_ref(), SIZE).unwrap_err();
+        fs::remove_file(&place).unwrap();
+        fs::create_dir(&place).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o770)).unwrap();
+        let error = directory.resume(0, "job", "a".as_ref(), SIZE).unwrap_err();
+        assert!(error.to_string().contains("chmod 700"), "{error}");
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o700)).unwrap();
+        resume(&directory, 0, "a").unwrap();
+        directory.leave(0);
+        let name = fs::read_dir(&place).unwrap().next().unwrap().unwrap().path();
+        // A file that has another name too may be somebody else's.
+        fs::hard_link(&name, at.path().join("linked")).unwrap();
+        assert!(resume(&directory, 0, "a").is_none());
+        fs::remove_file(&name).unwrap();
+        symlink(at.path().join("linked"), &name).unwrap();
+        directory.resume(0, "job", "a".as_ref(), SIZE).unwrap_err();
+        assert_eq!(fs::read(at.path().join("linked")).unwrap(), b"");
+    }
+
+    #[test]
+    fn outputs_do_not_take_the_place_of_incomplete_files() {
+        let at = tempfile::tempdir().unwrap();
+        let directory = directory(at.path());
+        for name in [".partial-resume", ".partial-resume/a", ".Partial-Resume/a"] {
+            assert_eq!(directory.refusal(name.as_ref()), Some(LeftOutReason::UnsafeName), "{name}");
+        }
+        assert_eq!(directory.refusal(".partial-results".as_ref()), None);
+    }
+
+    #[test]
+    fn sizes_of_files_are_found_without_following_links() {
+        let at = tempfile::tempdir().unwrap();
+        let directory = directory(at.path());
+        let job = at.path().join("job");
+        fs::create_dir(job.join("sub")).unwrap();
+        fs::write(job.join("sub/a"), "0123").unwrap();
+        symlink("sub", job.join("link")).unwrap();
+        symlink("sub/a", job.join("linked")).unwrap();
+        let size = |name: &str| directory.existing_size(Path::new(name));
+        assert_eq!(
+            (size("sub/a"), size("link/a"), size("linked"), size("sub"), size("none/a")),
+            (Some(4), None, None, None, None)
+        );
+    }
 }

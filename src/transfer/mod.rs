@@ -1,4 +1,6 @@
 //! Transfers of files between a CE and this machine.
 
 mod directory;
-pub(crate) mod outputs;
+pub(crate) mod fetch;
+mod place;
+pub(crate) mod select;

@@ -8,6 +8,7 @@ mod common;
 mod descriptions;
 mod errors;
 mod faults;
+mod fetch;
 mod follow;
 mod inputs;
 mod inside;

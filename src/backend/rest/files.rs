@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Seek};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 
 use super::listing::{self, Kind, session_path};
 use super::parallel::MayBeUnanswered;
@@ -18,6 +19,9 @@ const GROWTH: u64 = 128 << 20;
 
 /// The maximum number of downloads of a file that is not as it was listed.
 const ATTEMPTS: u32 = 6;
+
+/// How much of an incomplete download is compared with the CE's file before it is continued.
+const BLOCK: u64 = 64 << 10;
 
 /// Why a file was not fetched.
 #[derive(Debug)]
@@ -85,6 +89,9 @@ pub(super) fn fetch(
     is_running: impl Fn() -> Result<bool, Failure>,
 ) -> Result<Fetched, FetchFailure> {
     let listed = fetch.file.size;
+    if !may_change && let Some(fetched) = resume(pool, id, fetch)? {
+        return Ok(fetched);
+    }
     let mut limit = listed.unwrap_or(GROWTH);
     let mut has_failed = false;
     for attempt in 0..ATTEMPTS {
@@ -113,6 +120,60 @@ pub(super) fn fetch(
         }
     }
     Err(FetchFailure::Mismatch("the file changes faster than it can be fetched".into()))
+}
+
+/// Continues an earlier download of a file of a job that has ended, and keeps what has come if this one breaks off too.
+/// Returns `None` if nothing can be continued, or if the file is not as it was listed.
+fn resume(pool: &Pool, id: &str, fetch: &Fetch<'_>) -> Result<Option<Fetched>, FetchFailure> {
+    let Some(size) = fetch.file.size else { return Ok(None) };
+    let Some(local) = fetch.to.resume(fetch.number, fetch.file).map_err(FetchFailure::Local)? else { return Ok(None) };
+    match append(pool, &session_path(id, fetch.file.path.as_bytes()), size, &local) {
+        Ok(true) => fetch.to.keep(fetch.number, fetch.file).map(Some).map_err(FetchFailure::Local),
+        Ok(false) => {
+            fetch.to.discard(fetch.number);
+            Ok(None)
+        }
+        Err(failure) => {
+            fetch.to.leave(fetch.number);
+            Err(failure)
+        }
+    }
+}
+
+/// Appends what is missing of a file with `size` bytes. Returns whether it is complete then.
+fn append(pool: &Pool, path: &str, size: u64, local: &File) -> Result<bool, FetchFailure> {
+    let length = |file: &File| file.metadata().map(|metadata| metadata.len());
+    let kept = length(local).map_err(FetchFailure::Local)?;
+    if kept > size || kept > 0 && !is_last_block_of(pool, path, kept, local)? {
+        local.set_len(0).map_err(FetchFailure::Local)?;
+    } else if kept == size {
+        return Ok(true);
+    }
+    let absolute = pool.path(path);
+    // A repeated request continues where the one before has broken off.
+    let response = pool.transfer(|connection| match length(local) {
+        Ok(kept) => connection.append_range(&absolute, kept, size.saturating_sub(kept), local),
+        Err(error) => Ok(Err(error)),
+    })?;
+    let response = response.map_err(FetchFailure::Local)?;
+    match code(&response)? {
+        200 | 206 | 416 => Ok(length(local).map_err(FetchFailure::Local)? == size),
+        403 | 404 => Ok(false),
+        code => Err(Failure::refused(code, response.reason).into()),
+    }
+}
+
+/// Whether the last block of an incomplete download is the CE's.
+fn is_last_block_of(pool: &Pool, path: &str, kept: u64, local: &File) -> Result<bool, FetchFailure> {
+    let block = kept.min(BLOCK);
+    let mut bytes = vec![0; usize::try_from(block).unwrap_or_default()];
+    local.read_exact_at(&mut bytes, kept - block).map_err(FetchFailure::Local)?;
+    let response = pool.read_range(path, kept - block, block)?;
+    match response.code {
+        200 | 206 => Ok(response.body == bytes),
+        403 | 404 | 416 => Ok(false),
+        _ => Err(response.refusal().into()),
+    }
 }
 
 /// What to do with a file that is not as it was listed.

@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -15,7 +15,7 @@ use quick_xml::events::{BytesStart, Event};
 use super::session::{Pool, Repeat, Response};
 use crate::backend::failure::{Failure, JobFailure};
 use crate::backend::names::{MAX_PATH, refusal_of_name};
-use crate::backend::{SessionFile, SessionFiles};
+use crate::backend::{Enters, SessionFile, SessionFiles};
 use crate::error::Operation;
 use crate::job::{LeftOut, LeftOutReason};
 use crate::util::uri::encode_path;
@@ -61,8 +61,8 @@ pub(super) fn session_path(id: &str, path: &[u8]) -> String {
     path.trim_end_matches('/').to_owned()
 }
 
-/// Lists all files of a job. Returns `None` if the job has no session directory or does not exist.
-pub(super) fn list(pool: &Pool, id: &str) -> Result<Option<SessionFiles>, JobFailure> {
+/// Lists the files of a job. Does not list directories that `enters` rejects. Returns `None` if the job has no session directory or does not exist.
+pub(super) fn list(pool: &Pool, id: &str, enters: &Enters<'_>) -> Result<Option<SessionFiles>, JobFailure> {
     let mut all = SessionFiles::default();
     let mut directories = vec![(Vec::new(), 0)];
     let (mut entries, mut visited) = (0, 0);
@@ -114,7 +114,9 @@ pub(super) fn list(pool: &Pool, id: &str) -> Result<Option<SessionFiles>, JobFai
                 Some(reason) => all.left_out.push(left_out(&directory, &name, reason)),
                 None => {
                     let path = [&directory[..], &name[..]].concat();
-                    directories.push(([&path[..], b"/"].concat(), depth + 1));
+                    if enters(OsStr::from_bytes(&path)) {
+                        directories.push(([&path[..], b"/"].concat(), depth + 1));
+                    }
                     all.directories.push(OsString::from_vec(path));
                 }
             }

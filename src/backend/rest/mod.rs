@@ -33,7 +33,8 @@ use crate::backend::failure::{Failure, JobFailure, not_found};
 use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{
-    Backend, Discarded, Fetch, Fetched, Found, Inputs, KnownNames, Progress, Search, SessionFiles, Submitted, Uploaded,
+    Backend, Discarded, Enters, Fetch, Fetched, Found, Inputs, KnownNames, Progress, Search, SessionFiles, Submitted,
+    Uploaded,
 };
 use crate::config::endpoint::Endpoint;
 use crate::credential::Credentials;
@@ -347,9 +348,9 @@ impl Backend for RestBackend {
         self.ask(ids, |ids| self.restart_jobs(ids))
     }
 
-    fn files(&self, ids: &[JobId]) -> Result<Vec<Result<SessionFiles>>> {
+    fn files(&self, ids: &[JobId], enters: &Enters<'_>) -> Result<Vec<Result<SessionFiles>>> {
         self.ask(ids, |ids| {
-            let listed = in_parallel(ids, |id| listing::list(&self.pool, id));
+            let listed = in_parallel(ids, |id| listing::list(&self.pool, id, enters));
             let without: Vec<&str> =
                 ids.iter().zip(&listed).filter(|(_, listed)| matches!(listed, Ok(None))).map(|(id, _)| *id).collect();
             let mut known = act(&self.pool, "status", &without)?.into_iter();
