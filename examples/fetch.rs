@@ -4,8 +4,6 @@
 //! for them. `JASMIN_ARC_CONFIG` names the configuration file.
 
 use std::env;
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -52,8 +50,6 @@ fn submit(arc: &ArcInterface) -> anyhow::Result<Vec<JobId>> {
     let job = JobDescription::new("/bin/sh").with_args(["-c", script]).with_output_file("output/");
     let job = job.with_stdout("stdout.txt");
     let jobs: Vec<JobId> = arc.submit_jobs(vec![job; 3])?.into_iter().collect::<Result<_, _>>()?;
-    while !arc.job_statuses(&jobs)?.into_iter().all(|status| status.is_ok_and(|status| status.is_final())) {
-        sleep(Duration::from_secs(1));
-    }
+    arc.wait_jobs(&jobs)?.into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(jobs)
 }

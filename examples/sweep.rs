@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use jasmin_arc::{ArcInterface, Existing, JobDescription, JobId, JobStatus};
+use jasmin_arc::{ArcInterface, Existing, JobDescription, JobId, JobStatus, WatchReport};
 
 const RESULTS: &str = "sweep-results";
 
@@ -39,7 +39,7 @@ fn main() -> anyhow::Result<()> {
         // The key makes each job exist once, however often the program is started.
         let jobs = rest.iter().map(|line| job(lines[*line], &format!("{name}, line {line}, attempt {attempt}")));
         let submitted = arc.submit_jobs(jobs)?.into_iter().collect::<Result<Vec<JobId>, _>>()?;
-        wait(&arc, &submitted, attempt)?;
+        let report = wait(&arc, &submitted, attempt)?;
 
         let fetched = arc
             .fetch(&submitted)
@@ -48,15 +48,15 @@ fn main() -> anyhow::Result<()> {
             .named(|job, _| format!("{}.txt", job.local_id()).into())
             .existing(Existing::Resume)
             .run()?;
-        let statuses = arc.job_statuses(&submitted)?;
-        for (((line, id), status), fetched) in rest.into_iter().zip(&submitted).zip(statuses).zip(fetched) {
-            match (status, fetched) {
-                (Ok(JobStatus::Completed), Ok(fetched)) if !fetched.files.is_empty() || fetched.skipped > 0 => {
-                    let path = Path::new(RESULTS).join(format!("{}.txt", id.local_id()));
+        for ((line, job), fetched) in rest.into_iter().zip(&report.jobs).zip(fetched) {
+            match (job.status(), fetched) {
+                (Some(JobStatus::Completed), Ok(fetched)) if !fetched.files.is_empty() || fetched.skipped > 0 => {
+                    let path = Path::new(RESULTS).join(format!("{}.txt", job.id.local_id()));
                     results[line] = Some(fs::read_to_string(path)?.trim().to_owned());
                 }
-                (Ok(JobStatus::Completed), Err(error)) | (Err(error), _) => failures[line] = error.to_string(),
-                _ => failures[line] = arc.job(id)?.failure_reason().unwrap_or_else(|| "it has no result".into()),
+                (Some(JobStatus::Completed), Err(error)) => failures[line] = error.to_string(),
+                (None, _) => failures[line] = job.to_string(),
+                _ => failures[line] = arc.job(&job.id)?.failure_reason().unwrap_or_else(|| "it has no result".into()),
             }
         }
     }
@@ -81,13 +81,14 @@ fn job(parameters: &str, key: &str) -> JobDescription {
 }
 
 /// Waits until all jobs have ended, with a bar.
-fn wait(arc: &ArcInterface, jobs: &[JobId], attempt: u32) -> anyhow::Result<()> {
+fn wait(arc: &ArcInterface, jobs: &[JobId], attempt: u32) -> anyhow::Result<WatchReport> {
     let bar = ProgressBar::new(jobs.len() as u64);
     bar.set_style(ProgressStyle::with_template(
         "attempt {prefix} {bar:40} {pos}/{len} jobs have ended, {elapsed} {msg}",
     )?);
     bar.set_prefix(attempt.to_string());
-    arc.watch(jobs)
+    let report = arc
+        .watch(jobs)
         .on_poll(|poll| {
             bar.set_position((poll.jobs - poll.pending) as u64);
             bar.set_message(poll.error.clone().unwrap_or_default());
@@ -95,5 +96,5 @@ fn wait(arc: &ArcInterface, jobs: &[JobId], attempt: u32) -> anyhow::Result<()> 
         })
         .wait()?;
     bar.finish();
-    Ok(())
+    Ok(report)
 }

@@ -169,7 +169,7 @@ impl Fetch {
     /// Removes each job from the CE when everything that was wanted of it is here.
     ///
     /// A job is removed only if it had ended before its files were listed, and nothing is in its
-    /// [`FetchedJob::left_out`]. [`FetchedJob::removal`] tells what became of it. Files that were not wanted are removed with
+    /// [`FetchedJob::left_out`]. A job stays if [`Existing::Skip`] kept a local file whose size differs from that on the CE. [`FetchedJob::removal`] tells what became of it. Files that were not wanted are removed with
     /// the job.
     pub fn remove_when_complete(mut self) -> Self {
         self.removes = true;

@@ -72,15 +72,16 @@ impl ArcInterface {
 ///
 /// Each piece is a [`FilePart`] of up to 1 MiB that follows the one before. The iterator ends when the job has ended, by
 /// A-REX's own record, and the file has been read to its end after that. So a file is complete when the iterator ends
-/// without an error, and nothing needs to be known about the job.
+/// without an error. You need not check the state of the job.
 ///
 /// - *Resuming.* Each piece has its offset. A program that stops keeps [`position`](Self::position) and continues with
 ///   [`from`](Self::from), in another process if need be.
-/// - *A file that does not exist yet* is waited for while the job has not ended.
-/// - *A CE that is away* is waited for: see [`patience`](Self::patience).
+/// - *A file that does not exist yet:* the iterator waits for it while the job has not ended.
+/// - *A CE that is away:* the iterator waits for it, see [`patience`](Self::patience).
 /// - *A file that becomes shorter, or that another one replaces,* is an [`Error::JobFile`] with
 ///   [`JobFileFailure::Shrunk`] or [`JobFileFailure::Replaced`]. The last kilobyte is read again with each piece and
-///   compared, so pieces of different files are never joined. Follow the file again from 0 to read the new one.
+///   compared. A new file with the same last kilobyte is not noticed, and neither is one that took the place before
+///   [`from`](Self::from) continues. Follow the file again from 0 to read the new one.
 /// - *Files that the description does not keep* disappear when the job ends. What the job wrote to them at last may be
 ///   missing, so this is an error too, with [`JobFileFailure::NotFound`].
 ///
@@ -156,7 +157,7 @@ impl Follow {
         self
     }
 
-    /// Sets how long the CE may be away, one time, before its error ends the iteration. The default is 10 minutes.
+    /// Sets how long one absence of the CE may last before its error ends the iteration. The default is 10 minutes.
     ///
     /// A CE is away while its errors are [retryable](Error::is_retryable), such as a connection that is refused. Any
     /// response ends its absence.

@@ -62,7 +62,7 @@ pub struct RecoveredSubmission {
 pub enum SubmissionOutcome {
     /// The job exists and waits for no input files.
     Submitted(JobId),
-    /// The job exists and waits for input files. [`ArcInterface::resume_uploads`] uploads them, and so does submitting
+    /// The job exists and waits for input files, or the CE did not say whether it does. [`ArcInterface::resume_uploads`] uploads them, and so does submitting
     /// the description with the same key again.
     NeedsInputs(JobId),
     /// No job runs or ran with this key: it does not exist, has ended without its input files, or has been removed from the
@@ -82,13 +82,14 @@ impl ArcInterface {
     /// Looks in the journal first, which costs no request if the submission is complete. Otherwise the call settles it, as
     /// [`recover`](Self::recover) does. If the journal does not have the key, as on another machine, the call searches all
     /// jobs of the user on the CE. A search costs two requests, one for each job whose key this journal has not seen yet, and
-    /// up to four for each job with the key. A-REX opens the records of all users' jobs for it.
+    /// up to five for each job with the key. A-REX opens the records of all users' jobs for it.
     ///
     /// A job that ended or was cancelled before it had its input files never ran, and does not count.
     ///
     /// # Errors
     ///
-    /// [`Error::SubmissionUnknown`] if the CE does not have the job, but may still create it.
+    /// [`Error::SubmissionUnknown`] if the CE may still create the job, has not cancelled it yet, or if another thread or
+    /// process is submitting it.
     /// [`Error::Unsupported`] over EMI-ES, if the CE has to be asked. [`Error::Journal`], and the errors of
     /// [`job_statuses`](Self::job_statuses) for a CE that does not respond.
     ///
@@ -96,7 +97,7 @@ impl ArcInterface {
     /// # fn main() -> jasmin_arc::Result<()> {
     /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
     /// match arc.find_submission("sweep 7, seed 42")? {
-    ///     Some(job) => println!("it runs as {job}"),
+    ///     Some(job) => println!("the job is {job}"),
     ///     None => println!("it was never submitted"),
     /// }
     /// # Ok(())
@@ -137,8 +138,8 @@ impl ArcInterface {
     ///
     /// A job whose upload failed, and whose order to cancel may be lost, is cancelled and counts as not submitted.
     ///
-    /// Costs no request if nothing is open. Otherwise it costs a search, as for
-    /// [`find_submission`](Self::find_submission), and up to five requests for each job that does not have its input files.
+    /// Costs no request if nothing is open. Otherwise it costs one request for the list of jobs, one for each job whose key
+    /// this journal has not seen, and up to five for each job that does not have its input files.
     ///
     /// # Errors
     ///
@@ -173,7 +174,7 @@ impl ArcInterface {
     /// it was killed. `job` is the description with which it was submitted.
     ///
     /// Does nothing if the job waits for no file. [`JobInfo::missing_inputs`](crate::JobInfo::missing_inputs) tells
-    /// which files a job waits for. A-REX gives up 10 minutes after the submission. Costs two requests, and one for each file.
+    /// which files a job waits for. A-REX gives up 10 minutes after the submission. Costs up to five requests, and one for each file.
     ///
     /// # Errors
     ///

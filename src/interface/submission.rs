@@ -17,7 +17,7 @@ use crate::journal::{Claim, Scope, Sent};
 use crate::limits::Limits;
 use crate::logging::{self, LogLevel};
 
-/// If two searches at least this far apart both miss a job, it was never created. A-REX needs seconds for a request that
+/// If two searches at least this far apart both miss a job, the crate treats it as never created. A-REX needs seconds for a request that
 /// it has received.
 const SETTLE_TIME: Duration = Duration::from_secs(30);
 
@@ -28,7 +28,7 @@ const SEARCH_PAUSES: [Duration; 4] =
 /// The pause between two looks at a job that another thread or process is submitting.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often a job with a commit is sent in one call.
+/// The maximum number of times that one call sends a job with a commit.
 const MAX_SENDS: usize = 3;
 
 /// Results by the index of the job.
@@ -434,7 +434,8 @@ impl<'a> Submission<'a> {
             return Vec::new();
         }
         let failed = |id: &JobId, error: &Error| {
-            let message = format!("its job has not got all input files, and could not be cancelled: {error}");
+            let message =
+                format!("the job lacks input files and could not be cancelled: {error}; submit the key again");
             self.submission_error(Some(id.clone()), message)
         };
         let all_failed = |error: Error| ids.iter().map(|id| Err(failed(id, &error))).collect();
@@ -462,7 +463,7 @@ impl<'a> Submission<'a> {
         self.arc.0.journal.remember(&self.scope, &jobs)
     }
 
-    /// Records jobs that have come to exist, given as keys and places, adds them to the job list, and tells the user. With
+    /// Records created jobs, given as keys and places, adds them to the job list, and calls `on_created`. With
     /// `durable`, the record survives a crash of the machine.
     pub(super) fn created(&self, jobs: &[(&str, &JobPlace)], durable: bool) -> Result<()> {
         if jobs.is_empty() {

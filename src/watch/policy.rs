@@ -12,10 +12,11 @@ const JITTER: f64 = 0.2;
 ///
 /// The interval begins with [`first_interval`](Self::first_interval), and each one is longer than the one before by
 /// [`factor`](Self::factor), up to [`max_interval`](Self::max_interval). When a job changes, the interval begins anew. With
-/// the default factor, an interval is about a twentieth of the time since the last change.
+/// the default factor, an interval is 0.2 s plus a twenty-fifth of the time since the last change, without jitter.
 ///
-/// The CE sets a lower limit: a list of all jobs of the user takes A-REX 0.1 ms for each, and the pause after it is several
-/// times as long: a second for up to 3000 jobs, and seven seconds for 10,000. Over EMI-ES, where the CE publishes states once a minute, it is at least ten seconds.
+/// The CE sets a lower limit: a list takes A-REX 0.1 ms for each job that it has, and the pause after it is several times as
+/// long: a second for up to 3000 jobs, and seven seconds for 10,000. Over EMI-ES, where the CE publishes states once a minute,
+/// it is at least ten seconds.
 ///
 /// ```no_run
 /// use std::time::Duration;

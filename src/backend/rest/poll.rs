@@ -1,8 +1,8 @@
 //! Polls jobs for a watch, with as few requests as possible.
 //!
-//! A-REX's own record is asked in every poll: one request for each of a few jobs, or one list of all jobs of the user that
-//! have not ended (`GET jobs?state=`, `ARexRest::processJobs`). A job that the list leaves out has ended, or A-REX is moving
-//! it between two directories: a list of the ended jobs tells.
+//! Each poll looks up A-REX's own record. It sends one request for a single job, and otherwise lists the user's jobs that have
+//! not ended (`GET jobs?state=`, `ARexRest::processJobs`). If that list is too expensive, it looks up each job. A job that the
+//! list leaves out has ended, or A-REX is moving it between two directories. A list of the ended jobs decides.
 //!
 //! The record does not distinguish queued jobs from running ones. The information provider does, which runs about once a
 //! minute. The jobs in the batch system are looked up there after each run. The file `job.ID.xml` of one of them tells when

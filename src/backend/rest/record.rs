@@ -91,7 +91,7 @@ pub(super) fn local_record(pool: &Pool, id: &str) -> Result<Option<LocalRecord>,
 pub(super) enum MissingInputs {
     /// The job does not exist.
     NoJob,
-    /// A-REX has not read the description of the job yet, so it has no list of input files. These have been uploaded.
+    /// A-REX has not read the description yet, so it has no list of input files. Holds the names of the files uploaded so far.
     NotRead(Vec<String>),
     Files(Vec<String>),
 }
@@ -103,7 +103,7 @@ pub(super) enum InputState {
     Known(Inputs),
 }
 
-/// Looks whether a job has its input files. A job that A-REX is just moving between directories is looked at again.
+/// Determines whether a job has its input files. Repeats the look-up while A-REX moves the job between directories.
 pub(super) fn input_state(pool: &Pool, id: &str) -> Result<InputState, JobFailure> {
     for attempt in 0..ATTEMPTS {
         pool.limits().sleep(PAUSE * attempt).map_err(Failure::from)?;
@@ -122,7 +122,7 @@ pub(super) fn input_state(pool: &Pool, id: &str) -> Result<InputState, JobFailur
     Err(JobFailure::NotFound)
 }
 
-/// Judges by A-REX's records. `failed` is why the job failed.
+/// Derives the state of the inputs from A-REX's records. `failed` is A-REX's reason for the failure.
 ///
 /// A file counts as uploaded even if it comes after A-REX has given up waiting, so the reason for the failure decides
 /// (`DTRGenerator::checkUploadedFiles`).

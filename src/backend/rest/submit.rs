@@ -25,8 +25,9 @@ const SUBMIT_CHUNK: usize = 250;
 /// The maximum size of the descriptions in one request, in bytes. A-REX accepts 100 MiB.
 const SUBMIT_BYTES: usize = 32 << 20;
 
-/// A-REX gives up a job that has waited for its input files for ten minutes (`DTRGenerator::checkUploadedFiles`).
-const INPUT_PATIENCE: Duration = Duration::from_secs(9 * 60);
+/// After uploads of this length, check whether A-REX has given the job up. It does so after ten minutes
+/// (`DTRGenerator::checkUploadedFiles`).
+const GIVE_UP_CHECK_AFTER: Duration = Duration::from_secs(9 * 60);
 
 /// How many jobs a search looks at before it checks whether it has found all.
 const SEARCH_CHUNK: usize = 16 * MAX_PARALLEL;
@@ -66,7 +67,7 @@ impl RestBackend {
             }
         }
         if !written.is_empty() {
-            // An error here leaves no job behind.
+            // If this fails, no job exists yet.
             self.pool.reach().map_err(|failure| self.error(failure))?;
         }
         let mut stopped: Option<StopReason> = None;
@@ -219,7 +220,7 @@ impl RestBackend {
             .flat_map(|(n, (place, job))| job.uploads.iter().map(move |input| (n, place.local_id.as_str(), input)));
         let begun = Instant::now();
         let mut failures = self.upload_files(&uploads.collect::<Vec<_>>());
-        if begun.elapsed() >= INPUT_PATIENCE {
+        if begun.elapsed() >= GIVE_UP_CHECK_AFTER {
             self.find_given_up(jobs, &mut failures);
         }
         failures
@@ -291,8 +292,9 @@ impl RestBackend {
         jobs.iter().enumerate().map(one).collect()
     }
 
-    /// Cancels jobs that did not get all their input files. The order is one request, so that a CE that does not respond
-    /// causes only one timeout. The looks afterwards cost up to four requests for each job.
+    /// Cancels jobs that did not get all their input files. One request orders A-REX to cancel them, so a CE that does not
+    /// respond causes only one timeout. If it responds, look-ups follow, up to five for each job, and a second order for those
+    /// that A-REX lost.
     pub(super) fn discard_jobs(&self, ids: &[&str]) -> Result<Vec<Result<Discarded, JobFailure>>, Failure> {
         let ordered = self.order_to_cancel(ids, |_| true)?;
         let looks: Vec<(&str, Result<(), JobFailure>)> = ids.iter().copied().zip(ordered).collect();
@@ -313,7 +315,7 @@ impl RestBackend {
         Ok(self.confirmed_absent(ids, results))
     }
 
-    /// Looks whether jobs have their input files, with up to four requests for each.
+    /// Looks whether jobs have their input files, with up to five requests for each.
     pub(super) fn inputs_of(&self, ids: &[&str]) -> Result<Vec<Result<Inputs, JobFailure>>, Failure> {
         let states = in_parallel(ids, |id| {
             Ok(match record::input_state(&self.pool, id)? {
@@ -348,7 +350,7 @@ impl RestBackend {
         results
     }
 
-    /// Searches the user's jobs for identifiers, with one request for the list and one for each job that is not in
+    /// Searches the user's jobs for identifiers, with one request for the list (two for [`Search::AllJobs`]) and one for each job that is not in
     /// `known`.
     pub(super) fn search(
         &self,
@@ -413,7 +415,7 @@ impl RestBackend {
         Ok(Some(job.uploads.iter().filter(|upload| missing.contains(&upload.name)).collect()))
     }
 
-    /// Uploads the input files that jobs still wait for. Costs up to four requests for each job, and one for each file.
+    /// Uploads the input files that jobs still wait for. Costs up to five requests for each job, and one for each file.
     pub(super) fn upload_missing_files(&self, jobs: &[(&JobId, &PreparedJob)]) -> Result<Vec<Result<Uploaded>>> {
         let endpoint = self.pool.endpoint();
         let local_ids: Vec<&str> =

@@ -30,8 +30,9 @@ use crate::watch::Standing;
 /// - Operations on ids ask the CE that each id names. The pool needs no list of jobs.
 /// - Operations on the CEs, such as [`list_jobs`](Self::list_jobs), ask all of them.
 ///
-/// The CEs work at the same time. Operations return [`PoolResults`], an iterator that returns each result as soon as its CE
-/// has responded, so a CE that does not respond delays nothing of the others. Only its own jobs get its error.
+/// The CEs work at the same time. Most operations return [`PoolResults`], an iterator that returns each result as soon as its
+/// CE has responded, so a CE that does not respond delays nothing of the others. Only its own jobs get its error. Submitting is
+/// different: it returns when the last job has a result.
 ///
 /// The type is cheap to clone, and any number of threads can use it. Each interface keeps its own configuration,
 /// credentials, journal and log. Everything else that an interface can do is available through

@@ -22,7 +22,7 @@ use crate::util::lock;
 /// How long what a CE has published is used. A-REX publishes once a minute.
 const OFFER_TTL: Duration = Duration::from_secs(30);
 
-/// How long a submission waits for CEs that do not tell what they offer, if each job fits another one.
+/// How long a submission waits for CEs that have not published their queues, once every job fits another CE.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The pause between two looks at a key that another thread or process is submitting.
@@ -88,8 +88,9 @@ impl ArcPool {
     /// A job fits a CE if [`mismatches`](ArcInterface::mismatches) finds none. Of these CEs, each job goes to the one with the
     /// most free slots, less the jobs that wait there and those that the pool has just sent there.
     ///
-    /// If the CE refuses the job or is away before the job exists, the job goes to the next CE. If the answer of the CE is
-    /// lost, it does not: the job may exist, and the result is [`Error::SubmissionUnknown`]. Submit it with its key again, and
+    /// If the job certainly does not exist on that CE, because the CE refuses it, is away or is not trusted, or because the
+    /// credentials for it cannot be used, the job goes to the next CE that it fits. If the answer of the CE is lost, it does
+    /// not: the job may exist, and the result is [`Error::SubmissionUnknown`]. Submit it with its key again, and
     /// the pool asks the same CE. A job whose key is in the journal of one of the interfaces always goes to that CE. Programs
     /// that submit the same keys at the same time must use the same first interface, in whose journal they take turns.
     ///
@@ -101,7 +102,8 @@ impl ArcPool {
     ///
     /// For one job: those of [`ArcInterface::submit_jobs`], of the last CE that did not take it.
     /// [`Error::NoTargetsAvailable`], with the mismatches, if it fits no CE. If it fits none of the CEs that have responded, the
-    /// error of one that has not.
+    /// error of one that has not. A job with a key gets an error if the credentials or the journal of an interface cannot be
+    /// used, because that journal may have the key.
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
@@ -339,7 +341,8 @@ impl ArcPool {
                 // The job may fit it, so this is no answer.
                 Known::Away(error) => return error.without_source(),
                 Known::Pending => {
-                    let (failure, message) = (ConnectionFailure::TimedOut, "it does not tell what it offers".into());
+                    let (failure, message) =
+                        (ConnectionFailure::TimedOut, "the CE has not responded to the request for its queues".into());
                     return Error::Connection { endpoint, failure, message, source: None };
                 }
                 Known::Offer(offer) => {

@@ -32,15 +32,14 @@ type Callback<'a, T> = Mutex<Box<dyn FnMut(&T) -> ControlFlow<()> + Send + 'a>>;
 /// Run it in one of two ways: [`wait`](Self::wait) blocks until the end and returns where each job stands. As an
 /// iterator, it blocks until the next [`Change`]. Then call [`report`](Self::report) at any time.
 ///
-/// # What is told
+/// # What a watch reports
 ///
-/// - Each state is told once, when the watch sees it. The first [`Change`] of a job has no `from`. States that a job passes
-///   between two polls are not seen.
-/// - A job never goes backwards, although some of what a CE publishes is a minute old. Within the batch system, a job may
-///   be told as queued again if the batch system has put it back into the queue.
-/// - A job that A-REX has passed to the batch system is told as [`ArcState::Queuing`]. A-REX publishes once a minute which
-///   of these jobs run. So [`ArcState::Running`] may be told a minute late, and not at all for a short job. All other
-///   states, and ends, are told with the next poll.
+/// - A watch reports each change of state that a poll sees, and misses states between two polls. The first [`Change`] of a
+///   job has no `from`.
+/// - A job never goes back to an earlier stage, although some of what a CE publishes is a minute old. Only in the batch system
+///   can it be reported as queued or running again.
+/// - A watch reports a job in the batch system as [`ArcState::Queuing`] until A-REX publishes, once a minute, that it runs. It
+///   may report [`ArcState::Running`] a minute late, or never for a short job. The next poll reports all other states.
 /// - A job that the CE no longer knows is [gone](crate::Standing::Gone). It has not failed.
 /// - A state that this crate does not know is [`ArcState::Other`] and ends nothing.
 ///
@@ -48,8 +47,8 @@ type Callback<'a, T> = Mutex<Box<dyn FnMut(&T) -> ControlFlow<()> + Send + 'a>>;
 ///
 /// The watch goes on while the CE refuses connections, is silent or responds with an error that may pass, such as HTTP
 /// status 500 or 503. Without a [`deadline`](Self::deadline) it does so for ever. The log has a warning,
-/// [`on_poll`](Self::on_poll) hears of every poll, and the report has
-/// [`unreachable_since`](WatchReport::unreachable_since). What no waiting mends ends the watch with an error:
+/// [`on_poll`](Self::on_poll) is called after each poll, and the report has
+/// [`unreachable_since`](WatchReport::unreachable_since). Errors that waiting cannot fix end the watch:
 ///
 /// - a CE that is not trusted, or that refuses the user, and credentials that cannot be renewed;
 /// - a host name that does not exist, or a server without an ARC-CE, if the CE has never responded to this watch;
@@ -58,8 +57,8 @@ type Callback<'a, T> = Mutex<Box<dyn FnMut(&T) -> ControlFlow<()> + Send + 'a>>;
 /// # Cost
 ///
 /// Over REST, each poll costs at most two requests for up to 1000 jobs: one small request for one job, otherwise a list of
-/// the user's jobs that have not ended. The list takes A-REX 0.1 ms for each job of the user, and the pause after it is
-/// several times as long. If the list takes longer than a second, and requests for the single jobs are quicker, the watch
+/// the user's jobs that have not ended. The list takes A-REX about 0.1 ms for each job that it has, also those of other
+/// users, and the pause after it is several times as long. If the list takes longer than a second, and requests for the single jobs are quicker, the watch
 /// sends those. Jobs that have ended cost nothing more. [`PollPolicy`] has the intervals.
 ///
 /// Each poll renews the proxy certificate if necessary, as every operation does. The watch then renews the delegations of the
@@ -214,7 +213,8 @@ impl<'a> Watch<'a> {
         self
     }
 
-    /// Calls `callback` after each poll, also when the CE has not responded. [`ControlFlow::Break`] ends the watch.
+    /// Calls `callback` after each poll, also when the CE has not responded, except after a poll that ends the watch with an
+    /// error or at the deadline. [`ControlFlow::Break`] ends the watch.
     ///
     /// The callback comes before the changes of the poll.
     ///
@@ -243,7 +243,7 @@ impl<'a> Watch<'a> {
     ///
     /// # Errors
     ///
-    /// What no waiting mends: see [above](Self#when-the-ce-is-away). A deadline is no error, and neither are jobs that
+    /// Errors that waiting cannot fix: see [above](Self#when-the-ce-is-away). A deadline is no error, and neither are jobs that
     /// failed or are gone.
     ///
     /// ```no_run
@@ -268,7 +268,7 @@ impl<'a> Watch<'a> {
     pub fn report(&self) -> WatchReport {
         let why = match &self.away {
             Some((_, error)) => error,
-            None => "the watch has ended before the CE told a state",
+            None => "the CE reported no state before the watch ended",
         };
         WatchReport {
             jobs: self.jobs.standings(why),
