@@ -82,8 +82,7 @@ pub(super) fn local_record(pool: &Pool, id: &str) -> Result<Option<LocalRecord>,
             return Ok(Some(record));
         }
     }
-    // A-REX was killed while it rewrote the record. This crate submits ADL only, so the job has no key of it.
-    Ok(Some(LocalRecord::default()))
+    Err(Failure::invalid_response(format!("A-REX's record of job {id} is incomplete")))
 }
 
 /// The input files that a job still waits for.
