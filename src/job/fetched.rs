@@ -14,7 +14,7 @@ pub enum Existing {
     /// The new file replaces it when it is complete.
     #[default]
     Overwrite,
-    /// It stays as it is, whatever its size, and nothing is fetched.
+    /// The file stays as it is, regardless of its size, and nothing is fetched.
     Skip,
     /// It stays if it has the size that the CE lists. Otherwise the new file replaces it. A download that breaks off is kept
     /// and continued by the next call.

@@ -238,7 +238,7 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(second)
     }
 
-    /// Observes a job until it settles. Returns what was told, and the outcome.
+    /// Observes a job until it settles. Returns the reported changes and the outcome.
     fn watch(goal: WatchGoal, observations: &[Observation]) -> (Vec<Change>, WatchedJob) {
         let mut jobs = Jobs::new(["a".into()]);
         jobs.set_goal(goal);

@@ -14,7 +14,7 @@ use super::activity;
 use super::jobs::{self, Item, act};
 use super::parallel::in_parallel;
 use super::record::{MissingInputs, diagnose, missing_inputs};
-use super::session::{Pool, Repeat};
+use super::session::{Pool, Repeat, Response};
 use super::state::RestState;
 use crate::backend::failure::{Failure, JobFailure};
 use crate::error::Operation;
@@ -134,7 +134,11 @@ pub(super) fn states(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Res
 /// Lists all jobs of the user with their states by A-REX's own record. Costs one request, for which A-REX opens the records
 /// of all jobs.
 pub(super) fn listed_states(pool: &Pool) -> Result<HashMap<String, RestState>, Failure> {
-    let response = pool.request(Repeat::Safe, "GET", &format!("jobs?state={ALL_STATES}"), b"")?;
+    states_in(&pool.request(Repeat::Safe, "GET", &format!("jobs?state={ALL_STATES}"), b"")?)
+}
+
+/// Reads the response to `GET jobs?state=`: the states of jobs by A-REX's own ids.
+pub(super) fn states_in(response: &Response) -> Result<HashMap<String, RestState>, Failure> {
     if response.code != 200 {
         return Err(response.refusal());
     }
@@ -281,8 +285,7 @@ fn recorded_states(
         costs.list_took(begun.elapsed());
         match response {
             Ok(response) if response.code == 200 => {
-                let items = jobs::parse(&response.body)?.into_iter();
-                found.extend(items.map(|item| (item.id, RestState::parse(&item.state))));
+                found.extend(states_in(&response)?);
                 return Ok(found);
             }
             Ok(response) => log(LogLevel::Verbose, response.refusal().into_error(pool.endpoint()).to_string()),

@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use super::jobs::{self, Item, act};
-use super::lookup::{Costs, look_up_each, recorded_state};
+use super::lookup::{Costs, look_up_each, recorded_state, states_in};
 use super::record::diagnose;
 use super::session::{Pool, Repeat};
 use super::state::RestState;
@@ -51,7 +51,7 @@ const PAUSE_FACTOR: u32 = 9;
 /// A pause of this length suffices if the lists took little more than a tenth of it.
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
 
-/// What the lists may take more.
+/// By how much the lists may take longer than that.
 const SHORT_PAUSE_TOLERANCE: Duration = Duration::from_millis(200);
 
 /// The longest pause for the sake of the CE.
@@ -126,12 +126,7 @@ impl Poll<'_> {
         self.busy += begun.elapsed();
         self.requests += 1;
         self.costs.list_took(begun.elapsed());
-        let response = response?;
-        if response.code != 200 {
-            return Err(response.refusal());
-        }
-        let mut listed: HashMap<String, RestState> =
-            jobs::parse(&response.body)?.into_iter().map(|item| (item.id, RestState::parse(&item.state))).collect();
+        let mut listed = states_in(&response?)?;
         for id in ids {
             let Some((id, state)) = listed.remove_entry(*id) else { continue };
             // A job that is in both lists has ended in between, or A-REX is moving it.

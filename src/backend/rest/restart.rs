@@ -11,7 +11,7 @@ use super::session::Pool;
 use crate::backend::failure::{Failure, JobFailure};
 use crate::error::Operation;
 
-/// The pauses between looks at A-REX's record. A-REX is told of the order at once and usually needs some milliseconds.
+/// The pauses between looks at A-REX's record. A-REX receives the order at once and usually needs some milliseconds.
 const PAUSES: [Duration; 6] = [
     Duration::from_millis(50),
     Duration::from_millis(200),

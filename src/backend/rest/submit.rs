@@ -350,8 +350,8 @@ impl RestBackend {
         results
     }
 
-    /// Searches the user's jobs for identifiers, with one request for the list (two for [`Search::AllJobs`]) and one for each job that is not in
-    /// `known`.
+    /// Searches the user's jobs for identifiers, with one request for the list (two for [`Search::AllJobs`]) and one for each
+    /// job that is not in `known`.
     pub(super) fn search(
         &self,
         identifiers: &HashSet<String>,

@@ -10,12 +10,12 @@ use crate::limits::CancelToken;
 
 /// The results of an operation on several CEs: an iterator that returns each as soon as its CE has responded.
 ///
-/// The items are pairs of what was asked for, a [`JobId`](crate::JobId) or the URL of a CE, and its result. A CE that does
+/// Each item is a pair of a subject, which is a [`JobId`](crate::JobId) or the URL of a CE, and its result. A CE that does
 /// not respond delays only its own items. The CEs work at the same time, whether or not the items are taken.
 /// [`in_order`](Self::in_order) waits for all of them and returns them in the order of the arguments.
 #[must_use = "the results of the CEs are lost otherwise"]
 pub struct PoolResults<K, T> {
-    /// What was asked for, until its result is returned.
+    /// Each subject, until its result is returned.
     keys: Vec<Option<K>>,
     pending: usize,
     arrived: VecDeque<(usize, Result<T>)>,
@@ -88,7 +88,7 @@ pub(super) fn lost() -> Error {
     Error::Arc { message: "no thread could ask the CE, or it has ended early".into() }
 }
 
-/// Takes a result, with the index of what was asked for.
+/// Takes a result, with the index of its subject.
 pub(super) type Tell<'a, T> = &'a dyn Fn(usize, Result<T>);
 
 /// Starts the work for several CEs.

@@ -385,7 +385,7 @@ impl<'a> Watch<'a> {
     /// Whether an error may pass without a change to the configuration or the credentials.
     fn may_pass(&self, error: &Error) -> bool {
         error.is_retryable()
-            // A CE that has responded before exists, whatever its name server or a proxy in front of it says now.
+            // A CE that has responded before exists, even if its name server or a proxy in front of it now denies it.
             || self.has_responded
                 && matches!(error.kind(), ErrorKind::HostNotFound | ErrorKind::Refused | ErrorKind::NoTargetsAvailable)
     }
