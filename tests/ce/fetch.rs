@@ -9,7 +9,7 @@ use std::time::Duration;
 use jasmin_arc::{CancelToken, Error, Existing, FetchProgress, JobId, JobStatus, Removal};
 use serde_json::json;
 
-use crate::common::{Site, is_testbed};
+use crate::common::{PATIENCE, Site, eventually, is_testbed};
 use crate::link::{Act, Direction, Fault, Link};
 
 /// A site whose interface reaches the CE through a link.
@@ -171,7 +171,10 @@ fn files_with_odd_names_are_fetched_and_their_job_is_removed() {
         assert_eq!(fs::read_to_string(job.directory.join("output").join(name)).unwrap(), name);
     }
     assert!(!job.directory.join("output/unwanted").exists());
-    assert!(matches!(site.arc.job_status(&id), Err(Error::JobNotFound { .. })));
+    // A-REX confirms the order to clean before it has cleaned.
+    eventually("the CE has removed the job", PATIENCE, || {
+        matches!(site.arc.job_status(&id), Err(Error::JobNotFound { .. }))
+    });
 }
 
 #[test]
