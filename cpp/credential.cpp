@@ -7,28 +7,18 @@
 #include <string>
 #include <type_traits>
 
-#include <openssl/bio.h>
-#include <openssl/err.h>
 #include <openssl/objects.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
 
 #include <arc/credential/Credential.h>
 #include <arc/credential/PasswordSource.h>
+
+#include "openssl.h"
 
 #include "jasmin-arc/src/ffi/bridge.rs.h"
 
 namespace jasmin_arc {
 
 namespace {
-
-std::string to_pem(X509* certificate) {
-  std::unique_ptr<BIO, decltype(&BIO_free)> bio(BIO_new(BIO_s_mem()), &BIO_free);
-  if (!bio || !PEM_write_bio_X509(bio.get(), certificate)) throw std::runtime_error("cannot encode a certificate");
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(bio.get(), &data);
-  return std::string(data, static_cast<std::size_t>(size));
-}
 
 std::time_t to_time(const ASN1_TIME* time) {
   struct tm fields;
@@ -56,8 +46,7 @@ std::unique_ptr<Credential> open_credential(const std::string& path) {
 constexpr const char* voms_extension = "1.3.6.1.4.1.8005.100.100.5";
 
 bool has_voms_extension(X509* certificate) {
-  const std::unique_ptr<ASN1_OBJECT, decltype(&ASN1_OBJECT_free)> name(OBJ_txt2obj(voms_extension, 1),
-                                                                       &ASN1_OBJECT_free);
+  const std::unique_ptr<ASN1_OBJECT, Free<&ASN1_OBJECT_free>> name(OBJ_txt2obj(voms_extension, 1));
   return name && X509_get_ext_by_OBJ(certificate, name.get(), -1) >= 0;
 }
 
@@ -71,7 +60,7 @@ CredentialFile read_credential(rust::Str path) {
   const Arc::Credential& credential = *read;
   X509* const first = credential.GetCert();
   if (!first) throw std::runtime_error("the file holds no certificate");
-  std::unique_ptr<X509, decltype(&X509_free)> own(first, &X509_free); // GetCert returns a copy
+  const Certificate own(first); // GetCert returns a copy
 
   std::time_t not_before = to_time(X509_get0_notBefore(first));
   std::time_t not_after = to_time(X509_get0_notAfter(first));
@@ -102,20 +91,6 @@ CredentialFile read_credential(rust::Str path) {
 
 namespace {
 
-// OpenSSL leaves its errors in a queue of the thread, where ARC would find them.
-struct ClearErrors {
-  ~ClearErrors() { ERR_clear_error(); }
-};
-
-using File = std::unique_ptr<BIO, decltype(&BIO_free)>;
-using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
-
-File open_file(rust::Str path) {
-  File file(BIO_new_file(std::string(path).c_str(), "r"), &BIO_free);
-  if (!file) throw std::runtime_error("cannot open " + std::string(path));
-  return file;
-}
-
 // Gives OpenSSL a passphrase. Without this function, OpenSSL would prompt. It clears its buffer after use.
 int give_passphrase(char* buffer, int size, int, void* passphrase) {
   const auto& bytes = *static_cast<rust::Slice<const std::uint8_t>*>(passphrase);
@@ -125,7 +100,7 @@ int give_passphrase(char* buffer, int size, int, void* passphrase) {
 }
 
 Key read_key(rust::Str path, rust::Slice<const std::uint8_t> passphrase) {
-  return Key(PEM_read_bio_PrivateKey(open_file(path).get(), nullptr, &give_passphrase, &passphrase), &EVP_PKEY_free);
+  return Key(PEM_read_bio_PrivateKey(open_file(std::string(path)).get(), nullptr, &give_passphrase, &passphrase));
 }
 
 } // namespace
@@ -140,8 +115,8 @@ bool is_key_of(rust::Str key, rust::Slice<const std::uint8_t> passphrase, rust::
   const Key private_key = read_key(key, passphrase);
   if (!private_key) throw std::runtime_error("no private key in " + std::string(key));
   rust::Slice<const std::uint8_t> none;
-  std::unique_ptr<X509, decltype(&X509_free)> x509(
-      PEM_read_bio_X509(open_file(certificate).get(), nullptr, &give_passphrase, &none), &X509_free);
+  const Certificate x509(
+      PEM_read_bio_X509(open_file(std::string(certificate)).get(), nullptr, &give_passphrase, &none));
   if (!x509) throw std::runtime_error("no certificate in " + std::string(certificate));
   return X509_check_private_key(x509.get(), private_key.get()) == 1;
 }

@@ -507,6 +507,59 @@ mod tests {
     }
 
     #[test]
+    fn a_delegation_is_signed_for_requests_of_every_version() {
+        use openssl::pkey::{PKey, Private};
+        use openssl::x509::{X509, X509Name, X509Req};
+        use openssl::{asn1::Asn1Time, hash::MessageDigest, nid::Nid, rsa::Rsa};
+
+        let [own, of_ce] = [(); 2].map(|()| PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap());
+        let mut name = X509Name::builder().unwrap();
+        name.append_entry_by_nid(Nid::COMMONNAME, "user").unwrap();
+        let name = name.build();
+        let mut proxy = X509::builder().unwrap();
+        proxy.set_pubkey(&own).unwrap();
+        proxy.set_subject_name(&name).unwrap();
+        proxy.set_not_before(&Asn1Time::days_from_now(0).unwrap()).unwrap();
+        proxy.set_not_after(&Asn1Time::days_from_now(1).unwrap()).unwrap();
+        proxy.sign(&own, MessageDigest::sha256()).unwrap();
+        let proxy = proxy.build();
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, parts: &[Vec<u8>]| {
+            let path = directory.path().join(name).to_str().unwrap().to_owned();
+            std::fs::write(&path, parts.concat()).unwrap();
+            path
+        };
+        let (certificate, key) = (proxy.to_pem().unwrap(), own.private_key_to_pem_pkcs8().unwrap());
+        let path = file("proxy", &[certificate.clone(), key.clone(), certificate.clone()]);
+        let request = |version, key: &PKey<Private>, signer: &PKey<Private>| {
+            let mut request = X509Req::builder().unwrap();
+            request.set_version(version).unwrap();
+            request.set_pubkey(key).unwrap();
+            request.sign(signer, MessageDigest::sha256()).unwrap();
+            String::from_utf8(request.build().to_pem().unwrap()).unwrap()
+        };
+        // A-REX 6.17 sends 2, which is version 3.
+        for version in [0, 2] {
+            let chain = sign_delegation(&path, &request(version, &of_ce, &of_ce)).unwrap();
+            let chain = X509::stack_from_pem(chain.as_bytes()).unwrap();
+            assert_eq!((chain.len(), &chain[1], &chain[2]), (3, &proxy, &proxy));
+            assert!(chain[0].verify(&own).unwrap() && chain[0].public_key().unwrap().public_eq(&of_ce));
+            assert!(chain[0].issuer_name().try_cmp(&name).unwrap().is_eq());
+            assert_eq!(chain[0].subject_name().entries_by_nid(Nid::COMMONNAME).count(), 2);
+            assert_eq!((chain[0].not_before(), chain[0].not_after()), (proxy.not_before(), proxy.not_after()));
+            let text = String::from_utf8(chain[0].to_text().unwrap()).unwrap();
+            for extension in ["Inherit all", "Digital Signature, Key Encipherment"] {
+                assert!(text.contains(extension), "{text}");
+            }
+        }
+        let refusal = |path: &str, request: &str| sign_delegation(path, request).unwrap_err().to_string();
+        assert!(refusal(&path, &request(2, &of_ce, &own)).contains("not signed with its key"));
+        assert!(refusal(&path, "no request").contains("request cannot be read"));
+        assert!(refusal(&file("keyless", &[certificate]), "").contains("no unencrypted key"));
+        assert!(refusal(&file("key", &[key]), "").contains("no certificate"));
+    }
+
+    #[test]
     fn keys_are_compared_with_certificates() {
         use openssl::pkey::PKey;
         use openssl::{asn1::Asn1Time, hash::MessageDigest, rsa::Rsa, x509::X509};
