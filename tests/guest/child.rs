@@ -738,6 +738,7 @@ fn killed_helper_raises_no_sigpipe() -> u8 {
 /// A TLS server that sends the same bytes to each client. Its certificate is signed by its own CA.
 struct Server {
     process: process::Child,
+    feeder: Option<thread::JoinHandle<()>>,
     config: ConnectionConfig,
 }
 
@@ -759,12 +760,12 @@ impl Server {
         eventually(|| TcpStream::connect(&address).is_ok());
         let mut input = process.stdin.take().unwrap();
         // openssl sends its standard input to the connected client.
-        thread::spawn(move || {
+        let feeder = thread::spawn(move || {
             while input.write_all(response).is_ok() {
                 delay(50);
             }
         });
-        Server { process, config: config.with_arc_server(address) }
+        Server { process, feeder: Some(feeder), config: config.with_arc_server(address) }
     }
 
     fn arc(&self) -> ArcInterface {
@@ -776,6 +777,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+        // At exit, ARC restores the default action of SIGPIPE: a thread that then writes to the pipe ends the process.
+        self.feeder.take().unwrap().join().unwrap();
     }
 }
 

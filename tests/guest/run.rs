@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Ended {
     /// The exit code, or `None` if a signal ended the child.
     pub(crate) code: Option<i32>,
+    /// The exit code or the name of the signal, as text.
+    #[expect(dead_code, reason = "failures print it")]
+    pub(crate) end: String,
     /// The time from [`set_out`] until the end, or `None` if the child did not call it.
     pub(crate) took: Option<Duration>,
     pub(crate) stdout: String,
@@ -69,6 +72,7 @@ pub(crate) fn run(mut command: Command, dir: &Path) -> Ended {
     let set_out = text("set_out").parse().ok().map(Duration::from_nanos);
     Ended {
         code: status.code(),
+        end: status.to_string(),
         took: set_out.map(|then| now.saturating_sub(then)),
         stdout: text("stdout"),
         stderr: text("stderr"),
