@@ -377,6 +377,59 @@ fn a_file_that_arrives_short_is_no_output() {
 }
 
 #[test]
+fn a_job_stays_on_the_ce_unless_its_file_has_arrived() {
+    const FILE: &str = "/arex/rest/1.0/jobs/ended/session/stdout.txt";
+    let server = Server::new();
+    let arc = server.interface();
+    // Fetches the file with a response to the request for it, and returns whether the job is removed.
+    let removes = |file: Vec<u8>| {
+        server.respond(move |request| match (request.method.as_str(), request.path.as_str()) {
+            ("PROPFIND", path) => {
+                let size = "<d:propstat><d:prop><d:getcontentlength>4</d:getcontentlength></d:prop></d:propstat>";
+                let one = |url: &str| format!("<d:response><d:href>{url}</d:href>{size}</d:response>");
+                let all = if path == FILE { one(path) } else { [one(path), one(FILE)].concat() };
+                Some(response("200 OK", &format!("<d:multistatus xmlns:d=\"DAV:\">{all}</d:multistatus>")))
+            }
+            ("GET", FILE) => Some(file.clone()),
+            ("GET", path) if path.ends_with("ended/diagnose/status") => Some(response("200 OK", "FINISHED")),
+            _ => None,
+        });
+        server.requests();
+        let fetch = arc.fetch([&JobId::from(ENDED)]).files(["stdout.txt"]).to(place(&server)).remove_when_complete();
+        let result = fetch.run().unwrap().remove(0);
+        let is_here = place(&server).join("ended/stdout.txt").exists();
+        let is_removed = server.requests().iter().any(|request| is_action(request, "clean"));
+        assert_eq!(is_here, is_removed, "{result:?}");
+        is_removed
+    };
+    let part = |range: &str, body: &str| {
+        format!(
+            "HTTP/1.1 206 Partial content\r\nContent-Range: bytes {range}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .into_bytes()
+    };
+    for wrong in [
+        response("200 OK", "<html>Sign in</html>"),
+        response("200 OK", "don"),
+        response("200 OK", "done and more"),
+        response("204 No Content", ""),
+        response("302 Found", ""),
+        response("403 Forbidden", ""),
+        response("404 Not Found", ""),
+        response("416 Range not satisfiable", ""),
+        response("503 Service Unavailable", ""),
+        part("0-3/4", "done"),
+        part("0-1/4", "do"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndo".to_vec(),
+        b"HTTP/1.1 200 OK\r\n\r\ndone".to_vec(),
+    ] {
+        assert!(!removes(wrong.clone()), "{}", String::from_utf8_lossy(&wrong));
+    }
+    assert!(removes(response("200 OK", "done")));
+}
+
+#[test]
 fn a_wrong_first_response_decides_nothing() {
     let server = Server::new();
     let id = JobId::from(RUNNING);

@@ -269,7 +269,7 @@ pub(crate) trait Destination: Sync + Debug {
     fn resume(&self, number: usize, file: &SessionFile) -> io::Result<Option<File>>;
 
     /// Returns the path of the temporary file, for a library that creates it by its path.
-    fn temporary_path(&self, number: usize) -> PathBuf;
+    fn temporary_path(&self, number: usize) -> io::Result<PathBuf>;
 
     /// Removes the temporary file.
     fn discard(&self, number: usize);

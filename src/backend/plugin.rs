@@ -285,7 +285,7 @@ impl PluginBackend {
 
     fn download(&self, fetch: &Fetch<'_>) -> Result<Fetched> {
         let not_written = |error| fetch.not_written(error);
-        let path = fetch.to.temporary_path(fetch.number);
+        let path = fetch.to.temporary_path(fetch.number).map_err(not_written)?;
         let Some(name) = path.to_str() else { return Err(fetch.failed("the path is not UTF-8", false)) };
         let url = fetch.file.url.as_deref().unwrap_or_default();
         match logging::capture(|| self.session.fetch_file(url, name)) {

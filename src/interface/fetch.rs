@@ -10,7 +10,7 @@ use super::{ArcInterface, owned};
 use crate::backend::Backend;
 use crate::error::Result;
 use crate::job::{Existing, FetchProgress, FetchedJob, JobId, Removal};
-use crate::limits::CancelToken;
+use crate::limits::{CallLimits, CancelToken};
 use crate::transfer::fetch::{Options, Outcome, fetch_all};
 use crate::transfer::select::Selection;
 use crate::util::byte_size::ByteSize;
@@ -36,7 +36,7 @@ impl ArcInterface {
             ids: owned(ids),
             names: Vec::new(),
             patterns: Vec::new(),
-            removes: false,
+            limits: self.1.clone(),
             options: Options { directory: ".".into(), needs_room: true, ..Options::default() },
         }
     }
@@ -77,7 +77,7 @@ pub struct Fetch {
     ids: Vec<JobId>,
     names: Vec<PathBuf>,
     patterns: Vec<String>,
-    removes: bool,
+    limits: CallLimits,
     options: Options,
 }
 
@@ -97,8 +97,8 @@ impl Fetch {
     /// in it and below.
     ///
     /// Names are taken literally. Together with [`matching`](Self::matching), a file is fetched if it has one of the names
-    /// or matches one of the patterns. A job without a file of one of the names reports it in
-    /// [`FetchedJob::left_out`].
+    /// or matches one of the patterns. A job without a file or directory of one of the names reports it in
+    /// [`FetchedJob::left_out`]. An empty list adds nothing: without any name or pattern, all files are fetched.
     pub fn files(mut self, names: impl IntoIterator<Item: AsRef<Path>>) -> Self {
         self.names.extend(names.into_iter().map(|name| name.as_ref().to_owned()));
         self
@@ -138,7 +138,8 @@ impl Fetch {
     /// With [`Existing::Resume`], a download that breaks off is kept in the subdirectory `.partial-resume`, which only you
     /// can use, under a name that belongs to the job, the path and the size of the file. The next call compares the last
     /// 64 KiB with the file on the CE, and fetches only the rest. This holds for files of at least 256 KiB of jobs that
-    /// have ended, over REST. Others begin anew.
+    /// have ended, over REST. Others begin anew. What is left of files that the CE lists with another size is removed by
+    /// the next call that fetches all files of the job.
     pub fn existing(mut self, existing: Existing) -> Self {
         self.options.existing = existing;
         self
@@ -168,11 +169,12 @@ impl Fetch {
 
     /// Removes each job from the CE when everything that was wanted of it is here.
     ///
-    /// A job is removed only if it had ended before its files were listed, and nothing is in its
-    /// [`FetchedJob::left_out`]. A job stays if [`Existing::Skip`] kept a local file whose size differs from that on the CE. [`FetchedJob::removal`] tells what became of it. Files that were not wanted are removed with
-    /// the job.
+    /// A job is removed only if it had ended before its files were listed, nothing is in its [`FetchedJob::left_out`], and the
+    /// file system has written everything to the disk (`syncfs`). A job stays if [`Existing::Skip`] kept a local file whose
+    /// size differs from that on the CE. [`FetchedJob::removal`] tells what became of it. Files that were not wanted are
+    /// removed with the job.
     pub fn remove_when_complete(mut self) -> Self {
-        self.removes = true;
+        self.options.removes = true;
         self
     }
 
@@ -183,15 +185,18 @@ impl Fetch {
         self
     }
 
-    /// Gives [`run`](Self::run) a deadline, as [`with_deadline`](ArcInterface::with_deadline) does.
+    /// Sets a time after which [`run`](Self::run) ends with [`Error::DeadlineExceeded`](crate::Error::DeadlineExceeded),
+    /// counted from its beginning. Of several deadlines the shortest holds, including that of
+    /// [`with_deadline`](ArcInterface::with_deadline).
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.arc = self.arc.with_deadline(deadline);
+        self.limits = self.limits.with_deadline(deadline);
         self
     }
 
-    /// Ends [`run`](Self::run) when the token is cancelled, as [`with_cancel`](ArcInterface::with_cancel) does.
+    /// Adds a token that ends [`run`](Self::run) with [`Error::Cancelled`](crate::Error::Cancelled) when it is cancelled,
+    /// from any thread.
     pub fn cancel(mut self, token: &CancelToken) -> Self {
-        self.arc = self.arc.with_cancel(token);
+        self.limits = self.limits.with_cancel(token);
         self
     }
 
@@ -215,10 +220,10 @@ impl Fetch {
         if self.ids.is_empty() {
             return Ok(Vec::new());
         }
-        let call = self.arc.begin()?;
+        let call = self.arc.begin_within(self.limits.begin())?;
         let backend = self.arc.backend(&call)?;
         // A job that ends after its files were listed may have written more.
-        let has_ended: Vec<bool> = match self.removes {
+        let has_ended: Vec<bool> = match self.options.removes {
             true => backend
                 .states(&self.ids)?
                 .iter()
@@ -229,15 +234,16 @@ impl Fetch {
         let selection = &self.options.selection;
         let listed = backend.files(&self.ids, &|directory| selection.enters(Path::new(directory)))?;
         let mut outcomes = fetch_all(&*backend, &self.ids, listed, &self.options);
-        if self.removes {
+        if self.options.removes {
             let mut removable = Vec::new();
             for (outcome, has_ended) in outcomes.iter_mut().zip(has_ended) {
-                let Ok(Outcome { job, is_complete, .. }) = outcome else { continue };
-                let kept = |reason: &str| Removal::Kept(reason.into());
-                match (*is_complete, has_ended) {
-                    (false, _) => job.removal = kept("not everything that was wanted was fetched"),
-                    (_, false) => job.removal = kept("the job had not ended when its files were listed"),
-                    (true, true) => removable.push(job),
+                let Ok(Outcome { job, stays, .. }) = outcome else { continue };
+                match (stays.take(), has_ended) {
+                    (Some(why), _) => job.removal = Removal::Kept(why),
+                    (_, false) => {
+                        job.removal = Removal::Kept("the job had not ended when its files were listed".into());
+                    }
+                    (None, true) => removable.push(job),
                 }
             }
             self.remove(&*backend, &mut removable);
@@ -273,6 +279,7 @@ mod tests {
     use crate::error::{Error, ErrorKind, FetchLimit};
     use crate::interface::tests::fake;
     use crate::job::{ArcState, LeftOut, LeftOutReason};
+    use crate::transfer::directory::{OutputDirectory, free_bytes};
 
     /// A CE with two jobs that have ended: the first has four files, and the second has one.
     fn ended() -> (ArcInterface, Arc<FakeBackend>, [JobId; 2], TempDir) {
@@ -432,5 +439,70 @@ mod tests {
         fetch.on_progress(move |progress| seen.lock().unwrap().push(*progress)).run().unwrap();
         let last = *reports.lock().unwrap().last().unwrap();
         assert_eq!(last, FetchProgress { files: 5, total_files: 5, bytes: 43, total_bytes: 43 });
+    }
+
+    /// Lists a large file, of which an earlier call has kept `kept` bytes.
+    fn list_large(backend: &FakeBackend, id: &JobId, directory: &Path, size: u64, kept: Option<u64>) -> PathBuf {
+        backend.jobs().get_mut(id.as_str()).unwrap().files = vec![("large".into(), Vec::new(), Some(size))];
+        let place = directory.join(id.local_id());
+        let output = OutputDirectory::at(&place).unwrap();
+        let file = output.resume(0, id.local_id(), "large".as_ref(), size).unwrap().unwrap();
+        match kept {
+            Some(kept) => file.set_len(kept).unwrap(),
+            None => output.discard(0),
+        }
+        place.join(".partial-resume")
+    }
+
+    #[test]
+    fn what_earlier_calls_have_kept_needs_no_room() {
+        let (arc, backend, ids, directory) = ended();
+        let free = free_bytes(directory.path()).unwrap();
+        list_large(&backend, &ids[0], directory.path(), free / 10 * 8, Some(free / 10 * 7));
+        list_large(&backend, &ids[1], directory.path(), free / 10 * 6, None);
+        let fetch = || arc.fetch(&ids).to(directory.path()).existing(Existing::Resume).run().unwrap();
+        for job in fetch() {
+            let error = job.unwrap_err();
+            assert!(!matches!(error, Error::FetchLimit { .. }), "{error}");
+        }
+        list_large(&backend, &ids[0], directory.path(), free / 10 * 8, Some(free / 10));
+        assert!(matches!(fetch()[1], Err(Error::FetchLimit { limit: FetchLimit::DiskSpace, .. })));
+    }
+
+    #[test]
+    fn what_is_kept_of_other_files_stays() {
+        let (arc, backend, ids, directory) = ended();
+        let kept = list_large(&backend, &ids[0], directory.path(), 1 << 20, Some(1 << 19));
+        let count = || fs::read_dir(&kept).map_or(0, |entries| entries.count());
+        backend.jobs().get_mut(ids[0].as_str()).unwrap().files = vec![("log".into(), b"log".into(), Some(3))];
+        let fetch = || arc.fetch([&ids[0]]).to(directory.path()).existing(Existing::Resume);
+        fetch().files(["log"]).run().unwrap().remove(0).unwrap();
+        assert_eq!(count(), 1);
+        fetch().run().unwrap().remove(0).unwrap();
+        assert_eq!(count(), 0);
+    }
+
+    #[test]
+    fn one_local_file_does_not_stand_for_two_outputs() {
+        let (arc, backend, ids, directory) = ended();
+        fs::write(directory.path().join("same"), "0123456789").unwrap(); // the size of both
+        let fetch = arc.fetch(&ids).files(["stdout.txt"]).to(directory.path()).named(|_, _| "same".into());
+        let jobs = fetch.existing(Existing::Skip).remove_when_complete().run().unwrap();
+        let removals = jobs.into_iter().map(|job| job.unwrap().removal == Removal::Removed);
+        assert_eq!(removals.collect::<Vec<_>>(), [true, false]);
+        assert!(backend.jobs().contains_key(ids[1].as_str()));
+    }
+
+    #[test]
+    fn deadlines_and_tokens_end_the_call() {
+        let (arc, _, ids, directory) = ended();
+        let fetch = || arc.fetch(&ids).to(directory.path().join("results"));
+        let late = fetch().deadline(Duration::ZERO).deadline(Duration::from_secs(600));
+        assert!(matches!(late.run(), Err(Error::DeadlineExceeded { .. })));
+        let (token, other) = (CancelToken::new(), CancelToken::new());
+        token.cancel();
+        assert!(matches!(fetch().cancel(&token).cancel(&other).run(), Err(Error::Cancelled)));
+        assert!(!directory.path().join("results").exists());
+        assert_eq!(fetch().cancel(&other).run().unwrap().len(), 2);
     }
 }

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
@@ -26,6 +27,15 @@ const LARGE: u64 = 1 << 20;
 /// can use it.
 const RESUMABLE: &str = ".partial-resume";
 
+/// How the directory of temporary files begins.
+const PARTIAL: &[u8] = b".partial-";
+
+/// What a program that was killed has left is removed after this time. A file that is being downloaded is never so old.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// How often the directory of incomplete downloads is opened, if other processes remove it.
+const OPEN_ATTEMPTS: u32 = 100;
+
 /// How the directories are opened. A symbolic link in the place of one is an error.
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::RDONLY);
 
@@ -35,14 +45,14 @@ const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags
 /// directory each time, and everything below it is reached through open directories: a link that somebody plants there
 /// meanwhile is not followed.
 #[derive(Debug)]
-pub(super) struct OutputDirectory {
+pub(crate) struct OutputDirectory {
     path: PathBuf,
     /// The absolute path.
     absolute: PathBuf,
-    /// The identity of the directory, and of the one below it that contains files until they are whole. Both are on the
-    /// same file system, so that files can be moved.
     root: Identity,
-    partial: Identity,
+    /// The directory below it that contains files until they are whole, as soon as there is one. Both are on the same file
+    /// system, so that files can be moved.
+    partial: Mutex<Option<Identity>>,
     partial_name: String,
     /// The outputs that have been put in place. If the file system finds one of them under the name of another, the names
     /// collide. This also covers file systems that ignore case.
@@ -55,15 +65,9 @@ pub(super) struct OutputDirectory {
 /// The device and inode of a file or directory.
 type Identity = (u64, u64);
 
-/// An [`OutputDirectory`] in use.
-struct Opened {
-    root: OwnedFd,
-    partial: OwnedFd,
-}
-
 impl OutputDirectory {
     /// Takes a directory that the caller has chosen, and creates it if necessary. It may be a symbolic link.
-    pub(super) fn at(path: &Path) -> io::Result<OutputDirectory> {
+    pub(crate) fn at(path: &Path) -> io::Result<OutputDirectory> {
         fs::create_dir_all(path)?;
         let path = fs::canonicalize(path)?;
         let root = rustix::fs::openat(CWD, &path, DIRECTORY, Mode::empty())?;
@@ -72,7 +76,7 @@ impl OutputDirectory {
 
     /// Creates the directory `name` in `parent`, and both if necessary. `parent` is the choice of the caller, and may be a
     /// symbolic link. `name` may not.
-    pub(super) fn create_in(parent: &Path, name: &str) -> io::Result<OutputDirectory> {
+    pub(crate) fn create_in(parent: &Path, name: &str) -> io::Result<OutputDirectory> {
         fs::create_dir_all(parent)?;
         let parent_fd = rustix::fs::open(parent, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY, Mode::empty())?;
         let root = open_or_create(&parent_fd, name.as_ref()).map_err(|error| match error {
@@ -83,38 +87,55 @@ impl OutputDirectory {
     }
 
     /// Takes an existing directory, which is no symbolic link.
-    pub(super) fn open(path: PathBuf) -> io::Result<OutputDirectory> {
+    pub(crate) fn open(path: PathBuf) -> io::Result<OutputDirectory> {
         let root = rustix::fs::openat(CWD, &path, DIRECTORY, Mode::empty())?;
         OutputDirectory::new(path, &root)
     }
 
     fn new(path: PathBuf, root: &OwnedFd) -> io::Result<OutputDirectory> {
-        let partial_name = format!(".partial-{}", random_hex()?);
-        rustix::fs::mkdirat(root, &partial_name, Mode::RWXU)?;
-        let partial = rustix::fs::openat(root, &partial_name, DIRECTORY, Mode::empty())?;
+        remove_abandoned(root);
         Ok(OutputDirectory {
             absolute: std::path::absolute(&path)?,
             path,
             root: identity(&rustix::fs::fstat(root)?),
-            partial: identity(&rustix::fs::fstat(&partial)?),
-            partial_name,
+            partial: Mutex::default(),
+            partial_name: format!(".partial-{}", random_hex()?),
             placed: Mutex::default(),
             resumed: Mutex::default(),
         })
     }
 
-    fn opened(&self) -> io::Result<Opened> {
+    fn opened(&self) -> io::Result<OwnedFd> {
         let root = rustix::fs::openat(CWD, &self.absolute, DIRECTORY, Mode::empty())?;
-        let partial = rustix::fs::openat(&root, &self.partial_name, DIRECTORY, Mode::empty())?;
-        let is_same = |fd, expected| Ok::<_, Errno>(identity(&rustix::fs::fstat(fd)?) == expected);
-        if is_same(&root, self.root)? && is_same(&partial, self.partial)? {
-            return Ok(Opened { root, partial });
+        self.expect(&root, self.root)?;
+        Ok(root)
+    }
+
+    /// Opens the directory of temporary files, and creates it if necessary.
+    fn open_partial(&self, root: &OwnedFd) -> io::Result<OwnedFd> {
+        let mut partial = lock(&self.partial);
+        if partial.is_none() {
+            rustix::fs::mkdirat(root, &self.partial_name, Mode::RWXU)?;
         }
-        Err(io::Error::other(format!("{} was replaced by another directory", self.path.display())))
+        let opened = rustix::fs::openat(root, &self.partial_name, DIRECTORY, Mode::empty())?;
+        let expected = *partial.get_or_insert(identity(&rustix::fs::fstat(&opened)?));
+        self.expect(&opened, expected)?;
+        Ok(opened)
+    }
+
+    fn has_partial(&self) -> bool {
+        lock(&self.partial).is_some()
+    }
+
+    fn expect(&self, opened: &OwnedFd, expected: Identity) -> io::Result<()> {
+        match identity(&rustix::fs::fstat(opened)?) == expected {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("{} was replaced by another directory", self.path.display()))),
+        }
     }
 
     /// Returns why a file of this name cannot be saved here.
-    pub(super) fn refusal(&self, path: &OsStr) -> Option<LeftOutReason> {
+    pub(crate) fn refusal(&self, path: &OsStr) -> Option<LeftOutReason> {
         let is_too_long = self.absolute.as_os_str().len() + 1 + path.len() > MAX_PATH;
         // An output must not pass for an incomplete download.
         let first = Path::new(path).components().next().map(|first| first.as_os_str().as_bytes().to_ascii_lowercase());
@@ -126,11 +147,11 @@ impl OutputDirectory {
 
     /// Moves a temporary file to its place, and returns its size.
     fn place(&self, number: usize, file: &Path) -> Result<u64, NoPlace> {
-        let Opened { root, partial } = self.opened().map_err(NoPlace::Error)?;
+        let root = self.opened().map_err(NoPlace::Error)?;
         let resumed = lock(&self.resumed).get(&number).map(|(name, _)| name.clone());
         let (from, number) = match resumed {
             Some(name) => (open_private(&root).map_err(NoPlace::Error)?, name),
-            None => (partial, number.to_string()),
+            None => (self.open_partial(&root).map_err(NoPlace::Error)?, number.to_string()),
         };
         let whole = rustix::fs::statat(&from, &number, AtFlags::SYMLINK_NOFOLLOW)?;
         let mut parent = root;
@@ -170,8 +191,8 @@ impl OutputDirectory {
 
 impl OutputDirectory {
     /// Creates the temporary file with a number. `size` is the expected size.
-    pub(super) fn create(&self, number: usize, size: Option<u64>) -> io::Result<File> {
-        let partial = self.opened()?.partial;
+    pub(crate) fn create(&self, number: usize, size: Option<u64>) -> io::Result<File> {
+        let partial = self.open_partial(&self.opened()?)?;
         if let Some(size) = size.filter(|size| *size >= LARGE) {
             require_room(&partial, size)?;
         }
@@ -182,21 +203,11 @@ impl OutputDirectory {
     /// Opens what an earlier call has kept of a file, to read it and append to it. `None` if another process downloads the
     /// same file.
     ///
-    /// The name of an incomplete download is a digest of the job, the path and the size, so that only the same file is
+    /// The name of an incomplete download belongs to the job, the path and the size, so that only the same file is
     /// continued.
-    pub(super) fn resume(&self, number: usize, job: &str, path: &OsStr, size: u64) -> io::Result<Option<File>> {
-        let directory = open_private(&self.opened()?.root)?;
-        let mut digest = Sha256::new();
-        digest.update(size.to_le_bytes());
-        digest.update(u64::try_from(job.len()).unwrap_or_default().to_le_bytes());
-        digest.update(job);
-        digest.update(path.as_bytes());
-        let name = digest.finalize().iter().fold(String::new(), |mut name, byte| {
-            let _ = write!(name, "{byte:02x}");
-            name
-        });
-        let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(&directory, &name, flags, Mode::from_raw_mode(0o666))?);
+    pub(crate) fn resume(&self, number: usize, job: &str, path: &OsStr, size: u64) -> io::Result<Option<File>> {
+        let name = resumable_name(job, path, size);
+        let (directory, file) = open_resumable(&self.opened()?, &name)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => return Ok(None),
             locked => locked?,
@@ -217,26 +228,28 @@ impl OutputDirectory {
     }
 
     /// Keeps a file as far as it has come, if it can be continued. Otherwise removes it.
-    pub(super) fn leave(&self, number: usize) {
+    pub(crate) fn leave(&self, number: usize) {
         if lock(&self.resumed).remove(&number).is_none() {
             self.discard(number);
         }
     }
 
-    /// The bytes that earlier calls have kept of files.
-    pub(super) fn resumable_bytes(&self) -> u64 {
-        let Ok(directory) = self.opened().and_then(|opened| Ok(openat_existing(&opened.root)?)) else { return 0 };
-        let size = |name: CString| {
-            let stat = rustix::fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-            let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-            is_regular.then(|| u64::try_from(stat.st_size).unwrap_or_default())
+    /// The bytes that earlier calls have kept of files. Each file has a path and a size.
+    pub(crate) fn resumable_bytes<'a>(&self, job: &str, files: impl Iterator<Item = (&'a OsStr, u64)>) -> u64 {
+        let Ok(directory) = self.opened().and_then(|root| Ok(openat_existing(&root)?)) else { return 0 };
+        let kept: HashSet<CString> = entries(&directory).into_iter().collect();
+        let bytes = |(path, size)| {
+            let name = resumable_name(job, path, size);
+            let is_kept = CString::new(&*name).is_ok_and(|name| kept.contains(&name));
+            let stat = is_kept.then(|| stat(&directory, name.as_ref()).ok().flatten()).flatten()?;
+            Some(u64::try_from(stat.st_size).unwrap_or_default().min(size))
         };
-        entries(&directory).into_iter().filter_map(size).sum()
+        files.filter_map(bytes).sum()
     }
 
     /// Removes what earlier calls have kept, except for what other processes continue at the moment.
-    pub(super) fn forget_resumable(&self) {
-        let Ok(directory) = self.opened().and_then(|opened| Ok(openat_existing(&opened.root)?)) else { return };
+    pub(crate) fn forget_resumable(&self) {
+        let Ok(directory) = self.opened().and_then(|root| Ok(openat_existing(&root)?)) else { return };
         for name in entries(&directory) {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
             let Ok(file) = rustix::fs::openat(&directory, &name, flags, Mode::empty()) else { continue };
@@ -247,8 +260,8 @@ impl OutputDirectory {
     }
 
     /// The size of a file that is in its place. `None` if there is none, or something else.
-    pub(super) fn existing_size(&self, file: &Path) -> Option<u64> {
-        let mut parent = self.opened().ok()?.root;
+    pub(crate) fn existing_size(&self, file: &Path) -> Option<u64> {
+        let mut parent = self.opened().ok()?;
         for component in file.parent().into_iter().flat_map(Path::components) {
             parent = rustix::fs::openat(&parent, component.as_os_str(), DIRECTORY, Mode::empty()).ok()?;
         }
@@ -258,31 +271,37 @@ impl OutputDirectory {
     }
 
     /// Returns the path of the temporary file, for a library that creates it by its path.
-    pub(super) fn temporary_path(&self, number: usize) -> PathBuf {
-        self.absolute.join(&self.partial_name).join(number.to_string())
+    pub(crate) fn temporary_path(&self, number: usize) -> io::Result<PathBuf> {
+        self.open_partial(&self.opened()?)?;
+        Ok(self.absolute.join(&self.partial_name).join(number.to_string()))
     }
 
     /// Removes the temporary file.
-    pub(super) fn discard(&self, number: usize) {
+    pub(crate) fn discard(&self, number: usize) {
         let resumed = lock(&self.resumed).remove(&number);
-        let Ok(opened) = self.opened() else { return };
-        let _ = match resumed {
-            Some((name, _locked)) => openat_existing(&opened.root)
-                .and_then(|directory| rustix::fs::unlinkat(&directory, &name, AtFlags::empty())),
-            None => rustix::fs::unlinkat(&opened.partial, number.to_string(), AtFlags::empty()),
+        let Ok(root) = self.opened() else { return };
+        let (directory, name, _locked) = match resumed {
+            Some((name, locked)) => (openat_existing(&root).ok(), name, Some(locked)),
+            None if self.has_partial() => (self.open_partial(&root).ok(), number.to_string(), None),
+            None => return,
         };
+        if let Some(directory) = directory {
+            let _ = rustix::fs::unlinkat(&directory, &name, AtFlags::empty());
+        }
     }
 
     /// Moves the temporary file, which has arrived whole, to its place: a path in this directory.
-    pub(super) fn keep(&self, number: usize, path: &OsStr) -> io::Result<Fetched> {
+    pub(crate) fn keep(&self, number: usize, path: &OsStr) -> io::Result<Fetched> {
         let placed = match self.refusal(path) {
             Some(reason) => Err(NoPlace::Reason(reason)),
             None => self.place(number, Path::new(path)),
         };
-        if placed.is_err() {
-            self.discard(number);
+        match &placed {
+            // It may find its place in the next call.
+            Err(NoPlace::Error(_)) => self.leave(number),
+            Err(NoPlace::Reason(_)) => self.discard(number),
+            Ok(_) => drop(lock(&self.resumed).remove(&number)),
         }
-        lock(&self.resumed).remove(&number);
         match placed {
             Ok(bytes) => Ok(Fetched::Kept { bytes }),
             Err(NoPlace::Reason(reason)) => Ok(Fetched::LeftOut(reason)),
@@ -291,7 +310,7 @@ impl OutputDirectory {
     }
 
     /// Returns the final path of a file, for messages.
-    pub(super) fn shown(&self, path: &OsStr) -> PathBuf {
+    pub(crate) fn shown(&self, path: &OsStr) -> PathBuf {
         // `join` would follow an absolute name.
         match refusal_of_path(path) {
             Some(_) => self.path.clone(),
@@ -303,13 +322,85 @@ impl OutputDirectory {
 impl Drop for OutputDirectory {
     /// Removes the temporary files that are left.
     fn drop(&mut self) {
-        let Ok(opened) = self.opened() else { return };
-        for name in entries(&opened.partial) {
-            let _ = rustix::fs::unlinkat(&opened.partial, &name, AtFlags::empty());
+        let Ok(root) = self.opened() else { return };
+        if self.has_partial()
+            && let Ok(partial) = self.open_partial(&root)
+        {
+            remove_with_files(&root, self.partial_name.as_ref(), &partial);
         }
-        let _ = rustix::fs::unlinkat(&opened.root, &self.partial_name, AtFlags::REMOVEDIR);
         // This fails if it has incomplete downloads.
-        let _ = rustix::fs::unlinkat(&opened.root, RESUMABLE, AtFlags::REMOVEDIR);
+        let _ = rustix::fs::unlinkat(&root, RESUMABLE, AtFlags::REMOVEDIR);
+    }
+}
+
+/// Removes the directories of temporary files that programs have left when they were killed.
+fn remove_abandoned(root: &OwnedFd) {
+    let is_old = |stat: &Stat| {
+        let written = UNIX_EPOCH + Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or_default());
+        SystemTime::now().duration_since(written).is_ok_and(|age| age > ABANDONED_AFTER)
+    };
+    for name in entries(root) {
+        if !name.as_bytes().starts_with(PARTIAL) || name.as_bytes() == RESUMABLE.as_bytes() {
+            continue;
+        }
+        let name = OsStr::from_bytes(name.as_bytes());
+        let Ok(partial) = rustix::fs::openat(root, name, DIRECTORY, Mode::empty()) else { continue };
+        let is_partial = rustix::fs::fstat(&partial).is_ok_and(|stat| is_old(&stat) && is_private(&stat));
+        let is_old_file = |file: &CString| {
+            let stat = stat(&partial, OsStr::from_bytes(file.as_bytes()));
+            matches!(stat, Ok(Some(stat)) if is_old(&stat) && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+        };
+        if is_partial && entries(&partial).iter().filter(|file| !is_dots(file)).all(is_old_file) {
+            remove_with_files(root, name, &partial);
+        }
+    }
+}
+
+/// Removes a directory and the files in it.
+fn remove_with_files(root: &OwnedFd, name: &OsStr, directory: &OwnedFd) {
+    for file in entries(directory) {
+        let _ = rustix::fs::unlinkat(directory, &file, AtFlags::empty());
+    }
+    let _ = rustix::fs::unlinkat(root, name, AtFlags::REMOVEDIR);
+}
+
+fn is_dots(name: &CString) -> bool {
+    matches!(name.as_bytes(), b"." | b"..")
+}
+
+/// Whether only this user can use a directory.
+fn is_private(stat: &Stat) -> bool {
+    stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o077 == 0
+}
+
+/// The name of an incomplete download: a digest of what it is continued by.
+fn resumable_name(job: &str, path: &OsStr, size: u64) -> String {
+    let mut digest = Sha256::new();
+    digest.update(size.to_le_bytes());
+    digest.update(u64::try_from(job.len()).unwrap_or_default().to_le_bytes());
+    digest.update(job);
+    digest.update(path.as_bytes());
+    digest.finalize().iter().fold(String::new(), |mut name, byte| {
+        let _ = write!(name, "{byte:02x}");
+        name
+    })
+}
+
+/// Opens an incomplete download and its directory, and creates both if necessary.
+fn open_resumable(root: &OwnedFd, name: &str) -> io::Result<(OwnedFd, File)> {
+    let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut attempts = 0..OPEN_ATTEMPTS;
+    loop {
+        let directory = open_private(root);
+        let opened = directory.and_then(|directory| {
+            let file = rustix::fs::openat(&directory, name, flags, Mode::from_raw_mode(0o666))?;
+            Ok((directory, File::from(file)))
+        });
+        match opened {
+            // Another process that has finished removes the empty directory.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempts.next().is_some() => {}
+            opened => return opened,
+        }
     }
 }
 
@@ -338,7 +429,7 @@ fn open_private(root: &OwnedFd) -> io::Result<OwnedFd> {
     }
     let directory = openat_existing(root)?;
     let stat = rustix::fs::fstat(&directory)?;
-    if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
+    if !is_private(&stat) {
         let message = format!("others can use the directory {RESUMABLE}: remove it, or run chmod 700 on it");
         return Err(io::Error::other(message));
     }
@@ -346,7 +437,7 @@ fn open_private(root: &OwnedFd) -> io::Result<OwnedFd> {
 }
 
 /// The free space of the file system that a path is or will be on. `None` if it does not tell.
-pub(super) fn room(path: &Path) -> Option<u64> {
+pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
     let path = std::path::absolute(path).ok()?;
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
     let system = rustix::fs::statvfs(existing).ok()?;
@@ -456,7 +547,8 @@ mod tests {
         assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o700);
 
         let second = directory(at.path());
-        assert_eq!(second.resumable_bytes(), 3);
+        let kept = |path: &str, size| second.resumable_bytes("job", [(path.as_ref(), size)].into_iter());
+        assert_eq!((kept("sub/a", SIZE), kept("sub/a", SIZE + 1), kept("sub/b", SIZE)), (3, 0, 0));
         let other = |number, job, path: &str, size| second.resume(number, job, path.as_ref(), size).unwrap().unwrap();
         for (number, file) in
             [other(1, "job", "sub/b", SIZE), other(2, "job2", "sub/a", SIZE), other(3, "job", "sub/a", SIZE + 1)]
@@ -488,7 +580,6 @@ mod tests {
         resume(&first, 0, "a").unwrap().write_all(b"012").unwrap();
         first.leave(0);
         first.forget_resumable();
-        assert_eq!(first.resumable_bytes(), 0);
         drop(first);
         assert_eq!(fs::read_dir(at.path().join("job")).unwrap().count(), 0);
     }
@@ -543,5 +634,58 @@ mod tests {
             (size("sub/a"), size("link/a"), size("linked"), size("sub"), size("none/a")),
             (Some(4), None, None, None, None)
         );
+    }
+
+    #[test]
+    fn what_killed_programs_have_left_is_removed_after_a_day() {
+        let at = tempfile::tempdir().unwrap();
+        let job = at.path().join("job");
+        let leave = |name: &str, age: u64, mode| {
+            let place = job.join(name);
+            fs::create_dir_all(&place).unwrap();
+            fs::write(place.join("0"), "half").unwrap();
+            fs::set_permissions(&place, fs::Permissions::from_mode(mode)).unwrap();
+            let time = SystemTime::now() - Duration::from_secs(age * 3600);
+            for path in [place.join("0"), place] {
+                File::open(path).unwrap().set_modified(time).unwrap();
+            }
+        };
+        leave(".partial-0123", 25, 0o700);
+        leave(".partial-4567", 23, 0o700);
+        leave(".partial-resume", 99, 0o700);
+        leave(".partial-shared", 99, 0o755);
+        leave("partial-mine", 99, 0o700);
+        drop(directory(at.path()));
+        let mut names: Vec<_> = fs::read_dir(&job).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, [".partial-4567", ".partial-resume", ".partial-shared", "partial-mine"]);
+    }
+
+    #[test]
+    fn processes_that_finish_do_not_disturb_those_that_begin() {
+        let at = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for name in ["a", "b"] {
+                let at = &at;
+                scope.spawn(move || {
+                    for _ in 0..2000 {
+                        let directory = directory(at.path());
+                        resume(&directory, 0, name).unwrap();
+                        directory.discard(0);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn a_whole_file_without_a_place_is_kept_for_the_next_call() {
+        let at = tempfile::tempdir().unwrap();
+        let first = directory(at.path());
+        fs::create_dir(at.path().join("job/a")).unwrap();
+        resume(&first, 0, "a").unwrap().write_all(b"012").unwrap();
+        first.keep(0, "a".as_ref()).unwrap_err();
+        drop(first);
+        assert_eq!(length(&resume(&directory(at.path()), 0, "a").unwrap()), 3);
     }
 }

@@ -1,8 +1,9 @@
 //! Fetches the files of jobs.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::directory::{OutputDirectory, room};
+use super::directory::{OutputDirectory, free_bytes};
 use super::place::{Meter, Place};
 use super::select::{Selection, Used};
 use crate::backend::{Backend, Fetch, Fetched, SessionFile, SessionFiles};
@@ -51,6 +52,8 @@ pub(crate) struct Options {
     /// Whether all files of a job must fit on the disk before the first of them is fetched.
     pub(crate) needs_room: bool,
     pub(crate) on_progress: Option<Mutex<Box<OnProgress>>>,
+    /// Whether jobs are to be removed from the CE afterwards, so that the files must be on the disk.
+    pub(crate) removes: bool,
 }
 
 impl fmt::Debug for Options {
@@ -72,8 +75,8 @@ pub(crate) struct Outcome {
     pub(crate) job: FetchedJob,
     /// Whether the CE lists any output of the job, wanted or not.
     pub(crate) has_outputs: bool,
-    /// Whether all that was wanted is here, as the CE lists it.
-    pub(crate) is_complete: bool,
+    /// Why the job must not be removed from the CE, if all that was wanted is not here for sure.
+    pub(crate) stays: Option<String>,
 }
 
 /// Fetches the files of many jobs. The results are in the order of `ids`.
@@ -83,13 +86,20 @@ pub(crate) fn fetch_all(
     listed: Vec<Result<SessionFiles>>,
     options: &Options,
 ) -> Vec<Result<Outcome>> {
-    let mut planner = Planner { options, meter: None, shared: None, number: 0, bytes: 0 };
-    planner.meter = options.on_progress.as_ref().map(|_| Arc::new(Meter::default()));
+    let mut planner = Planner::new(options);
     let plan = |(id, listed): (_, Result<SessionFiles>)| planner.plan(id, listed?);
     let mut plans: Vec<Result<Plan<'_>>> = ids.iter().zip(listed).map(plan).collect();
     let meter = planner.meter;
+    // It is opened before anything is written, because the kernel reports errors of writing to those who were there.
+    let disk = options.removes.then(|| File::open(&options.directory).ok()).flatten();
     reporting(options, meter.as_deref(), || save(backend, plans.iter_mut().flatten()));
-    plans.into_iter().map(|plan| plan?.finish()).collect()
+    let mut outcomes: Vec<Result<Outcome>> = plans.into_iter().map(|plan| plan?.finish()).collect();
+    if let Some(Err(error)) = disk.map(rustix::fs::syncfs) {
+        for outcome in outcomes.iter_mut().flatten() {
+            outcome.stays.get_or_insert_with(|| format!("the files may not be on the disk: {error}"));
+        }
+    }
+    outcomes
 }
 
 /// Saves the files of one job in a new temporary directory, which then belongs to the caller.
@@ -105,7 +115,8 @@ pub(crate) fn save_in_new_directory(backend: &dyn Backend, id: &JobId, listed: S
     let mut plan = Plan::new(id, path);
     plan.left_out = listed.left_out;
     plan.files = listed.files;
-    plan.place = Some(Place { directory: Arc::new(opened), first: 0, names: None, resumes: None, meter: None });
+    plan.place =
+        Some(Place { directory: Arc::new(opened), first: 0, names: None, resumes: None, forgets: false, meter: None });
     plan.leave_out_unsafe_names();
     save(backend, std::iter::once(&mut plan));
     let directory_path = plan.finish()?.job.directory;
@@ -123,9 +134,18 @@ struct Planner<'o> {
     number: usize,
     /// The bytes that are to be fetched of the jobs so far.
     bytes: u64,
+    /// The room that they need on the disk.
+    room: u64,
+    /// The local paths of the files of the jobs so far, if they share a directory.
+    names: HashSet<OsString>,
 }
 
-impl Planner<'_> {
+impl<'o> Planner<'o> {
+    fn new(options: &'o Options) -> Planner<'o> {
+        let meter = options.on_progress.as_ref().map(|_| Arc::new(Meter::default()));
+        Planner { options, meter, shared: None, number: 0, bytes: 0, room: 0, names: HashSet::new() }
+    }
+
     fn plan<'a>(&mut self, id: &'a JobId, listed: SessionFiles) -> Result<Plan<'a>> {
         let options = self.options;
         let directory = match options.naming {
@@ -137,6 +157,7 @@ impl Planner<'_> {
         let mut used = Used::default();
         plan.files = listed.files;
         plan.files.retain(|file| options.selection.selects(Path::new(&file.path), &mut used));
+        options.selection.note_directories(&listed.directories, &mut used);
         plan.left_out = listed.left_out;
         plan.left_out.retain(|left_out| {
             options.selection.selects(&left_out.path, &mut used) || options.selection.enters(&left_out.path)
@@ -146,14 +167,16 @@ impl Planner<'_> {
         // A directory that exists tells which files are there already.
         if self.shared.is_some() || plan.job_directory_exists() {
             self.open(&mut plan)?;
-            plan.leave_out_existing(options.existing);
+            plan.leave_out_existing(options.existing, &mut self.names);
         }
         let bytes = plan.files.iter().filter_map(|file| file.size).fold(0, u64::saturating_add);
-        self.check_limits(&plan, bytes)?;
+        let room = bytes.saturating_sub(plan.place.as_ref().map_or(0, |place| place.kept_bytes(&plan.files)));
+        self.check_limits(&plan, bytes, room)?;
         if plan.has_outputs && (options.selection.is_everything() || !plan.files.is_empty()) {
             self.open(&mut plan)?;
         }
         self.bytes = self.bytes.saturating_add(bytes);
+        self.room = self.room.saturating_add(room);
         self.number += plan.files.len();
         if let Some(meter) = &self.meter {
             meter.expect(plan.files.len() as u64, bytes);
@@ -166,7 +189,7 @@ impl Planner<'_> {
         if plan.place.is_some() {
             return Ok(());
         }
-        let Options { directory, naming, existing, .. } = self.options;
+        let Options { directory, naming, existing, selection, .. } = self.options;
         let opened = match (naming, &self.shared) {
             // The CE knows this id, so its last component has been checked and is a valid name.
             (None, _) => OutputDirectory::create_in(directory, plan.id.local_id()).map(Arc::new),
@@ -184,13 +207,15 @@ impl Planner<'_> {
             first: self.number,
             names,
             resumes: (*existing == Existing::Resume).then(|| plan.id.local_id().to_owned()),
+            forgets: *existing == Existing::Resume && naming.is_none() && selection.is_everything(),
             meter: self.meter.clone(),
         });
         plan.leave_out_unsafe_names();
         Ok(())
     }
 
-    fn check_limits(&self, plan: &Plan<'_>, bytes: u64) -> Result<()> {
+    /// `room` is the part of `bytes` that is not on the disk yet.
+    fn check_limits(&self, plan: &Plan<'_>, bytes: u64, room: u64) -> Result<()> {
         let files = plan.files.len() as u64;
         let exceeded = |limit, message| Err(Error::FetchLimit { job_id: plan.id.clone(), limit, message });
         if let Some(max) = self.options.max_files.filter(|max| files > *max) {
@@ -207,12 +232,11 @@ impl Planner<'_> {
                 format!("it has {bytes} bytes to fetch, the jobs before it have {others}, and the limit is {max}");
             return exceeded(FetchLimit::Bytes, message);
         }
-        let kept = plan.place.as_ref().map_or(0, |place| place.directory.resumable_bytes());
-        let free = self.options.needs_room.then(|| room(&self.options.directory)).flatten();
-        if let Some(free) = free.filter(|free| all.saturating_sub(kept) > *free) {
-            let place = self.options.directory.display();
+        let free = self.options.needs_room.then(|| free_bytes(&self.options.directory)).flatten();
+        if let Some(free) = free.filter(|free| self.room.saturating_add(room) > *free) {
+            let (others, place) = (self.room, self.options.directory.display());
             let message = format!(
-                "it has {bytes} bytes to fetch, the jobs before it have {others}, and {free} bytes are free in {place}"
+                "it has {room} bytes to fetch, the jobs before it have {others}, and {free} bytes are free in {place}"
             );
             return exceeded(FetchLimit::DiskSpace, message);
         }
@@ -271,7 +295,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Takes away the files for which `why_not` has a reason.
-    fn take_away(&mut self, why_not: impl Fn(&Place, &SessionFile, &OsStr) -> Option<NotFetched>) {
+    fn take_away(&mut self, mut why_not: impl FnMut(&Place, &SessionFile, &OsStr) -> Option<NotFetched>) {
         let Some(mut place) = self.place.take() else { return };
         let mut names = Vec::new();
         let mut files = Vec::with_capacity(self.files.len());
@@ -303,11 +327,16 @@ impl<'a> Plan<'a> {
     }
 
     /// Takes away the files that exist already and are to stay.
-    fn leave_out_existing(&mut self, existing: Existing) {
+    ///
+    /// Without `taken`, a file that exists would count as each of several files with its local path.
+    fn leave_out_existing(&mut self, existing: Existing, taken: &mut HashSet<OsString>) {
         if existing == Existing::Overwrite {
             return;
         }
         self.take_away(|place, file, name| {
+            if place.names.is_some() && !taken.insert(name.to_owned()) {
+                return Some(NotFetched::LeftOut(LeftOutReason::NameCollision));
+            }
             let size = place.directory.existing_size(Path::new(name))?;
             let is_same = file.size == Some(size);
             (is_same || existing == Existing::Skip).then_some(NotFetched::Exists { is_same })
@@ -334,15 +363,16 @@ impl<'a> Plan<'a> {
             return Err(error);
         }
         let mut names = self.place.as_ref().and_then(|place| place.names.clone()).map(Vec::into_iter);
-        if let Some(place) = self.place.filter(|place| place.names.is_none() && place.resumes.is_some()) {
-            // All that was wanted is here, so what is left belongs to files that have changed or are gone.
+        if let Some(place) = self.place.filter(|place| place.forgets) {
+            // All files of the job are here, so what is left belongs to files that have changed or are gone.
             place.directory.forget_resumable();
         }
         let name = |file: SessionFile| names.as_mut().and_then(Iterator::next).unwrap_or(file.path);
         let named: Vec<OsString> = self.files.into_iter().map(name).collect();
         let files = named.into_iter().zip(self.kept).filter(|(_, kept)| *kept).map(|(name, _)| name.into()).collect();
         Ok(Outcome {
-            is_complete: self.left_out.is_empty() && !self.has_other_files,
+            stays: (!self.left_out.is_empty() || self.has_other_files)
+                .then(|| "not everything that was wanted was fetched".into()),
             has_outputs: self.has_outputs,
             job: FetchedJob {
                 id: self.id.clone(),

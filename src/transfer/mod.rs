@@ -1,6 +1,6 @@
 //! Transfers of files between a CE and this machine.
 
-mod directory;
+pub(crate) mod directory;
 pub(crate) mod fetch;
 mod place;
 pub(crate) mod select;

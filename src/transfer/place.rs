@@ -25,6 +25,8 @@ pub(super) struct Place {
     pub(super) names: Option<Vec<OsString>>,
     /// The id of the job, if incomplete downloads are kept.
     pub(super) resumes: Option<String>,
+    /// Whether what is kept of other files than those of the job is removed when all files of the job are here.
+    pub(super) forgets: bool,
     pub(super) meter: Option<Arc<Meter>>,
 }
 
@@ -32,6 +34,12 @@ impl Place {
     /// The local path of a file in the directory.
     pub(super) fn name<'a>(&'a self, number: usize, file: &'a SessionFile) -> &'a OsStr {
         self.names.as_ref().map_or(&file.path, |names| &names[number - self.first])
+    }
+
+    /// The bytes that earlier calls have kept of files.
+    pub(super) fn kept_bytes(&self, files: &[SessionFile]) -> u64 {
+        let Some(job) = &self.resumes else { return 0 };
+        self.directory.resumable_bytes(job, files.iter().filter_map(|file| Some((&*file.path, resumable_size(file)?))))
     }
 
     fn begin(&self, number: usize, file: &File) {
@@ -56,13 +64,13 @@ impl Destination for Place {
 
     fn resume(&self, number: usize, file: &SessionFile) -> io::Result<Option<File>> {
         let Some(job) = &self.resumes else { return Ok(None) };
-        let Some(size) = file.size.filter(|size| *size >= MIN_RESUMABLE) else { return Ok(None) };
+        let Some(size) = resumable_size(file) else { return Ok(None) };
         let resumed = self.directory.resume(number, job, &file.path, size)?;
         resumed.iter().for_each(|file| self.begin(number, file));
         Ok(resumed)
     }
 
-    fn temporary_path(&self, number: usize) -> PathBuf {
+    fn temporary_path(&self, number: usize) -> io::Result<PathBuf> {
         self.directory.temporary_path(number)
     }
 
@@ -89,6 +97,11 @@ impl Destination for Place {
     fn shown(&self, number: usize, file: &SessionFile) -> PathBuf {
         self.directory.shown(self.name(number, file))
     }
+}
+
+/// The size of a file of which an incomplete download is kept.
+fn resumable_size(file: &SessionFile) -> Option<u64> {
+    file.size.filter(|size| *size >= MIN_RESUMABLE)
 }
 
 /// Counts what has arrived.

@@ -1,6 +1,7 @@
 //! [`Selection`]: which files of a job are wanted.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
@@ -46,7 +47,8 @@ impl Selection {
         let names: HashSet<PathBuf> = names.iter().map(normal).collect();
         let ways = names.iter().flat_map(|name| name.ancestors().skip(1)).map(Path::to_owned).collect();
         let mut set = GlobSetBuilder::new();
-        for pattern in patterns {
+        let patterns: Vec<&str> = patterns.iter().map(|pattern| pattern.trim_start_matches("./")).collect();
+        for pattern in &patterns {
             // `*` stays within a directory, as in a shell.
             let glob = GlobBuilder::new(pattern).literal_separator(true).build();
             set.add(glob.map_err(|error| invalid(pattern, error.kind().to_string()))?);
@@ -55,7 +57,7 @@ impl Selection {
         let mut given: Vec<PathBuf> = names.iter().cloned().collect();
         given.sort_unstable();
         given.extend(patterns.iter().map(PathBuf::from));
-        let reaches = patterns.iter().map(|pattern| Reach::of(pattern)).collect();
+        let reaches = patterns.iter().copied().map(Reach::of).collect();
         Ok(Selection { names, ways, patterns: patterns_set, reaches, given })
     }
 
@@ -77,6 +79,12 @@ impl Selection {
         let by_pattern = self.patterns.matches(path);
         used.patterns.extend(&by_pattern);
         by_name.is_some() || !by_pattern.is_empty()
+    }
+
+    /// Notes names that stand for directories of the job. Such a name is not missing, even if the directory is empty.
+    pub(crate) fn note_directories(&self, directories: &[OsString], used: &mut Used) {
+        let named = directories.iter().map(Path::new).filter(|directory| self.names.contains(*directory));
+        used.names.extend(named.map(Path::to_owned));
     }
 
     /// Whether a wanted file may be in a directory or below it.
@@ -131,7 +139,7 @@ mod tests {
     fn names_and_patterns_select_files() {
         let selects = |selection: &Selection, path: &str| selection.selects(Path::new(path), &mut Used::default());
         assert!(selects(&selection(&[], &[]), "any/thing"));
-        let some = selection(&["./stdout.txt", "out/", "a[1].txt"], &["*.nc", "run/**/*.log", "x/{a,b}/?"]);
+        let some = selection(&["./stdout.txt", "out/", "a[1].txt"], &["./*.nc", "run/**/*.log", "x/{a,b}/?"]);
         for path in
             ["stdout.txt", "out/a", "out/deep/b", "a[1].txt", "t.nc", "run/a.log", "run/1/2/b.log", "x/a/1", "x/b/2"]
         {
@@ -164,6 +172,9 @@ mod tests {
             some.selects(Path::new(path), &mut used);
         }
         assert_eq!(some.unused(&used), [Path::new("b"), Path::new("*.log")]);
+        // A directory without files is there.
+        some.note_directories(&["b".into(), "c.log".into()], &mut used);
+        assert_eq!(some.unused(&used), [Path::new("*.log")]);
         assert!(selection(&[], &[]).unused(&Used::default()).is_empty());
     }
 
