@@ -8,8 +8,9 @@ use super::ArcInterface;
 use super::inside::{checked_name, job_file};
 use crate::error::{Error, JobFileFailure, Result};
 use crate::job::{FilePart, JobId};
-use crate::limits::{CancelToken, Limits};
+use crate::limits::{CallLimits, CancelToken, Limits};
 use crate::logging::{self, LogLevel};
+use crate::watch::{Pace, PollPolicy};
 
 /// The longest piece.
 const MAX_PIECE: u64 = 1 << 20;
@@ -17,14 +18,14 @@ const MAX_PIECE: u64 = 1 << 20;
 /// How many of the last bytes are read again with the next piece. They are the proof that the file is the same.
 const OVERLAP: usize = 1024;
 
-/// The pause between two looks at a file that is just being written.
-const MIN_PAUSE: Duration = Duration::from_millis(250);
+/// The first interval between two looks at a file, by default.
+const FIRST_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The default of [`Follow::max_interval`].
-const MAX_PAUSE: Duration = Duration::from_secs(5);
+/// By how much each interval is longer than the one before, by default: an interval is a quarter of the time without news.
+const FACTOR: f64 = 1.25;
 
-/// The pauses grow to this part of the time without news.
-const PART_OF_IDLE: u32 = 4;
+/// After this time without news, each look also asks whether the job has ended.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// The default of [`Follow::patience`].
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -56,14 +57,16 @@ impl ArcInterface {
             name: name.as_ref().to_owned(),
             position: 0,
             tail: Vec::new(),
-            max_pause: MAX_PAUSE,
+            pace: Pace::new(PollPolicy::default().with_first_interval(FIRST_INTERVAL).with_factor(FACTOR)),
             patience: PATIENCE,
-            limits: None,
+            limits: self.1.clone(),
+            run: None,
             last_news: Instant::now(),
             away: None,
             job_has_ended: false,
             is_done: false,
             unread: Vec::new(),
+            size: 0,
         }
     }
 }
@@ -91,8 +94,8 @@ impl ArcInterface {
 /// contain the [`Error`].
 ///
 /// Costs one request for each look at the file, one more for each piece, and one more for the state of the job while there
-/// is no news for half a second. There are two to four looks each second while the job writes, and one each five seconds
-/// after it has written nothing for 20 seconds.
+/// is no news for half a second. By default, there are two to five looks each second while the job writes, and one each five
+/// seconds after it has written nothing for 20 seconds: see [`poll`](Self::poll).
 ///
 /// Use it as an iterator or as a [`Read`]. Pieces leave out what [`Read::read`] has taken from the last piece.
 ///
@@ -121,9 +124,11 @@ pub struct Follow {
     position: u64,
     /// The bytes before it, as far as they are known and needed.
     tail: Vec<u8>,
-    max_pause: Duration,
+    pace: Pace,
     patience: Duration,
-    limits: Option<Limits>,
+    limits: CallLimits,
+    /// The limits of the iteration that has begun.
+    run: Option<Limits>,
     last_news: Instant,
     /// Since when the CE has not responded.
     away: Option<Instant>,
@@ -131,6 +136,8 @@ pub struct Follow {
     is_done: bool,
     /// What `read` has not returned yet.
     unread: Vec<u8>,
+    /// The size of the file with the last piece.
+    size: u64,
 }
 
 /// What a look at the file has brought.
@@ -150,10 +157,10 @@ impl Follow {
         self
     }
 
-    /// Sets the longest pause between two looks at a file that does not change. The default is 5 seconds, and the least is
-    /// a quarter of a second.
-    pub fn max_interval(mut self, interval: Duration) -> Self {
-        self.max_pause = interval.max(MIN_PAUSE);
+    /// Sets how often the file is looked at. The intervals begin anew with each piece. The default is from 0.25 to 5 seconds,
+    /// growing by the factor 1.25.
+    pub fn poll(mut self, policy: PollPolicy) -> Self {
+        self.pace = Pace::new(policy);
         self
     }
 
@@ -166,17 +173,18 @@ impl Follow {
         self
     }
 
-    /// Ends the iteration with [`Error::DeadlineExceeded`] after this time, as
-    /// [`with_deadline`](ArcInterface::with_deadline) does.
+    /// Sets a time after which the iteration ends with [`Error::DeadlineExceeded`], counted from its first item. This is an
+    /// error, because the file is not complete.
+    ///
+    /// Of several deadlines the shortest holds, including that of [`with_deadline`](ArcInterface::with_deadline).
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.arc = self.arc.with_deadline(deadline);
+        self.limits = self.limits.with_deadline(deadline);
         self
     }
 
-    /// Ends the iteration with [`Error::Cancelled`] when the token is cancelled, as
-    /// [`with_cancel`](ArcInterface::with_cancel) does.
+    /// Adds a token that ends the iteration with [`Error::Cancelled`] when it is cancelled, from any thread.
     pub fn cancel(mut self, token: &CancelToken) -> Self {
-        self.arc = self.arc.with_cancel(token);
+        self.limits = self.limits.with_cancel(token);
         self
     }
 
@@ -187,20 +195,24 @@ impl Follow {
 
     /// Waits for the next piece. `None` at the end.
     fn next_piece(&mut self) -> Result<Option<FilePart>> {
-        let limits = self.limits.get_or_insert_with(|| self.arc.1.begin()).clone();
+        let limits = self.run.get_or_insert_with(|| self.limits.begin()).clone();
         loop {
             match self.look(&limits) {
                 Ok(Look::Piece(piece)) => {
                     self.away = None;
                     self.last_news = Instant::now();
+                    self.pace.restart();
+                    self.size = piece.size;
                     return Ok(Some(piece));
                 }
                 Ok(look) => {
-                    self.away = None;
+                    if self.away.take().is_some() {
+                        self.pace.restart();
+                    }
                     if self.job_has_ended {
                         return self.end(look);
                     }
-                    if self.last_news.elapsed() >= 2 * MIN_PAUSE {
+                    if self.last_news.elapsed() >= QUIET {
                         match self.ask_whether_job_has_ended(&limits) {
                             // What it has written last is read without a pause.
                             Ok(()) if self.job_has_ended => continue,
@@ -211,8 +223,7 @@ impl Follow {
                 }
                 Err(error) => self.tolerate(error)?,
             }
-            let idle = self.away.unwrap_or(self.last_news).elapsed();
-            limits.sleep((idle / PART_OF_IDLE).clamp(MIN_PAUSE, self.max_pause))?;
+            limits.sleep(self.pace.interval(Duration::ZERO, fastrand::f64()))?;
         }
     }
 
@@ -282,6 +293,9 @@ impl Follow {
     /// Fails unless the error means that the CE is away, and it has not been away for too long.
     fn tolerate(&mut self, error: Error) -> Result<()> {
         let is_away = error.is_retryable() && !matches!(error, Error::DeadlineExceeded { .. });
+        if self.away.is_none() {
+            self.pace.restart();
+        }
         let since = *self.away.get_or_insert_with(Instant::now);
         if !is_away || since.elapsed() >= self.patience {
             return Err(error);
@@ -305,7 +319,7 @@ impl Iterator for Follow {
         if !self.unread.is_empty() {
             let bytes = std::mem::take(&mut self.unread);
             let offset = self.position - u64::try_from(bytes.len()).unwrap_or_default();
-            return Some(Ok(FilePart { offset, bytes, size: self.position }));
+            return Some(Ok(FilePart { offset, bytes, size: self.size }));
         }
         if self.is_done {
             return None;
@@ -524,13 +538,16 @@ mod tests {
     #[test]
     fn what_was_not_read_stays() {
         let (arc, backend, id, _directory) = running();
-        write(&backend, &id, "0123456789");
+        let content = vec![b'x'; usize::try_from(MAX_PIECE).unwrap() + 5];
+        write(&backend, &id, content);
         end(&backend, &id);
         let mut follow = arc.follow(&id, "log");
         let mut part = [0; 4];
         follow.read_exact(&mut part).unwrap();
-        assert_eq!((&part, follow.position()), (b"0123", 4));
-        assert_eq!(follow.next().unwrap().unwrap(), FilePart { offset: 4, bytes: b"456789".to_vec(), size: 10 });
+        assert_eq!((&part, follow.position()), (b"xxxx", 4));
+        let (rest, last) = (follow.next().unwrap().unwrap(), follow.next().unwrap().unwrap());
+        assert_eq!((rest.offset, rest.end(), rest.size), (4, MAX_PIECE, MAX_PIECE + 5));
+        assert_eq!((last.offset, last.end(), last.size), (MAX_PIECE, MAX_PIECE + 5, MAX_PIECE + 5));
         assert!(follow.next().is_none());
     }
 }

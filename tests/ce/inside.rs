@@ -1,5 +1,8 @@
 //! Tests of looking into the session directory of a job.
 
+use std::ffi::OsStr;
+use std::ops::Bound;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use jasmin_arc::{Error, JobFileFailure, JobId, JobStatus};
@@ -27,15 +30,30 @@ fn files_are_listed_and_read_in_parts() {
         return;
     }
     let id = site.submit(
-        "mkdir -p output/deep; printf 0123456789 > output/deep/digits; : > output/empty; ln -s empty output/link",
+        "mkdir -p output/deep; printf 0123456789 > output/deep/digits; : > output/empty; ln -s empty output/link; \
+         truncate -s 5G output/sparse; printf end >> output/sparse; printf latin > output/$(printf 'b\\351')",
     );
     assert_eq!(site.wait(&id), JobStatus::Completed);
     let listed = site.arc.list_files(&id).unwrap();
-    let mut sizes: Vec<_> = listed.files.iter().map(|file| (file.path.to_str().unwrap(), file.size)).collect();
+    let mut sizes: Vec<_> = listed.files.iter().map(|file| (file.path.as_os_str().as_bytes(), file.size)).collect();
     sizes.sort();
-    let expected =
-        [("output/deep/digits", Some(10)), ("output/empty", Some(0)), ("stderr.txt", Some(0)), ("stdout.txt", Some(0))];
+    const SPARSE: u64 = (5 << 30) + 3;
+    let expected: [(&[u8], _); 6] = [
+        (b"output/b\xe9", Some(5)),
+        (b"output/deep/digits", Some(10)),
+        (b"output/empty", Some(0)),
+        (b"output/sparse", Some(SPARSE)),
+        (b"stderr.txt", Some(0)),
+        (b"stdout.txt", Some(0)),
+    ];
     assert_eq!(sizes, expected);
+    // A name that is not UTF-8, and a range that 32 bits do not count.
+    let latin = Path::new(OsStr::from_bytes(b"output/b\xe9"));
+    assert_eq!(site.arc.read_file(&id, latin, 1..=2).unwrap().bytes, b"at");
+    let end = site.arc.read_file(&id, "output/sparse", SPARSE - 4..).unwrap();
+    assert_eq!((end.offset, end.size, &end.bytes[..]), (SPARSE - 4, SPARSE, &b"\0end"[..]));
+    let followed: Vec<_> = site.arc.follow(&id, "output/sparse").from(SPARSE - 2).map(|piece| piece.unwrap()).collect();
+    assert_eq!((followed.len(), followed[0].offset, &followed[0].bytes[..]), (1, SPARSE - 2, &b"nd"[..]));
     let mut directories = listed.directories;
     directories.sort();
     assert_eq!(directories, [Path::new("output"), Path::new("output/deep")]);
@@ -52,6 +70,10 @@ fn files_are_listed_and_read_in_parts() {
         (text(0, 1), text(3, 7), text(9, 10), text(8, 99)),
         ("0".into(), "3456".into(), "9".into(), "89".into())
     );
+    let none = [Bound::Included(u64::MAX), Bound::Excluded(u64::MAX)];
+    for start in none {
+        assert_eq!(site.arc.read_file(&id, digits, (start, Bound::Unbounded)).unwrap().bytes, b"");
+    }
     assert_eq!((text(10, 20), text(99, 100), text(5, 5)), (String::new(), String::new(), String::new()));
     assert_eq!(site.arc.read_file(&id, "output/empty", ..).unwrap().bytes, b"");
 
