@@ -67,6 +67,16 @@ impl fmt::Debug for CancelToken {
     }
 }
 
+/// Cancels a token when it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct CancelOnDrop(pub(crate) CancelToken);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
 /// The rules for repeating failed requests.
 ///
 /// A request is repeated if the connection is refused or breaks, if no name server responds, or if the CE responds with

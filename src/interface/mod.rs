@@ -551,6 +551,11 @@ fn check_process() -> Result<()> {
     if ffi::is_forked() { Err(Error::Forked) } else { Ok(()) }
 }
 
+/// The error of what a thread should have done.
+fn lost_thread() -> Error {
+    Error::Arc { message: "no thread could ask the CE, or it has ended early".into() }
+}
+
 /// Copies ids into a vector, because backends take a slice. The copy is small compared with the requests.
 fn owned(ids: impl IntoIterator<Item: Borrow<JobId>>) -> Vec<JobId> {
     ids.into_iter().map(|id| id.borrow().clone()).collect()

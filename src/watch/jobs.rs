@@ -1,4 +1,4 @@
-//! [`Jobs`]: what a watch knows of its jobs, and which changes it tells.
+//! [`Jobs`]: what a watch knows of its jobs, and which changes it reports.
 
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -23,25 +23,39 @@ pub(crate) enum Observation {
     Foreign(String),
 }
 
-/// The jobs of a watch, each once, with what has been told about them.
+/// The jobs of a watch, each once, with what has been reported about them.
 #[derive(Clone, Debug)]
 pub(crate) struct Jobs {
     goal: WatchGoal,
     jobs: Vec<Job>,
     /// For each id of the caller the index of its job.
     order: Vec<usize>,
-    /// The ids that have not settled, and the indexes of their jobs.
-    pending: Vec<JobId>,
+}
+
+/// The jobs on one CE that have not settled.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pending {
+    ids: Vec<JobId>,
+    /// The indexes of the jobs in [`Jobs`].
     indexes: Vec<usize>,
+}
+
+impl Pending {
+    /// The jobs to ask for.
+    pub(crate) fn ids(&self) -> &[JobId] {
+        &self.ids
+    }
 }
 
 #[derive(Clone, Debug)]
 struct Job {
     id: JobId,
+    /// The number of its CE.
+    ce: usize,
     progress: Progress,
-    /// The state that was told last.
-    told: Option<ArcState>,
-    /// The latest stage that was told.
+    /// The state that was reported last.
+    reported: Option<ArcState>,
+    /// The latest stage that was reported.
     stage: u8,
     observed_at: Option<SystemTime>,
 }
@@ -56,27 +70,32 @@ enum Progress {
 }
 
 impl Jobs {
-    pub(crate) fn new(ids: impl IntoIterator<Item = JobId>) -> Jobs {
+    /// Returns the jobs, and those of each of `ces` CEs. `ce_of` returns the number of the CE of a job, or why there is none.
+    pub(crate) fn new(
+        ids: impl IntoIterator<Item = JobId>,
+        ces: usize,
+        ce_of: impl Fn(&JobId) -> Result<usize, String>,
+    ) -> (Jobs, Vec<Pending>) {
         let mut known: HashMap<JobId, usize> = HashMap::new();
-        let mut pending = Vec::new();
+        let mut jobs: Vec<Job> = Vec::new();
+        let mut pending = vec![Pending::default(); ces];
         let mut order = Vec::new();
         for id in ids {
-            let next = pending.len();
             let index = *known.entry(id).or_insert_with_key(|id| {
-                pending.push(id.clone());
-                next
+                let (ce, progress) = match ce_of(id) {
+                    Ok(ce) => {
+                        pending[ce].ids.push(id.clone());
+                        pending[ce].indexes.push(jobs.len());
+                        (ce, Progress::Pending(0, String::new()))
+                    }
+                    Err(message) => (0, Progress::Unknown(message)),
+                };
+                jobs.push(Job { id: id.clone(), ce, progress, reported: None, stage: 0, observed_at: None });
+                jobs.len() - 1
             });
             order.push(index);
         }
-        let job = |id: &JobId| Job {
-            id: id.clone(),
-            progress: Progress::Pending(0, String::new()),
-            told: None,
-            stage: 0,
-            observed_at: None,
-        };
-        let jobs: Vec<Job> = pending.iter().map(job).collect();
-        Jobs { goal: WatchGoal::End, indexes: (0..jobs.len()).collect(), jobs, order, pending }
+        (Jobs { goal: WatchGoal::End, jobs, order }, pending)
     }
 
     /// Sets the goal, before the first observation.
@@ -84,36 +103,38 @@ impl Jobs {
         self.goal = goal;
     }
 
-    /// The jobs to ask for.
-    pub(crate) fn pending(&self) -> &[JobId] {
-        &self.pending
-    }
-
     /// The number of jobs, each counted once.
     pub(crate) fn count(&self) -> usize {
         self.jobs.len()
     }
 
-    /// Takes in what a poll found about the pending jobs, in their order. Returns the changes to tell.
+    /// Takes in what a poll found about pending jobs, in their order. Returns the changes to report.
     pub(crate) fn observe(
         &mut self,
+        pending: &mut Pending,
         observations: impl IntoIterator<Item = Observation>,
         now: SystemTime,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
-        for (index, observation) in self.indexes.iter().zip(observations) {
+        for (index, observation) in pending.indexes.iter().zip(observations) {
             changes.extend(self.jobs[*index].observe(observation, self.goal, now));
         }
         let is_pending = |index: &usize| matches!(self.jobs[*index].progress, Progress::Pending(..));
-        if !self.indexes.iter().all(is_pending) {
-            self.indexes.retain(is_pending);
-            self.pending = self.indexes.iter().map(|index| self.jobs[*index].id.clone()).collect();
+        if !pending.indexes.iter().all(is_pending) {
+            pending.indexes.retain(is_pending);
+            pending.ids = pending.indexes.iter().map(|index| self.jobs[*index].id.clone()).collect();
         }
         changes
     }
 
-    /// Where each job stands, in the order of the caller. `why` is why the state of a job that was never seen is unknown.
-    pub(crate) fn standings(&self, why: &str) -> Vec<WatchedJob> {
+    /// Gives up the pending jobs of a CE that can no longer be asked.
+    pub(crate) fn give_up(&mut self, ce: usize, why: &str) {
+        let is_pending = |job: &&mut Job| job.ce == ce && matches!(job.progress, Progress::Pending(..));
+        self.jobs.iter_mut().filter(is_pending).for_each(|job| job.progress = Progress::Unknown(why.to_owned()));
+    }
+
+    /// Where each job stands, in the order of the caller. `why` returns why a CE has not told the state of its jobs.
+    pub(crate) fn standings<'a>(&self, why: impl Fn(usize) -> &'a str) -> Vec<WatchedJob> {
         let one = |index: &usize| {
             let job = &self.jobs[*index];
             let unknown = |message: &str| WatchOutcome::Unknown { message: message.to_owned() };
@@ -121,11 +142,11 @@ impl Jobs {
                 Progress::Reached => WatchOutcome::Reached,
                 Progress::Gone => WatchOutcome::Gone,
                 Progress::Unknown(message) => unknown(message),
-                Progress::Pending(0, _) if job.told.is_some() => WatchOutcome::Pending,
-                Progress::Pending(0, _) => unknown(why),
+                Progress::Pending(0, _) if job.reported.is_some() => WatchOutcome::Pending,
+                Progress::Pending(0, _) => unknown(why(job.ce)),
                 Progress::Pending(_, message) => unknown(message),
             };
-            WatchedJob { id: job.id.clone(), outcome, state: job.told, observed_at: job.observed_at }
+            WatchedJob { id: job.id.clone(), outcome, state: job.reported, observed_at: job.observed_at }
         };
         self.order.iter().map(one).collect()
     }
@@ -137,7 +158,7 @@ impl Job {
             Observation::Nothing | Observation::State(ArcState::Undefined) => None,
             Observation::Gone | Observation::State(ArcState::Deleted) => {
                 self.progress = Progress::Gone;
-                Some(Change { id: self.id.clone(), from: self.told, to: Standing::Gone, observed_at: now })
+                Some(Change { id: self.id.clone(), from: self.reported, to: Standing::Gone, observed_at: now })
             }
             Observation::Foreign(message) => {
                 self.progress = Progress::Unknown(message);
@@ -169,7 +190,7 @@ impl Job {
         if is_reached(goal, state) {
             self.progress = Progress::Reached;
         }
-        let from = self.told.replace(state);
+        let from = self.reported.replace(state);
         (from != Some(state)).then(|| Change {
             id: self.id.clone(),
             from,
@@ -238,36 +259,41 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(second)
     }
 
+    fn on_one_ce<const N: usize>(ids: [&str; N]) -> (Jobs, Pending) {
+        let (jobs, mut pending) = Jobs::new(ids.map(JobId::from), 1, |_| Ok(0));
+        (jobs, pending.remove(0))
+    }
+
     /// Observes a job until it settles. Returns the reported changes and the outcome.
     fn watch(goal: WatchGoal, observations: &[Observation]) -> (Vec<Change>, WatchedJob) {
-        let mut jobs = Jobs::new(["a".into()]);
+        let (mut jobs, mut pending) = on_one_ce(["a"]);
         jobs.set_goal(goal);
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for (second, observation) in observations.iter().enumerate() {
-            if jobs.pending().is_empty() {
+            if pending.ids().is_empty() {
                 break;
             }
-            told.extend(jobs.observe([observation.clone()], at(second as u64)));
+            reported.extend(jobs.observe(&mut pending, [observation.clone()], at(second as u64)));
         }
-        (told, jobs.standings("never asked").remove(0))
+        (reported, jobs.standings(|_| "never asked").remove(0))
     }
 
     fn states(states: &[ArcState]) -> Vec<Observation> {
         states.iter().copied().map(Observation::State).collect()
     }
 
-    fn told(changes: &[Change]) -> Vec<Standing> {
+    fn reported(changes: &[Change]) -> Vec<Standing> {
         changes.iter().map(|change| change.to).collect()
     }
 
     #[test]
-    fn changes_are_told_once_and_never_backwards() {
+    fn changes_are_reported_once_and_never_backwards() {
         use ArcState::{Accepted, Finished, Preparing, Queuing, Running, Submitting};
         let seen =
             [Accepted, Accepted, Submitting, Preparing, Queuing, Submitting, Running, Queuing, Running, Finished];
         let (changes, job) = watch(WatchGoal::End, &states(&seen));
         let expected = [Accepted, Submitting, Queuing, Running, Queuing, Running, Finished].map(Standing::State);
-        assert_eq!(told(&changes), expected);
+        assert_eq!(reported(&changes), expected);
         let from: Vec<Option<ArcState>> = changes.iter().map(|change| change.from).collect();
         assert_eq!(from[0], None);
         assert!(from[1..].iter().zip(&expected).all(|(from, to)| *from == to.state()));
@@ -278,7 +304,7 @@ mod tests {
     fn an_unknown_state_ends_nothing() {
         for goal in [WatchGoal::End, ArcState::Accepted.into(), JobStatus::InProgress.into(), ArcState::Other.into()] {
             let (changes, job) = watch(goal, &states(&[ArcState::Undefined, ArcState::Other, ArcState::Undefined]));
-            assert_eq!(told(&changes), [Standing::State(ArcState::Other)]);
+            assert_eq!(reported(&changes), [Standing::State(ArcState::Other)]);
             assert_eq!((&job.outcome, job.status()), (&WatchOutcome::Pending, Some(JobStatus::InProgress)), "{goal:?}");
         }
         let (_, job) = watch(WatchGoal::End, &states(&[ArcState::Other, ArcState::Running, ArcState::Finished]));
@@ -289,7 +315,7 @@ mod tests {
     fn a_job_that_the_ce_no_longer_knows_is_gone_and_has_no_status() {
         for last in [Observation::Gone, Observation::State(ArcState::Deleted)] {
             let (changes, job) = watch(WatchGoal::End, &[Observation::State(ArcState::Running), last.clone()]);
-            assert_eq!(told(&changes), [Standing::State(ArcState::Running), Standing::Gone]);
+            assert_eq!(reported(&changes), [Standing::State(ArcState::Running), Standing::Gone]);
             assert_eq!((&job.outcome, job.state, job.status()), (&WatchOutcome::Gone, Some(ArcState::Running), None));
             let (changes, job) = watch(WatchGoal::End, &[last]);
             assert_eq!((changes[0].from, job.status()), (None, None));
@@ -335,19 +361,20 @@ mod tests {
         let unknown = WatchOutcome::Unknown { message: "not allowed".into() };
         let (_, job) = watch(WatchGoal::End, &vec![refused.clone(); 3]);
         assert_eq!(job.outcome, unknown);
-        let mut jobs = Jobs::new(["a".into(), "b".into()]);
+        let (mut jobs, mut pending) = on_one_ce(["a", "b"]);
         for _ in 1..MAX_REFUSALS {
-            jobs.observe([refused.clone(), Observation::Foreign("another CE".into())], at(0));
-            assert_eq!(jobs.pending(), ["a".into()]);
+            jobs.observe(&mut pending, [refused.clone(), Observation::Foreign("another CE".into())], at(0));
+            assert_eq!(pending.ids(), ["a".into()]);
         }
-        jobs.observe([Observation::State(ArcState::Running)], at(0));
-        assert_eq!(jobs.standings("")[0].outcome, WatchOutcome::Pending);
+        jobs.observe(&mut pending, [Observation::State(ArcState::Running)], at(0));
+        assert_eq!(jobs.standings(|_| "")[0].outcome, WatchOutcome::Pending);
         for _ in 0..MAX_REFUSALS {
-            assert_eq!(jobs.observe([refused.clone()], at(0)), []);
+            assert_eq!(jobs.observe(&mut pending, [refused.clone()], at(0)), []);
         }
-        assert!(jobs.pending().is_empty());
-        assert_eq!(jobs.standings("")[0].outcome, unknown);
-        assert_eq!(jobs.standings("")[1].outcome, WatchOutcome::Unknown { message: "another CE".into() });
+        assert!(pending.ids().is_empty());
+        let standings = jobs.standings(|_| "");
+        assert_eq!(standings[0].outcome, unknown);
+        assert_eq!(standings[1].outcome, WatchOutcome::Unknown { message: "another CE".into() });
     }
 
     #[test]
@@ -359,20 +386,49 @@ mod tests {
 
     #[test]
     fn repeated_ids_are_one_job_and_keep_their_places() {
-        let mut jobs = Jobs::new(["a", "b", "a"].map(JobId::from));
-        assert_eq!(jobs.pending(), ["a", "b"].map(JobId::from));
+        let (mut jobs, mut pending) = on_one_ce(["a", "b", "a"]);
+        assert_eq!(pending.ids(), ["a", "b"].map(JobId::from));
         assert_eq!(jobs.count(), 2);
-        let changes = jobs.observe(states(&[ArcState::Finished, ArcState::Running]), at(1));
+        let changes = jobs.observe(&mut pending, states(&[ArcState::Finished, ArcState::Running]), at(1));
         assert_eq!(changes.len(), 2);
-        assert_eq!(jobs.pending(), ["b".into()]);
-        let ids: Vec<String> = jobs.standings("").into_iter().map(|job| job.id.into_string()).collect();
+        assert_eq!(pending.ids(), ["b".into()]);
+        let ids: Vec<String> = jobs.standings(|_| "").into_iter().map(|job| job.id.into_string()).collect();
         assert_eq!(ids, ["a", "b", "a"]);
+    }
+
+    #[test]
+    fn jobs_of_several_ces_keep_the_order_of_the_caller() {
+        let ce_of = |id: &JobId| match id.as_str().as_bytes()[0] {
+            b'a' => Ok(0),
+            b'b' => Ok(1),
+            _ => Err("on no CE".to_owned()),
+        };
+        let ids = ["b1", "a1", "c1", "b2", "a1", "a2"];
+        let (mut jobs, mut pending) = Jobs::new(ids.map(JobId::from), 2, ce_of);
+        assert_eq!(pending[0].ids(), ["a1", "a2"].map(JobId::from));
+        assert_eq!(pending[1].ids(), ["b1", "b2"].map(JobId::from));
+        jobs.observe(&mut pending[1], states(&[ArcState::Running, ArcState::Finished]), at(1));
+        jobs.observe(&mut pending[0], states(&[ArcState::Queuing]), at(2));
+        jobs.give_up(1, "not trusted");
+        let unknown = |message: &str| WatchOutcome::Unknown { message: message.into() };
+        let expected = [
+            ("b1", unknown("not trusted"), Some(ArcState::Running)),
+            ("a1", WatchOutcome::Pending, Some(ArcState::Queuing)),
+            ("c1", unknown("on no CE"), None),
+            ("b2", WatchOutcome::Reached, Some(ArcState::Finished)),
+            ("a1", WatchOutcome::Pending, Some(ArcState::Queuing)),
+            ("a2", unknown("CE 0 is away"), None),
+        ];
+        let standings = jobs.standings(|ce| if ce == 0 { "CE 0 is away" } else { "" });
+        let found: Vec<(&str, WatchOutcome, Option<ArcState>)> =
+            standings.iter().map(|job| (job.id.as_str(), job.outcome.clone(), job.state)).collect();
+        assert_eq!(found, expected);
     }
 
     proptest! {
         /// Whatever is observed: each change begins where the one before ended, stages only grow, and nothing follows an end.
         #[test]
-        fn any_course_is_told_in_order(seen in proptest::collection::vec(0..STATES.len(), 0..40)) {
+        fn any_course_is_reported_in_order(seen in proptest::collection::vec(0..STATES.len(), 0..40)) {
             let seen: Vec<ArcState> = seen.into_iter().map(|index| STATES[index]).collect();
             let (changes, _) = watch(WatchGoal::End, &states(&seen));
             let (mut from, mut latest) = (None, 0);

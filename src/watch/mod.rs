@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::jobs::{Jobs, Observation};
+pub(crate) use self::jobs::{Jobs, Observation, Pending};
 pub(crate) use self::policy::Pace;
 pub use self::policy::PollPolicy;
 use crate::job::{ArcState, JobId, JobStatus};
@@ -120,8 +120,8 @@ pub struct WatchReport {
     /// Why the watch has ended. `None` while it goes on.
     #[serde(default)]
     pub end: Option<WatchEnd>,
-    /// Since when the CE has given no usable response. `None` if the last poll succeeded. The serde form is whole seconds
-    /// since 1970.
+    /// Since when the CE has given no usable response. `None` if the last poll succeeded. Of several CEs, that of the one that
+    /// is away longest. The serde form is whole seconds since 1970.
     #[serde(default, with = "serde_forms::since_1970")]
     pub unreachable_since: Option<SystemTime>,
 }
@@ -239,11 +239,11 @@ pub struct PollSummary {
     pub jobs: usize,
     /// How many of them the watch still asks for.
     pub pending: usize,
-    /// Since when the CE has given no usable response. `None` if this poll succeeded. The serde form is whole seconds since
-    /// 1970.
+    /// Since when the CE has given no usable response. `None` if this poll succeeded. Of several CEs, that of the one that is
+    /// away longest. The serde form is whole seconds since 1970.
     #[serde(default, with = "serde_forms::since_1970")]
     pub unreachable_since: Option<SystemTime>,
-    /// Why this poll failed, if it did.
+    /// Why the poll of this CE failed, if it did.
     #[serde(default)]
     pub error: Option<String>,
 }

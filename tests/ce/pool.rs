@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use jasmin_arc::{ArcInterface, ArcPool, ErrorKind, JobDescription, JobFilter, JobId, JobStatus};
+use jasmin_arc::{ArcInterface, ArcPool, ErrorKind, JobDescription, JobFilter, JobId, JobStatus, WatchEnd};
 
 use crate::common::{PATIENCE, Site, eventually};
 use crate::faults::Linked;
@@ -69,6 +69,8 @@ fn a_pool_survives_the_death_of_a_ce() {
     for (id, saved) in pool.save_jobs_outputs_to(&ids, outputs.path()) {
         let saved = saved.unwrap().unwrap_or_else(|| panic!("no outputs of {id}"));
         assert!(saved.join("stdout.txt").is_file());
+        assert!(pool.list_files(&id).unwrap().files.iter().any(|file| file.path.ends_with("stdout.txt")));
+        assert!(pool.read_file(&id, "stdout.txt", ..).unwrap().bytes.ends_with(b"\n"));
     }
     let found: HashSet<JobId> =
         pool.find_jobs(&JobFilter::new()).flat_map(|(_, jobs)| jobs.unwrap()).map(|job| job.id).collect();
@@ -87,16 +89,46 @@ fn a_pool_survives_the_death_of_a_ce() {
     assert_eq!(silent, vec![ErrorKind::TimedOut; ids.len() - of_a]);
     site_b.link.set(Fault::None);
 
-    // One CE dies. Its jobs have errors, and new jobs go to the other, also those that the pool would have sent to it.
+    // One CE dies in the middle of a watch. The changes on the other are seen.
+    let sleep = JobDescription::new("/bin/sleep").with_arg("20");
+    let asleep = |arc: &ArcInterface| arc.submit_jobs(vec![sleep.clone(); 4]).unwrap().into_iter().map(Result::unwrap);
+    let long: Vec<JobId> = asleep(b).chain(asleep(a)).collect();
+    let mut watch = pool.watch(&long).deadline(PATIENCE);
+    let mut seen = HashSet::new();
+    while seen.len() < long.len() {
+        seen.insert(watch.next().unwrap().unwrap().id);
+    }
     ce_b.kill();
+    let ended: Vec<JobId> = watch
+        .by_ref()
+        .map(Result::unwrap)
+        .filter(|change| change.to.is_final())
+        .map(|change| change.id)
+        .take(4)
+        .collect();
+    assert!(ended.iter().all(|id| is_on(id, a)), "{ended:?}");
+    let report = watch.report();
+    assert!(report.end.is_none() && report.unreachable_since.is_some() && report.pending().count() == 4, "{report:?}");
+
+    // The other operations have errors for its jobs, and new jobs go to the other CE, also those that the pool would have sent
+    // to it.
+    let path = outputs.path().join("fetched");
+    let fetched = pool.fetch(&ids, move |fetch| fetch.files(["stdout.txt"]).to(&path)).in_order();
+    for (id, fetched) in ids.iter().zip(fetched) {
+        assert_eq!(fetched.as_ref().is_ok_and(|job| job.files.len() == 1), is_on(id, a), "{fetched:?}");
+    }
     let (living, dead) = split(&pool, &ids, a);
     assert_eq!((living.len(), dead.len()), (of_a, ids.len() - of_a));
     let later = submit(&pool, (200..204).map(job));
     assert!(later.iter().all(|id| is_on(id, a)), "{later:?}");
     assert!(pool.find_submission("never submitted").is_err(), "the dead CE may have it");
 
-    // It comes back.
+    // It comes back, and the watch sees the ends of its jobs.
     ce_b.restart();
+    let ended = watch.by_ref().map(Result::unwrap).filter(|change| change.to.is_final()).count();
+    let report = watch.report();
+    assert_eq!((ended, report.end, report.unreachable_since), (4, Some(WatchEnd::Settled), None), "{report:?}");
+    assert!(report.all_completed() && report.jobs.iter().map(|job| &job.id).eq(&long), "{report:?}");
     eventually("the CE that died has its jobs", PATIENCE, || split(&pool, &ids, a).1.is_empty());
     let ended = pool.with_deadline(PATIENCE).wait_jobs(&later).in_order();
     assert!(ended.iter().all(|status| matches!(status, Ok(JobStatus::Completed))), "{ended:?}");

@@ -1,27 +1,26 @@
 //! [`ArcPool`]: several CEs as one.
 //!
-//! An operation on ids goes to the CE that each id names, to all CEs at the same time. `submit.rs` chooses CEs for jobs, and
-//! `results.rs` returns results as they come.
+//! An operation on ids goes to the CE that each id names, to all CEs at the same time (`jobs.rs`). `submit.rs` chooses CEs for
+//! jobs, and `results.rs` returns results as they come.
 
+mod jobs;
 mod results;
 mod submit;
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 pub use self::results::PoolResults;
-use self::results::{Tell, Work, lost};
+use self::results::{Tell, Work};
 use self::submit::Offer;
 use super::{ArcInterface, RecoveredSubmission, SyncedJobList, owned};
-use crate::backend::failure::not_found;
+use crate::description::JobDescription;
 use crate::error::{Error, Result};
-use crate::job::{JobFilter, JobId, JobInfo, JobState, JobStatus, SavedOutputs};
-use crate::limits::CancelToken;
+use crate::job::{JobFilter, JobId, JobInfo};
+use crate::limits::{CancelOnDrop, CancelToken};
+use crate::matching::Mismatch;
 use crate::service::{Ping, ServiceInfo};
-use crate::watch::Standing;
 
 /// Interfaces to several CEs, used as one.
 ///
@@ -34,8 +33,10 @@ use crate::watch::Standing;
 /// CE has responded, so a CE that does not respond delays nothing of the others. Only its own jobs get its error. Submitting is
 /// different: it returns when the last job has a result.
 ///
+/// [`watch`](Self::watch) is a [`Watch`](crate::Watch) of jobs on several CEs.
+///
 /// The type is cheap to clone, and any number of threads can use it. Each interface keeps its own configuration,
-/// credentials, journal and log. Everything else that an interface can do is available through
+/// credentials, journal and log. Everything else that an interface can do for a job is available through
 /// [`interface_of`](Self::interface_of).
 ///
 /// ```no_run
@@ -90,22 +91,24 @@ impl ArcPool {
         &self.members
     }
 
-    /// Returns the interface to the CE that an id names, or `None` if it is none of the pool's.
+    /// Returns the interface to the CE that an id names. It has everything that an interface can do for a job.
     ///
     /// An id without a host, such as `0a1b2c`, names no CE, unless the pool has only one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::JobNotFound`] if the id names no CE of the pool.
     ///
     /// ```no_run
     /// # fn main() -> jasmin_arc::Result<()> {
     /// # let pool = jasmin_arc::ArcPool::new([jasmin_arc::ArcInterface::builder().build()?])?;
     /// # let id = jasmin_arc::JobId::from("");
-    /// if let Some(arc) = pool.interface_of(&id) {
-    ///     println!("{id} is a job on {}", arc.config().arc_server());
-    /// }
+    /// println!("{id} is a job on {}", pool.interface_of(&id)?.config().arc_server());
     /// # Ok(())
     /// # }
     /// ```
-    pub fn interface_of(&self, id: &JobId) -> Option<&ArcInterface> {
-        self.index_of(id).map(|index| &self.members[index])
+    pub fn interface_of(&self, id: &JobId) -> Result<&ArcInterface> {
+        self.index_of(id).map(|index| &self.members[index]).ok_or_else(|| on_no_ce(id))
     }
 
     fn index_of(&self, id: &JobId) -> Option<usize> {
@@ -149,7 +152,7 @@ impl ArcPool {
     fn stream<T: Send + 'static>(
         &self,
         ids: impl IntoIterator<Item: Borrow<JobId>>,
-        token: Option<CancelToken>,
+        stop: Option<CancelOnDrop>,
         ask: impl Fn(&ArcInterface, &[JobId], Tell<'_, T>) + Send + Sync + 'static,
     ) -> PoolResults<JobId, T> {
         let mut of_member: Vec<Vec<usize>> = self.members.iter().map(|_| Vec::new()).collect();
@@ -167,7 +170,7 @@ impl ArcPool {
             let (member, ask) = (member.clone(), Arc::clone(&ask));
             work.start(move |tell| ask(&member, &asked, &|index, result| tell(indices[index], result)));
         }
-        work.results(token)
+        work.results(stop)
     }
 
     /// Asks each CE.
@@ -182,124 +185,6 @@ impl ArcPool {
             work.start(move |tell| tell(index, ask(&member)));
         }
         work.results(None)
-    }
-
-    /// Waits for the ends of jobs on any of the CEs, and returns the status of each job as soon as it has ended.
-    ///
-    /// Each CE is watched as by [`ArcInterface::watch`], with the same cost, and a CE that is away is waited for. Set a limit
-    /// with [`with_deadline`](Self::with_deadline). Dropping the results ends the wait.
-    ///
-    /// # Errors
-    ///
-    /// For one job: those of [`ArcInterface::wait_jobs`], and [`Error::JobNotFound`] if its id names no CE of the pool.
-    ///
-    /// ```no_run
-    /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let pool = jasmin_arc::ArcPool::new([jasmin_arc::ArcInterface::builder().build()?])?;
-    /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
-    /// for (id, status) in pool.wait_jobs(&jobs) {
-    ///     println!("{id}: {}", status?);
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn wait_jobs(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> PoolResults<JobId, JobStatus> {
-        let token = CancelToken::new();
-        let cancel = token.clone();
-        self.stream(ids, Some(token), move |member, ids, tell| wait(&member.with_cancel(&cancel), ids, tell))
-    }
-
-    /// Returns the statuses of jobs on any of the CEs: see [`ArcInterface::job_statuses`].
-    ///
-    /// The other methods for jobs work in the same way.
-    ///
-    /// # Errors
-    ///
-    /// For one job: [`Error::JobNotFound`] if its id names no CE of the pool, and the errors of the method of
-    /// [`ArcInterface`]. If the call to a CE fails, each of its jobs has that error.
-    ///
-    /// ```no_run
-    /// # fn main() -> jasmin_arc::Result<()> {
-    /// # let pool = jasmin_arc::ArcPool::new([jasmin_arc::ArcInterface::builder().build()?])?;
-    /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
-    /// for (id, status) in pool.job_statuses(&jobs) {
-    ///     match status {
-    ///         Ok(status) => println!("{id} is {status}"),
-    ///         Err(error) => eprintln!("{id}: {error}"),
-    ///     }
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn job_statuses(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> PoolResults<JobId, JobStatus> {
-        self.each_job(ids, |arc, ids| arc.job_statuses(ids))
-    }
-
-    /// Returns the status of a job on any of the CEs: see [`ArcInterface::job_status`].
-    ///
-    /// # Errors
-    ///
-    /// As for [`job_statuses`](Self::job_statuses).
-    pub fn job_status(&self, id: &JobId) -> Result<JobStatus> {
-        self.of(id)?.job_status(id)
-    }
-
-    /// Returns ARC's states of jobs on any of the CEs: see [`ArcInterface::job_states`].
-    pub fn job_states(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> PoolResults<JobId, JobState> {
-        self.each_job(ids, |arc, ids| arc.job_states(ids))
-    }
-
-    /// Returns the details of jobs on any of the CEs: see [`ArcInterface::jobs`].
-    pub fn jobs(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> PoolResults<JobId, JobInfo> {
-        self.each_job(ids, |arc, ids| arc.jobs(ids))
-    }
-
-    /// Returns the details of a job on any of the CEs: see [`ArcInterface::job`].
-    ///
-    /// # Errors
-    ///
-    /// As for [`job_statuses`](Self::job_statuses).
-    pub fn job(&self, id: &JobId) -> Result<JobInfo> {
-        self.of(id)?.job(id)
-    }
-
-    /// Cancels jobs on any of the CEs: see [`ArcInterface::cancel_jobs`].
-    pub fn cancel_jobs(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> PoolResults<JobId, ()> {
-        self.each_job(ids, |arc, ids| arc.cancel_jobs(ids))
-    }
-
-    /// Cancels jobs on any of the CEs and waits until they have ended: see [`ArcInterface::cancel_jobs_and_wait`].
-    pub fn cancel_jobs_and_wait(
-        &self,
-        ids: impl IntoIterator<Item: Borrow<JobId>>,
-        patience: Duration,
-    ) -> PoolResults<JobId, JobStatus> {
-        self.each_job(ids, move |arc, ids| arc.cancel_jobs_and_wait(ids, patience))
-    }
-
-    /// Runs failed jobs on any of the CEs again: see [`ArcInterface::restart_jobs`].
-    pub fn restart_jobs(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> PoolResults<JobId, ()> {
-        self.each_job(ids, |arc, ids| arc.restart_jobs(ids))
-    }
-
-    /// Renews the credentials of jobs on any of the CEs: see [`ArcInterface::renew_jobs`].
-    pub fn renew_jobs(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> PoolResults<JobId, Option<SystemTime>> {
-        self.each_job(ids, |arc, ids| arc.renew_jobs(ids))
-    }
-
-    /// Removes ended jobs from their CEs: see [`ArcInterface::clean_jobs`].
-    pub fn clean_jobs(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> PoolResults<JobId, ()> {
-        self.each_job(ids, |arc, ids| arc.clean_jobs(ids))
-    }
-
-    /// Saves the outputs of jobs on any of the CEs below one directory: see [`ArcInterface::save_jobs_outputs_to`].
-    pub fn save_jobs_outputs_to(
-        &self,
-        ids: impl IntoIterator<Item: Borrow<JobId>>,
-        directory: impl AsRef<Path>,
-    ) -> PoolResults<JobId, Option<SavedOutputs>> {
-        let directory = directory.as_ref().to_owned();
-        self.each_job(ids, move |arc, ids| arc.save_jobs_outputs_to(ids, &directory))
     }
 
     /// Lists your jobs on each CE: see [`ArcInterface::list_jobs`]. The items name the URL of the CE.
@@ -338,6 +223,14 @@ impl ArcPool {
         self.each_ce(ArcInterface::service_info)
     }
 
+    /// Finds out on each CE why a job does not fit it: see [`ArcInterface::mismatches`]. The items name the URL of the CE.
+    ///
+    /// [`submit`](Self::submit) does this by itself.
+    pub fn mismatches(&self, job: &JobDescription) -> PoolResults<String, Vec<Mismatch>> {
+        let job = job.clone();
+        self.each_ce(move |arc| arc.mismatches(&job))
+    }
+
     /// Checks that each CE can be reached and serves the user: see [`ArcInterface::ping`]. The items name the URL of the CE.
     pub fn pings(&self) -> PoolResults<String, Ping> {
         self.each_ce(ArcInterface::ping)
@@ -368,46 +261,13 @@ impl ArcPool {
     pub fn recover(&self) -> PoolResults<String, Vec<RecoveredSubmission>> {
         self.each_ce(ArcInterface::recover)
     }
-
-    fn of(&self, id: &JobId) -> Result<&ArcInterface> {
-        self.interface_of(id).ok_or_else(|| on_no_ce(id))
-    }
 }
+
+/// Begins with [`OTHER_CE`](crate::error::OTHER_CE).
+const ON_NO_CE: &str = "it is not the id of a job on any CE of the pool";
 
 fn on_no_ce(id: &JobId) -> Error {
-    Error::JobNotFound { job_id: id.clone(), message: "it is not the id of a job on any CE of the pool".into() }
-}
-
-/// Watches the jobs of one CE, and tells the status of each as soon as it has ended.
-fn wait(arc: &ArcInterface, ids: &[JobId], tell: Tell<'_, JobStatus>) {
-    let mut pending: HashMap<&JobId, Vec<usize>> = HashMap::with_capacity(ids.len());
-    for (index, id) in ids.iter().enumerate() {
-        pending.entry(id).or_default().push(index);
-    }
-    let mut watch = arc.watch(ids);
-    let mut failed = None;
-    for change in &mut watch {
-        match change {
-            Ok(change) => {
-                let result = || match change.to {
-                    Standing::Gone => Err(not_found(&arc.0.endpoint, &change.id)),
-                    _ => Ok(change.status().unwrap_or(JobStatus::InProgress)),
-                };
-                if change.to.is_final() {
-                    pending.remove(&change.id).into_iter().flatten().for_each(|index| tell(index, result()));
-                }
-            }
-            Err(error) => failed = Some(error),
-        }
-    }
-    let mut statuses: Vec<Option<Result<JobStatus>>> = watch.statuses().into_iter().map(Some).collect();
-    for index in pending.into_values().flatten() {
-        let status = statuses.get_mut(index).and_then(Option::take);
-        tell(
-            index,
-            failed.as_ref().map_or(status, |error| Some(Err(error.without_source()))).unwrap_or_else(|| Err(lost())),
-        );
-    }
+    Error::JobNotFound { job_id: id.clone(), message: ON_NO_CE.into() }
 }
 
 /// Returns one result for each of `count` jobs. If the whole call failed, each has that error.

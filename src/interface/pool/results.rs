@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::error::{Error, Result};
-use crate::limits::CancelToken;
+use crate::error::Result;
+use crate::interface::{check_process, lost_thread};
+use crate::limits::CancelOnDrop;
 
 /// The results of an operation on several CEs: an iterator that returns each as soon as its CE has responded.
 ///
@@ -19,17 +21,9 @@ pub struct PoolResults<K, T> {
     keys: Vec<Option<K>>,
     pending: usize,
     arrived: VecDeque<(usize, Result<T>)>,
-    receiver: Receiver<(usize, Result<T>)>,
+    receiver: Mutex<Receiver<(usize, Result<T>)>>,
     /// Ends the work when this is dropped, if it only waits.
-    token: Option<CancelToken>,
-}
-
-impl<K, T> Drop for PoolResults<K, T> {
-    fn drop(&mut self) {
-        if let Some(token) = &self.token {
-            token.cancel();
-        }
-    }
+    _stop: Option<CancelOnDrop>,
 }
 
 impl<K, T> fmt::Debug for PoolResults<K, T> {
@@ -45,7 +39,7 @@ impl<K, T> PoolResults<K, T> {
         while let Some((index, _, result)) = self.next_indexed() {
             results[index] = Some(result);
         }
-        results.into_iter().map(|result| result.unwrap_or_else(|| Err(lost()))).collect()
+        results.into_iter().map(|result| result.unwrap_or_else(|| Err(lost_thread()))).collect()
     }
 
     fn next_indexed(&mut self) -> Option<(usize, K, Result<T>)> {
@@ -56,12 +50,16 @@ impl<K, T> PoolResults<K, T> {
                     return Some((index, key, result));
                 }
             }
-            match self.receiver.recv() {
+            // In a forked process there are no threads.
+            let received = check_process().and_then(|()| {
+                let receiver = self.receiver.get_mut().unwrap_or_else(PoisonError::into_inner);
+                receiver.recv().map_err(|_| lost_thread())
+            });
+            match received {
                 Ok(result) => self.arrived.push_back(result),
-                // All threads have ended. What is missing is lost.
-                Err(_) => {
+                Err(error) => {
                     let missing = self.keys.iter().enumerate().filter(|(_, key)| key.is_some());
-                    self.arrived = missing.map(|(index, _)| (index, Err(lost()))).collect();
+                    self.arrived = missing.map(|(index, _)| (index, Err(error.without_source()))).collect();
                 }
             }
         }
@@ -83,10 +81,6 @@ impl<K, T> Iterator for PoolResults<K, T> {
 }
 
 impl<K, T> ExactSizeIterator for PoolResults<K, T> {}
-
-pub(super) fn lost() -> Error {
-    Error::Arc { message: "no thread could ask the CE, or it has ended early".into() }
-}
 
 /// Takes a result, with the index of its subject.
 pub(super) type Tell<'a, T> = &'a dyn Fn(usize, Result<T>);
@@ -129,16 +123,19 @@ impl<K, T: Send + 'static> Work<K, T> {
         let _ = thread::Builder::new().name("jasmin-arc pool".into()).spawn(run);
     }
 
-    /// Returns the results to come. Cancels `token` when they are dropped.
-    pub(super) fn results(self, token: Option<CancelToken>) -> PoolResults<K, T> {
+    /// Returns the results to come, which drop `stop` with themselves.
+    pub(super) fn results(self, stop: Option<CancelOnDrop>) -> PoolResults<K, T> {
         let keys: Vec<Option<K>> = self.keys.into_iter().map(Some).collect();
-        PoolResults { pending: keys.len(), keys, arrived: VecDeque::new(), receiver: self.receiver, token }
+        let receiver = Mutex::new(self.receiver);
+        PoolResults { pending: keys.len(), keys, arrived: VecDeque::new(), receiver, _stop: stop }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
+    use crate::limits::CancelToken;
 
     #[test]
     fn results_that_a_thread_loses_are_errors() {
@@ -156,7 +153,7 @@ mod tests {
     fn dropped_results_end_a_wait() {
         let token = CancelToken::new();
         let work: Work<&str, u8> = Work::new(vec!["a"]);
-        let results = work.results(Some(token.clone()));
+        let results = work.results(Some(CancelOnDrop(token.clone())));
         assert!(!token.is_cancelled() && results.len() == 1);
         drop(results);
         assert!(token.is_cancelled());

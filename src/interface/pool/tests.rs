@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 use tempfile::TempDir;
@@ -7,8 +8,9 @@ use super::*;
 use crate::backend::fake::{FakeBackend, Fate};
 use crate::description::JobDescription;
 use crate::error::ErrorKind;
-use crate::job::ArcState;
+use crate::job::{ArcState, JobStatus};
 use crate::service::{QueueInfo, ServingState};
+use crate::watch::{PollPolicy, Standing, WatchEnd, WatchOutcome};
 
 struct Member {
     backend: Arc<FakeBackend>,
@@ -65,11 +67,12 @@ fn pools_need_different_ces() {
     for interfaces in [vec![], vec![arc.clone(), arc.clone()]] {
         assert_eq!(ArcPool::new(interfaces).unwrap_err().kind(), ErrorKind::InvalidConfig);
     }
-    fn shared<T: Clone + Send + Sync + std::fmt::Debug>(_: &T) {}
+    fn shared<T: Send + Sync + std::fmt::Debug>(_: &T) {}
     let pool = ArcPool::new([arc]).unwrap();
-    shared(&pool);
+    shared(&pool.clone());
+    shared(&pool.pings());
     // One CE has all bare ids.
-    assert!(pool.interface_of(&"a1".into()).is_some());
+    assert!(pool.interface_of(&"a1".into()).is_ok());
     assert!(pool.with_deadline(Duration::from_secs(1)).with_cancel(&CancelToken::new()).interfaces().len() == 1);
 }
 
@@ -202,6 +205,11 @@ fn operations_find_the_ce_by_the_id() {
     expected.sort();
     assert_eq!(seen, expected);
     assert!(!pool.job_status(&ids[0]).unwrap().is_final() && pool.job(&unknown).is_err());
+    assert!(pool.follow(&unknown, "stdout.txt").is_err() && pool.interface_of(&unknown).is_err());
+    for id in &ids {
+        assert_eq!(host(id), pool.interface_of(id).unwrap().config().arc_server());
+        assert!(pool.list_files(id).unwrap().files.is_empty());
+    }
     assert!(pool.cancel_jobs(&ids).in_order().iter().all(Result::is_ok));
     assert!(pool.clean_jobs(&ids).in_order().iter().all(Result::is_ok));
     assert_eq!((a.jobs(), b.jobs()), (0, 0));
@@ -276,4 +284,165 @@ fn a_wait_returns_each_job_when_it_has_ended() {
     let late = pool.with_deadline(Duration::from_millis(200)).wait_jobs([of_a[3], of_a[0]]).in_order();
     assert!(matches!(late[..], [Err(Error::DeadlineExceeded { .. }), Ok(JobStatus::Completed)]), "{late:?}");
     assert!(begun.elapsed() < Duration::from_secs(30));
+}
+
+/// Sets the state of a job on any of the CEs.
+fn set(members: &[Member], id: &JobId, state: ArcState) {
+    members.iter().for_each(|member| {
+        member.backend.jobs().get_mut(id.as_str()).into_iter().for_each(|job| job.state = state);
+    });
+}
+
+fn quickly() -> PollPolicy {
+    PollPolicy::default().with_first_interval(Duration::ZERO).with_factor(1.0)
+}
+
+#[test]
+fn a_watch_sees_the_jobs_of_all_ces() {
+    let (pool, members) = pool();
+    let ids: Vec<JobId> = pool.submit_jobs((0..12).map(|_| job())).into_iter().map(Result::unwrap).collect();
+    let mut asked = ids.clone();
+    asked.insert(3, "https://c.example.org:443/arex/rest/1.0/jobs/x".into());
+    asked.push(ids[0].clone());
+    let mut polls = 0;
+    let mut seen: Vec<(JobId, Standing)> = Vec::new();
+    let watch = pool.watch(&asked).poll(quickly()).deadline(Duration::from_secs(60)).on_poll(|poll| {
+        polls += 1;
+        assert!((poll.jobs, poll.error.as_ref()) == (13, None) && poll.pending <= 12, "{poll:?}");
+        // Each job in its turn.
+        ids.iter().take(polls).for_each(|id| set(&members, id, ArcState::Finished));
+        ControlFlow::Continue(())
+    });
+    let report = watch
+        .on_change(|change| {
+            seen.push((change.id.clone(), change.to));
+            ControlFlow::Continue(())
+        })
+        .wait()
+        .unwrap();
+    assert_eq!((report.end, report.unreachable_since), (Some(WatchEnd::Settled), None));
+    let order: Vec<&JobId> = report.jobs.iter().map(|job| &job.id).collect();
+    assert_eq!(order, asked.iter().collect::<Vec<_>>());
+    assert_eq!((report.reached().count(), report.unknown().count()), (13, 1));
+    assert!(report.jobs[3].to_string().contains("any CE of the pool"), "{}", report.jobs[3]);
+    for id in &ids {
+        let of_one: Vec<Standing> = seen.iter().filter(|(seen, _)| seen == id).map(|(_, to)| *to).collect();
+        let expected = [ArcState::Accepted, ArcState::Finished].map(Standing::State);
+        assert!(of_one == expected || of_one == expected[1..], "{of_one:?}");
+    }
+    assert_eq!(pool.wait_job(&ids[0]).unwrap(), JobStatus::Completed);
+    assert_eq!(pool.watch([&asked[3]]).wait().unwrap().end, Some(WatchEnd::Settled));
+}
+
+#[test]
+fn a_watch_goes_on_without_a_ce_that_is_away() {
+    let (pool, members) = pool();
+    let ids: Vec<JobId> = pool.submit_jobs((0..12).map(|_| job())).into_iter().map(Result::unwrap).collect();
+    let of_a = |id: &&JobId| host(id) == "a.example.org";
+    // One CE does not respond at all.
+    let silent = members[1].backend.unreachable.lock().unwrap();
+    ids.iter().filter(of_a).for_each(|id| set(&members[..1], id, ArcState::Finished));
+    let ends = pool.watch(&ids).take(ids.iter().filter(of_a).count());
+    assert!(ends.map(Result::unwrap).all(|change| change.status() == Some(JobStatus::Completed)));
+    drop(silent);
+
+    members[1].away(true);
+    let report = pool.watch(&ids).poll(quickly()).deadline(Duration::from_millis(300)).wait().unwrap();
+    assert_eq!((report.end, report.unreachable_since.is_some()), (Some(WatchEnd::Deadline), true));
+    for job in &report.jobs {
+        let is_unknown = matches!(&job.outcome, WatchOutcome::Unknown { message } if message.contains("away"));
+        assert_eq!(is_unknown, !of_a(&&job.id), "{job}");
+    }
+
+    // It comes back.
+    let mut watch = pool.watch(&ids).poll(quickly()).on_poll(|poll| {
+        if poll.error.is_some() {
+            members[1].away(false);
+            ids.iter().for_each(|id| set(&members, id, ArcState::Finished));
+        }
+        ControlFlow::Continue(())
+    });
+    assert_eq!(watch.by_ref().map(Result::unwrap).filter(|change| change.to.is_final()).count(), ids.len());
+    assert_eq!(watch.report().unreachable_since, None);
+}
+
+#[test]
+fn an_error_ends_the_watch_of_one_ce_only() {
+    let (pool, members) = pool();
+    let ids: Vec<JobId> = pool.submit_jobs((0..12).map(|_| job())).into_iter().map(Result::unwrap).collect();
+    let of_a = |id: &JobId| host(id) == "a.example.org";
+    let break_credentials = |index: usize| {
+        let config = pool.interfaces()[index].config();
+        for path in [config.proxy_file(), config.client_key()] {
+            std::fs::remove_file(path).unwrap();
+        }
+    };
+    break_credentials(1);
+    ids.iter().for_each(|id| set(&members, id, ArcState::Finished));
+    let report = pool.watch(&ids).wait().unwrap();
+    assert_eq!(report.end, Some(WatchEnd::Settled));
+    for job in &report.jobs {
+        assert_eq!(job.outcome == WatchOutcome::Reached, of_a(&job.id), "{job}");
+        assert_eq!(job.to_string().contains("proxy certificate"), !of_a(&job.id), "{job}");
+    }
+    let (changes, errors): (Vec<_>, Vec<_>) = pool.watch(&ids).partition(Result::is_ok);
+    assert_eq!((changes.len(), errors.len()), (ids.iter().filter(|id| of_a(id)).count(), 1));
+    break_credentials(0);
+    assert!(matches!(pool.watch(&ids).wait(), Err(Error::ProxyGeneration { .. })));
+}
+
+#[test]
+fn a_watch_of_several_ces_ends_when_it_is_told_to() {
+    let (pool, _members) = pool();
+    let ids: Vec<JobId> = pool.submit_jobs((0..12).map(|_| job())).into_iter().map(Result::unwrap).collect();
+    let begun = std::time::Instant::now();
+    let token = CancelToken::new();
+    let slow = PollPolicy::default().with_first_interval(Duration::from_secs(600));
+    let mut watch = pool.watch(&ids).poll(slow.clone()).cancel(&token);
+    assert_eq!(watch.by_ref().take(ids.len()).filter_map(Result::ok).count(), ids.len());
+    token.cancel();
+    assert!(matches!(watch.next(), Some(Err(Error::Cancelled))));
+    assert!(watch.next().is_none() && watch.report().pending().count() == ids.len());
+    drop(watch);
+    assert!(matches!(pool.watch(&ids).cancel(&token).wait(), Err(Error::Cancelled)));
+
+    let report = pool.watch(&ids).poll(slow.clone()).on_change(|_| ControlFlow::Break(())).wait().unwrap();
+    assert_eq!(report.end, Some(WatchEnd::Stopped));
+    // The threads end with the watch.
+    let mut watch = pool.watch(&ids).poll(slow);
+    watch.next().unwrap().unwrap();
+    drop(watch);
+    let owners = || pool.members.iter().map(|member| Arc::strong_count(&member.0)).max().unwrap();
+    while owners() > 1 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} owners", owners());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_fetch_is_from_all_ces() {
+    let (pool, members) = pool();
+    let ids: Vec<JobId> = pool.submit_jobs((0..12).map(|_| job())).into_iter().map(Result::unwrap).collect();
+    for id in &ids {
+        set(&members, id, ArcState::Finished);
+        for member in &members {
+            if let Some(job) = member.backend.jobs().get_mut(id.as_str()) {
+                job.files = vec![("result.txt".into(), id.as_str().into(), Some(id.as_str().len() as u64))];
+            }
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_owned();
+    let name = |id: &JobId| format!("{} {}", host(id), id.local_id());
+    let fetched =
+        pool.fetch(&ids, move |fetch| fetch.files(["result.txt"]).to(&path).named(move |id, _| name(id).into()));
+    for (id, fetched) in fetched {
+        assert_eq!(fetched.unwrap().id, id);
+        assert_eq!(std::fs::read_to_string(directory.path().join(name(&id))).unwrap(), id.as_str());
+    }
+    members[1].away(true);
+    let fetched = pool.fetch(&ids, |fetch| fetch.files(["none"])).in_order();
+    for (id, fetched) in ids.iter().zip(fetched) {
+        assert_eq!(fetched.is_ok(), host(id) == "a.example.org", "{id}");
+    }
 }

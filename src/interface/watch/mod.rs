@@ -1,5 +1,6 @@
 //! Watching jobs: [`Watch`], and waiting for the end of jobs.
 
+mod poller;
 mod renewal;
 
 use std::borrow::Borrow;
@@ -7,27 +8,26 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::ops::ControlFlow;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
-use self::renewal::Renewal;
-use super::{ArcInterface, owned};
+use self::poller::{Absence, Poller, Step};
+use super::{ArcInterface, check_process, lost_thread, owned};
 use crate::backend::failure::not_found;
-use crate::backend::poll::{PollMemory, Polled};
 use crate::error::{Error, ErrorKind, OTHER_CE, Operation, Result};
-use crate::job::{ArcState, JobId, JobStatus};
-use crate::limits::{CallLimits, CancelToken, Interrupted, Limits};
-use crate::logging::{LogLevel, log};
+use crate::job::{JobId, JobStatus};
+use crate::limits::{CallLimits, CancelOnDrop, CancelToken};
+use crate::util::lock;
 use crate::watch::{
-    Change, Jobs, Observation, Pace, PollPolicy, PollSummary, WatchEnd, WatchGoal, WatchOutcome, WatchReport,
+    Change, Jobs, Pending, PollPolicy, PollSummary, WatchEnd, WatchGoal, WatchOutcome, WatchReport, WatchedJob,
 };
-
-/// The time that a poll before the deadline gets, besides that of the last poll.
-const LAST_POLL_MARGIN: Duration = Duration::from_millis(50);
 
 type Callback<'a, T> = Mutex<Box<dyn FnMut(&T) -> ControlFlow<()> + Send + 'a>>;
 
-/// Watches jobs until they end, or until another goal. Created by [`ArcInterface::watch`].
+/// Watches jobs until they end, or until another goal. Created by [`ArcInterface::watch`], and for jobs on several CEs by
+/// [`ArcPool::watch`](crate::ArcPool::watch).
 ///
 /// Run it in one of two ways: [`wait`](Self::wait) blocks until the end and returns where each job stands. As an
 /// iterator, it blocks until the next [`Change`]. Then call [`report`](Self::report) at any time.
@@ -38,10 +38,10 @@ type Callback<'a, T> = Mutex<Box<dyn FnMut(&T) -> ControlFlow<()> + Send + 'a>>;
 ///   job has no `from`.
 /// - A job never goes back to an earlier stage, although some of what a CE publishes is a minute old. Only in the batch system
 ///   can it be reported as queued or running again.
-/// - A watch reports a job in the batch system as [`ArcState::Queuing`] until A-REX publishes, once a minute, that it runs. It
-///   may report [`ArcState::Running`] a minute late, or never for a short job. The next poll reports all other states.
+/// - A watch reports a job in the batch system as [`ArcState::Queuing`](crate::ArcState::Queuing) until A-REX publishes, once a minute, that it runs. It
+///   may report [`ArcState::Running`](crate::ArcState::Running) a minute late, or never for a short job. The next poll reports all other states.
 /// - A job that the CE no longer knows is [gone](crate::Standing::Gone). It has not failed.
-/// - A state that this crate does not know is [`ArcState::Other`] and ends nothing.
+/// - A state that this crate does not know is [`ArcState::Other`](crate::ArcState::Other) and ends nothing.
 ///
 /// # When the CE is away
 ///
@@ -53,6 +53,13 @@ type Callback<'a, T> = Mutex<Box<dyn FnMut(&T) -> ControlFlow<()> + Send + 'a>>;
 /// - a CE that is not trusted, or that refuses the user, and credentials that cannot be renewed;
 /// - a host name that does not exist, or a server without an ARC-CE, if the CE has never responded to this watch;
 /// - a cancelled token.
+///
+/// # Several CEs
+///
+/// A watch of a [pool](crate::ArcPool) polls the CEs at the same time, each in a thread of its own, also while the iterator is
+/// not asked for a change. A CE that is away delays nothing of the others. An error that would end the watch of one CE ends
+/// only that part: the iterator returns it and goes on, and the pending jobs of the CE are [`WatchOutcome::Unknown`] with
+/// the message of the error. Dropping the watch ends the threads.
 ///
 /// # Cost
 ///
@@ -82,49 +89,62 @@ type Callback<'a, T> = Mutex<Box<dyn FnMut(&T) -> ControlFlow<()> + Send + 'a>>;
 /// ```
 #[must_use = "a watch does nothing until it is waited for or iterated over"]
 pub struct Watch<'a> {
-    arc: ArcInterface,
-    jobs: Jobs,
-    limits: CallLimits,
+    jobs: Arc<Mutex<Jobs>>,
+    ces: Vec<Ce>,
+    source: Source,
     policy: PollPolicy,
+    /// Ends the threads.
+    stop: CancelOnDrop,
     on_change: Option<Callback<'a, Change>>,
     on_poll: Option<Callback<'a, PollSummary>>,
-    /// Set by the first poll.
-    run: Option<Run>,
-    /// Changes that have not been told yet.
+    /// Changes that have not been reported yet.
     changes: VecDeque<Change>,
     end: Option<WatchEnd>,
-    /// An error has ended the watch.
+    /// Errors have ended the watch.
     has_failed: bool,
-    /// Since when the CE is away, and the last error.
-    away: Option<(SystemTime, String)>,
-    /// Whether the CE has responded.
-    has_responded: bool,
 }
 
-/// The course of a watch that has begun.
-struct Run {
-    limits: Limits,
-    pace: Pace,
-    memory: PollMemory,
-    renewal: Renewal,
-    /// The time until the next poll.
-    pause: Duration,
-    /// The time that the last poll took.
-    took: Duration,
+/// A CE of a watch.
+struct Ce {
+    arc: ArcInterface,
+    limits: CallLimits,
+    /// The number of jobs that are still asked for.
+    pending: usize,
+    absence: Option<Absence>,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// It has none of the jobs.
+    WithoutJobs,
+    Watched,
+    Ended(WatchEnd),
+    Failed,
+}
+
+/// Where the steps of a watch come from.
+enum Source {
+    /// The watch has not begun. The pending jobs of each CE.
+    None(Vec<Pending>),
+    /// One CE, which the thread of the caller polls, and its index.
+    Poller(usize, Box<Poller>),
+    /// Threads that poll a CE each. They send its index with each step.
+    Threads(Mutex<Receiver<(usize, Step)>>),
 }
 
 impl fmt::Debug for Watch<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch")
-            .field("pending", &self.jobs.pending())
+            .field("pending", &self.pending())
             .field("end", &self.end)
-            .field("away", &self.away)
+            .field("away", &self.absence())
             .finish_non_exhaustive()
     }
 }
 
 impl<'a> Watch<'a> {
-    /// Sets what to wait for: a [`JobStatus`], an [`ArcState`], or the end of each job, which is the default.
+    /// Sets what to wait for: a [`JobStatus`], an [`ArcState`](crate::ArcState), or the end of each job, which is the default.
     ///
     /// A later state counts as reached, and a job that has ended has reached every goal. Look at
     /// [`WatchedJob::state`](crate::WatchedJob::state) for how.
@@ -140,8 +160,8 @@ impl<'a> Watch<'a> {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn until(mut self, goal: impl Into<WatchGoal>) -> Self {
-        self.jobs.set_goal(goal.into());
+    pub fn until(self, goal: impl Into<WatchGoal>) -> Self {
+        lock(&self.jobs).set_goal(goal.into());
         self
     }
 
@@ -151,7 +171,7 @@ impl<'a> Watch<'a> {
     /// deadline. Of several deadlines the shortest holds, including that of
     /// [`with_deadline`](ArcInterface::with_deadline).
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.limits = self.limits.with_deadline(deadline);
+        self.ces.iter_mut().for_each(|ce| ce.limits = ce.limits.clone().with_deadline(deadline));
         self
     }
 
@@ -186,7 +206,7 @@ impl<'a> Watch<'a> {
     /// # }
     /// ```
     pub fn cancel(mut self, token: &CancelToken) -> Self {
-        self.limits = self.limits.with_cancel(token);
+        self.ces.iter_mut().for_each(|ce| ce.limits = ce.limits.clone().with_cancel(token));
         self
     }
 
@@ -244,7 +264,7 @@ impl<'a> Watch<'a> {
     /// # Errors
     ///
     /// Errors that waiting cannot fix: see [above](Self#when-the-ce-is-away). A deadline is no error, and neither are jobs that
-    /// failed or are gone.
+    /// failed or are gone. With several CEs, only if such an error has come from each of them, or a token is cancelled.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -266,95 +286,169 @@ impl<'a> Watch<'a> {
 
     /// Returns where each job stands now. Sends no request.
     pub fn report(&self) -> WatchReport {
-        let why = match &self.away {
-            Some((_, error)) => error,
+        let why = |ce: usize| match self.ces.get(ce).and_then(|ce| ce.absence.as_ref()) {
+            Some((_, error)) => error.as_str(),
             None => "the CE reported no state before the watch ended",
         };
         WatchReport {
-            jobs: self.jobs.standings(why),
+            jobs: lock(&self.jobs).standings(why),
             end: self.end,
-            unreachable_since: self.away.as_ref().map(|(since, _)| *since),
+            unreachable_since: self.absence().map(|(since, _)| *since),
+        }
+    }
+
+    /// Watches jobs on several CEs. `ce_of` returns the index of the CE of a job, or why there is none.
+    pub(super) fn new(
+        ids: impl IntoIterator<Item: Borrow<JobId>>,
+        arcs: &[ArcInterface],
+        ce_of: impl Fn(&JobId) -> Result<usize, String>,
+    ) -> Watch<'a> {
+        let (jobs, pending) = Jobs::new(owned(ids), arcs.len(), ce_of);
+        let ce = |(arc, pending): (&ArcInterface, &Pending)| Ce {
+            arc: arc.clone(),
+            limits: arc.1.clone(),
+            pending: pending.ids().len(),
+            absence: None,
+            progress: if pending.ids().is_empty() { Progress::WithoutJobs } else { Progress::Watched },
+        };
+        Watch {
+            ces: arcs.iter().zip(&pending).map(ce).collect(),
+            jobs: Arc::new(Mutex::new(jobs)),
+            source: Source::None(pending),
+            policy: PollPolicy::default(),
+            stop: CancelOnDrop::default(),
+            on_change: None,
+            on_poll: None,
+            changes: VecDeque::new(),
+            end: None,
+            has_failed: false,
         }
     }
 
     fn run_to_end(&mut self) -> Result<()> {
-        self.try_for_each(|change| change.map(drop))
+        let failure = self.filter_map(Result::err).last();
+        match failure {
+            Some(error) if self.has_failed => Err(error),
+            _ => Ok(()),
+        }
     }
 
-    /// Polls once, after the pause that is due. Sets the end of the watch when it has come.
-    fn step(&mut self) -> Result<()> {
-        let run = self.run.get_or_insert_with(|| Run {
-            limits: self.limits.begin(),
-            pace: Pace::new(self.policy.clone()),
-            memory: PollMemory::default(),
-            renewal: Renewal::new(),
-            pause: Duration::ZERO,
-            took: Duration::ZERO,
-        });
-        if self.jobs.pending().is_empty() {
-            self.end = Some(WatchEnd::Settled);
-            return Ok(());
+    /// The number of jobs that are still asked for.
+    fn pending(&self) -> usize {
+        self.ces.iter().map(|ce| ce.pending).sum()
+    }
+
+    /// The longest absence of a CE.
+    fn absence(&self) -> Option<&Absence> {
+        self.ces.iter().filter_map(|ce| ce.absence.as_ref()).min_by_key(|(since, _)| *since)
+    }
+
+    /// The next step of any CE, and the index of the CE. `None` if no CE is watched any more.
+    fn step(&mut self) -> Option<(usize, Step)> {
+        let first = self.ces.iter().position(|ce| ce.progress == Progress::Watched)?;
+        if let Source::None(pending) = &mut self.source {
+            let pending = std::mem::take(pending);
+            self.source = self.begin(pending);
         }
-        match run.wait() {
-            Ok(()) => {}
-            Err(Interrupted::Deadline(_)) => {
-                self.end = Some(WatchEnd::Deadline);
-                return Ok(());
-            }
-            Err(Interrupted::Cancelled) => return Err(Error::Cancelled),
-        }
-        let (time, begun) = (SystemTime::now(), Instant::now());
-        let polled = poll(&self.arc, self.jobs.pending(), run);
-        run.took = begun.elapsed();
-        let is_news = match polled {
-            Ok(polled) => {
-                let changes = self.take_in(polled);
-                let is_news = !changes.is_empty();
-                self.changes.extend(changes);
-                is_news
-            }
-            Err(Error::DeadlineExceeded { .. }) => {
-                self.end = Some(WatchEnd::Deadline);
-                return Ok(());
-            }
-            Err(error) if self.may_pass(&error) => {
-                self.note_absence(time, &error);
-                false
-            }
-            Err(error) => return Err(error),
+        Some(match &mut self.source {
+            Source::Poller(index, poller) => (*index, poller.step()),
+            Source::Threads(receiver) => match check_process() {
+                Ok(()) => {
+                    let receiver = receiver.get_mut().unwrap_or_else(PoisonError::into_inner);
+                    receiver.recv().unwrap_or_else(|_| (first, Step::Failed(lost_thread())))
+                }
+                // The threads are in the parent process.
+                Err(forked) => (first, Step::Failed(forked)),
+            },
+            Source::None(_) => return None,
+        })
+    }
+
+    /// Creates the pollers of the CEs, and the threads for several of them.
+    fn begin(&self, pending: Vec<Pending>) -> Source {
+        let watched = self.ces.iter().zip(pending).enumerate().filter(|(_, (_, pending))| !pending.ids().is_empty());
+        let poller = |ce: &Ce, limits: CallLimits, pending| {
+            Box::new(Poller::new(ce.arc.clone(), Arc::clone(&self.jobs), pending, limits.begin(), self.policy.clone()))
         };
-        let error = self.away.as_ref().map(|(_, error)| error.clone());
+        let mut watched: Vec<(usize, (&Ce, Pending))> = watched.collect();
+        if let [_] = watched[..]
+            && let Some((index, (ce, pending))) = watched.pop()
+        {
+            return Source::Poller(index, poller(ce, ce.limits.clone(), pending));
+        }
+        let (sender, receiver) = channel();
+        for (index, (ce, pending)) in watched {
+            let mut poller = poller(ce, ce.limits.clone().with_cancel(&self.stop.0), pending);
+            let steps = sender.clone();
+            let run = move || loop {
+                let step = poller.step();
+                let is_last = !matches!(step, Step::Polled { .. });
+                if steps.send((index, step)).is_err() || is_last {
+                    break;
+                }
+            };
+            if thread::Builder::new().name("jasmin-arc watch".into()).spawn(run).is_err() {
+                let _ = sender.send((index, Step::Failed(lost_thread())));
+            }
+        }
+        Source::Threads(Mutex::new(receiver))
+    }
+
+    /// Takes in a poll of a CE.
+    fn take_in(&mut self, ce: usize, changes: Vec<Change>, pending: usize, absence: Option<Absence>) {
+        self.changes.extend(changes);
+        self.ces[ce].pending = pending;
+        self.ces[ce].absence = absence;
         let summary = PollSummary {
-            jobs: self.jobs.count(),
-            pending: self.jobs.pending().len(),
-            unreachable_since: self.away.as_ref().map(|(since, _)| *since),
-            error,
+            jobs: lock(&self.jobs).count(),
+            pending: self.pending(),
+            unreachable_since: self.absence().map(|(since, _)| *since),
+            error: self.absence().map(|(_, error)| error.clone()),
         };
         if call(&mut self.on_poll, &summary).is_break() {
-            self.end = Some(WatchEnd::Stopped);
+            self.stop();
         }
-        if let Some(run) = &mut self.run {
-            if is_news {
-                run.pace.restart();
-            }
-            run.pause = run.pace.interval(run.pause, fastrand::f64());
-            if let Some(left) = run.renewal.left(self.arc.0.config.proxy_renewal_threshold()) {
-                run.pause = run.pause.min(left);
-            }
-        }
-        Ok(())
     }
 
-    /// Returns the status of each job that has ended, and why another one has none, after the end of the watch.
+    /// Ends the watch of a CE, and the whole watch if the error concerns every CE.
+    fn fail(&mut self, ce: usize, error: &Error) {
+        if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Exiting | ErrorKind::Forked) {
+            self.has_failed = true;
+            self.stop.0.cancel();
+            return;
+        }
+        lock(&self.jobs).give_up(ce, &error.to_string());
+        let ce = &mut self.ces[ce];
+        (ce.pending, ce.absence, ce.progress) = (0, None, Progress::Failed);
+    }
+
+    /// Ends the watch when no CE is watched any more.
+    fn finish(&mut self) {
+        let any = |progress| self.ces.iter().any(|ce| ce.progress == progress);
+        self.end = match (any(Progress::Ended(WatchEnd::Deadline)), any(Progress::Ended(WatchEnd::Settled))) {
+            (true, _) => Some(WatchEnd::Deadline),
+            (false, false) if any(Progress::Failed) => None,
+            _ => Some(WatchEnd::Settled),
+        };
+        self.has_failed = self.end.is_none();
+    }
+
+    /// Ends the watch for a callback.
+    fn stop(&mut self) {
+        self.end = Some(WatchEnd::Stopped);
+        self.stop.0.cancel();
+    }
+
+    /// Returns the status of each job that has ended, and why another one has none, after the end of a watch of one CE.
     pub(super) fn statuses(&self) -> Vec<Result<JobStatus>> {
         let report = self.report();
-        let endpoint = &self.arc.0.endpoint;
-        let deadline = self.run.as_ref().and_then(|run| run.limits.deadline()).unwrap_or_default();
-        let one = |job: crate::watch::WatchedJob| match (&job.outcome, job.status()) {
+        let Some(Ce { arc, limits, .. }) = self.ces.first() else { return Vec::new() };
+        let deadline = limits.begin().deadline().unwrap_or_default();
+        let one = |job: WatchedJob| match (&job.outcome, job.status()) {
             (WatchOutcome::Reached, Some(status)) => Ok(status),
-            (WatchOutcome::Gone, _) => Err(not_found(endpoint, &job.id)),
+            (WatchOutcome::Gone, _) => Err(not_found(&arc.0.endpoint, &job.id)),
             (WatchOutcome::Unknown { message }, _) if message.starts_with(OTHER_CE) => {
-                Err(not_found(endpoint, &job.id))
+                Err(not_found(&arc.0.endpoint, &job.id))
             }
             (WatchOutcome::Unknown { message }, _) if report.end == Some(WatchEnd::Settled) => {
                 let message = message.clone();
@@ -363,48 +457,6 @@ impl<'a> Watch<'a> {
             _ => Err(Error::DeadlineExceeded { deadline }),
         };
         report.jobs.into_iter().map(one).collect()
-    }
-
-    /// Takes in what a poll found. Returns the changes.
-    fn take_in(&mut self, polled: Polled) -> Vec<Change> {
-        let was_away = self.away.take().is_some();
-        if was_away {
-            let _entered = self.arc.0.log.enter();
-            log(LogLevel::Info, format!("{} responds again", self.arc.0.endpoint));
-        }
-        self.has_responded = true;
-        if let Some(run) = &mut self.run {
-            run.pause = polled.pause;
-            if was_away || polled.is_unsettled {
-                run.pace.restart();
-            }
-        }
-        self.jobs.observe(polled.states.into_iter().map(observation), SystemTime::now())
-    }
-
-    /// Whether an error may pass without a change to the configuration or the credentials.
-    fn may_pass(&self, error: &Error) -> bool {
-        error.is_retryable()
-            // A CE that has responded before exists, even if its name server or a proxy in front of it now denies it.
-            || self.has_responded
-                && matches!(error.kind(), ErrorKind::HostNotFound | ErrorKind::Refused | ErrorKind::NoTargetsAvailable)
-    }
-
-    fn note_absence(&mut self, since: SystemTime, error: &Error) {
-        if let Some(run) = &mut self.run {
-            run.pause = Duration::ZERO;
-        }
-        match &mut self.away {
-            Some((_, last)) => *last = error.to_string(),
-            None => {
-                let _entered = self.arc.0.log.enter();
-                log(LogLevel::Warning, format!("waiting for the CE: {error}"));
-                self.away = Some((since, error.to_string()));
-                if let Some(run) = &mut self.run {
-                    run.pace.restart();
-                }
-            }
-        }
     }
 }
 
@@ -415,7 +467,7 @@ impl Iterator for Watch<'_> {
         loop {
             if let Some(change) = self.changes.pop_front() {
                 if call(&mut self.on_change, &change).is_break() {
-                    self.end = Some(WatchEnd::Stopped);
+                    self.stop();
                     self.changes.clear();
                 }
                 return Some(Ok(change));
@@ -423,52 +475,20 @@ impl Iterator for Watch<'_> {
             if self.end.is_some() || self.has_failed {
                 return None;
             }
-            if let Err(error) = self.step() {
-                self.has_failed = true;
-                return Some(Err(error));
+            match self.step() {
+                None => self.finish(),
+                Some((ce, Step::Polled { changes, pending, absence })) => self.take_in(ce, changes, pending, absence),
+                Some((ce, Step::Ended(end))) => self.ces[ce].progress = Progress::Ended(end),
+                Some((ce, Step::Failed(error))) => {
+                    self.fail(ce, &error);
+                    return Some(Err(error));
+                }
             }
         }
     }
 }
 
 impl FusedIterator for Watch<'_> {}
-
-impl Run {
-    /// Waits until the next poll is due. A poll that would be due after the deadline comes just before it.
-    fn wait(&self) -> Result<(), Interrupted> {
-        self.limits.check()?;
-        let Some((left, deadline)) = self.limits.left().zip(self.limits.deadline()) else {
-            return self.limits.sleep(self.pause);
-        };
-        let margin = 2 * self.took + LAST_POLL_MARGIN;
-        match left.checked_sub(margin) {
-            // A poll has just been.
-            None if !self.pause.is_zero() => Err(Interrupted::Deadline(deadline)),
-            None => Ok(()),
-            Some(usable) => self.limits.sleep(self.pause.min(usable)),
-        }
-    }
-}
-
-/// Asks the CE once.
-fn poll(arc: &ArcInterface, ids: &[JobId], run: &mut Run) -> Result<Polled> {
-    let call = arc.begin_within(run.limits.clone())?;
-    let backend = arc.backend(&call)?;
-    let polled = backend.poll(ids, &mut run.memory)?;
-    run.renewal.run(&arc.0.credentials, &*backend, ids, &run.limits);
-    Ok(polled)
-}
-
-fn observation(state: Result<Option<ArcState>>) -> Observation {
-    match state {
-        Ok(Some(state)) => Observation::State(state),
-        Ok(None) => Observation::Nothing,
-        Err(Error::JobNotFound { message, .. }) if message.starts_with(OTHER_CE) => Observation::Foreign(message),
-        Err(Error::JobNotFound { .. }) => Observation::Gone,
-        Err(error) if error.is_retryable() => Observation::Nothing,
-        Err(error) => Observation::Refused(error.to_string()),
-    }
-}
 
 fn call<T>(callback: &mut Option<Callback<'_, T>>, value: &T) -> ControlFlow<()> {
     match callback {
@@ -552,20 +572,7 @@ impl ArcInterface {
     /// # }
     /// ```
     pub fn watch<'a>(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> Watch<'a> {
-        Watch {
-            arc: self.clone(),
-            jobs: Jobs::new(owned(ids)),
-            limits: self.1.clone(),
-            policy: PollPolicy::default(),
-            on_change: None,
-            on_poll: None,
-            run: None,
-            changes: VecDeque::new(),
-            end: None,
-            has_failed: false,
-            away: None,
-            has_responded: false,
-        }
+        Watch::new(ids, std::slice::from_ref(self), |_| Ok(0))
     }
 }
 

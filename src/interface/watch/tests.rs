@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::thread;
+use std::time::{Instant, SystemTime};
 
 use tempfile::TempDir;
 
@@ -8,7 +8,8 @@ use super::*;
 use crate::backend::fake::FakeBackend;
 use crate::description::JobDescription;
 use crate::error::ConnectionFailure;
-use crate::watch::{Standing, WatchedJob};
+use crate::job::ArcState;
+use crate::watch::Standing;
 
 /// A CE with jobs, which are polled every 20 ms.
 struct Fake {
@@ -96,7 +97,7 @@ fn only_pending_jobs_are_asked_for_and_no_job_costs_nothing() {
     fake.set(0, ArcState::Failed);
     let mut watch = fake.watch();
     assert_eq!(watch.next().unwrap().unwrap().status(), Some(JobStatus::Failed));
-    assert_eq!(watch.jobs.pending(), [fake.ids[1].clone()]);
+    assert_eq!(watch.pending(), 1);
     fake.set(1, ArcState::Killed);
     assert_eq!(watch.next().unwrap().unwrap().to, Standing::State(ArcState::Accepted));
     assert_eq!(watch.next().unwrap().unwrap().to, Standing::State(ArcState::Killed));
@@ -221,7 +222,13 @@ fn a_ce_that_is_away_is_waited_for_and_reported() {
 #[test]
 fn what_no_waiting_mends_ends_a_watch() {
     let fake = Fake::new(1);
-    let watch = fake.watch();
+    let poller = |has_responded| {
+        let (jobs, mut pending) = Jobs::new([], 1, |_| Ok(0));
+        let (jobs, pending) = (Arc::new(Mutex::new(jobs)), pending.remove(0));
+        let mut poller = Poller::new(fake.arc.clone(), jobs, pending, fake.arc.1.begin(), PollPolicy::default());
+        poller.has_responded = has_responded;
+        poller
+    };
     let refused = |code| Error::Refused { endpoint: "fake".into(), code, message: String::new() };
     let connection =
         |failure| Error::Connection { endpoint: "fake".into(), failure, message: String::new(), source: None };
@@ -240,15 +247,17 @@ fn what_no_waiting_mends_ends_a_watch() {
         (Error::Cancelled, false, false),
         (Error::Exiting, false, false),
     ] {
-        assert_eq!(watch.may_pass(&error), at_first, "{error}");
-        let watch = Watch { has_responded: true, ..fake.watch() };
-        assert_eq!(watch.may_pass(&error), later, "{error}");
+        assert_eq!(poller(false).may_pass(&error), at_first, "{error}");
+        assert_eq!(poller(true).may_pass(&error), later, "{error}");
     }
     std::fs::remove_file(fake.arc.config().client_key()).unwrap();
     std::fs::remove_file(fake.arc.config().proxy_file()).unwrap();
     let mut watch = fake.watch();
     assert!(matches!(watch.next(), Some(Err(Error::ProxyGeneration { .. }))));
     assert!(watch.next().is_none());
+    let report = watch.report();
+    assert!(report.end.is_none() && report.unknown().count() == 1, "{report:?}");
+    assert!(matches!(fake.watch().wait(), Err(Error::ProxyGeneration { .. })));
 }
 
 #[test]
