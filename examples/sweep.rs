@@ -84,7 +84,7 @@ fn job(parameters: &str, key: &str) -> JobDescription {
 fn wait(arc: &ArcInterface, jobs: &[JobId], attempt: u32) -> anyhow::Result<WatchReport> {
     let bar = ProgressBar::new(jobs.len() as u64);
     bar.set_style(ProgressStyle::with_template(
-        "attempt {prefix} {bar:40} {pos}/{len} jobs have ended, {elapsed} {msg}",
+        "attempt {prefix} {bar:40.cyan/blue} {pos}/{len} jobs have ended, {elapsed} {msg}",
     )?);
     bar.set_prefix(attempt.to_string());
     let report = arc

@@ -24,7 +24,8 @@ fn main() -> anyhow::Result<()> {
     } else {
         JobFilter::new().with_ids(ids)
     };
-    let jobs = arc.find_jobs(&filter)?;
+    let mut jobs = arc.find_jobs(&filter)?;
+    jobs.sort_by(|a, b| a.name.cmp(&b.name));
 
     let table = MultiProgress::new();
     let row = |name: &str, style: &str| -> anyhow::Result<ProgressBar> {
@@ -37,7 +38,7 @@ fn main() -> anyhow::Result<()> {
     for job in &jobs {
         let name = job.name.as_deref().unwrap_or(job.id.local_id());
         // The time is that in the state.
-        rows.insert(&job.id, row(name, "{spinner} {prefix:40!} {msg:12} {elapsed:>6}")?);
+        rows.insert(&job.id, row(name, "{spinner:.cyan} {prefix:40!} {msg:12} {elapsed:>6}")?);
     }
     let footer = row("", "  {msg}")?;
 
@@ -56,7 +57,9 @@ fn main() -> anyhow::Result<()> {
         let row = &rows[&change.id];
         row.reset_elapsed();
         if change.to.is_final() {
-            row.set_style(ProgressStyle::with_template("  {prefix:40!} {msg}")?);
+            let succeeded = change.status() == Some(JobStatus::Completed);
+            let style = if succeeded { "  {prefix:40!} {msg:.green}" } else { "  {prefix:40!} {msg:.red}" };
+            row.set_style(ProgressStyle::with_template(style)?);
             row.abandon_with_message(change.to.to_string());
         } else {
             row.set_message(change.to.to_string());
