@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
         fs::read_dir(&directory)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
     names.sort();
     for name in names {
-        println!("  {}", name.display());
+        println!("  {}", name.to_string_lossy());
     }
     // `ls` also lists myfile.txt, which the CE deletes when the job ends.
     println!("The files while the job was running:");

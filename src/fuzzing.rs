@@ -54,7 +54,7 @@ pub const FUZZ_TARGETS: [FuzzTarget; 20] = [
 ];
 
 fn text(data: &[u8]) -> &str {
-    str::from_utf8(data).unwrap_or_default()
+    std::str::from_utf8(data).unwrap_or_default()
 }
 
 fn config(data: &[u8]) {

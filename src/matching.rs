@@ -117,7 +117,7 @@ impl ResourceAmount {
                 let seconds = time.as_secs();
                 // Hours are the largest unit, because administrators and users write "48 h" and not "2 d".
                 let units = [(3600, "h"), (60, "min")];
-                match units.into_iter().find(|(unit, _)| seconds != 0 && seconds.is_multiple_of(*unit)) {
+                match units.into_iter().find(|(unit, _)| seconds != 0 && seconds % *unit == 0) {
                     Some((unit, name)) => format!("{} {name}", seconds / unit),
                     None => format!("{seconds} s"),
                 }

@@ -68,9 +68,11 @@ fn trial(name: &str, scenario: &Scenario, home: &Path, config: &Path) -> Result<
     thread::scope(|scope| {
         for _ in 0..at_once {
             scope.spawn(|| {
-                while let n = next.fetch_add(1, Ordering::Relaxed)
-                    && n < RUNS
-                {
+                loop {
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    if n >= RUNS {
+                        break;
+                    }
                     let result = run_once(scenario, home, config, n);
                     results.lock().unwrap().push(result);
                 }

@@ -1098,10 +1098,9 @@ fn damaged(document: &str, damage: &Damage) -> String {
                 return document.to_owned();
             }
             let line = &mut lines[leaves[a.index(leaves.len())]];
-            if let (Some(start), Some(end)) = (line.find('>'), line.rfind("</"))
-                && start < end
-            {
-                line.replace_range(start + 1..end, other);
+            match (line.find('>'), line.rfind("</")) {
+                (Some(start), Some(end)) if start < end => line.replace_range(start + 1..end, other),
+                _ => {}
             }
         }
     }

@@ -30,7 +30,7 @@ fn check_refused(text: impl AsRef<[u8]>, line: usize, key: &str, message: &str) 
     assert!(got.3.contains(message) && !got.3.contains(" at line "), "{}", got.3);
     assert_eq!(got, (Some(file.path().to_owned()), Some(line), key.clone(), got.3.clone()));
 
-    if let Ok(text) = str::from_utf8(text) {
+    if let Ok(text) = std::str::from_utf8(text) {
         assert_eq!(refusal(ConnectionConfig::from_json(text)), (None, Some(line), key, got.3));
     }
 }

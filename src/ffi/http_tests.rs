@@ -54,7 +54,7 @@ fn descriptor_flags(local: SocketAddr) -> u32 {
         .map(|entry| entry.unwrap())
         .find(|entry| fs::read_link(entry.path()).is_ok_and(|target| target == socket))
         .unwrap();
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", descriptor.file_name().display())).unwrap();
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", descriptor.file_name().to_str().unwrap())).unwrap();
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
     u32::from_str_radix(flags.trim(), 8).unwrap()
 }
@@ -238,7 +238,7 @@ fn http_without_tls_is_refused() {
 /// Whether a certificate is one of a host, by name alone.
 fn names(common_names: &[&str], alternative: &[&str], host: &str) -> bool {
     let certificate = certificate(Named { common_names, alternative, days: (-1, 1) }, &new_key(), None, Vec::new());
-    cpp::named_instead(str::from_utf8(&certificate.to_pem().unwrap()).unwrap(), host).unwrap().is_empty()
+    cpp::named_instead(std::str::from_utf8(&certificate.to_pem().unwrap()).unwrap(), host).unwrap().is_empty()
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn a_proxy_certificate_is_no_servers() {
     let info = Asn1OctetString::new_from_bytes(&info).unwrap();
     let proxy = X509Extension::new_from_der(&identifier, true, &info).unwrap();
     let proxy = certificate(LOCALHOST, &new_key(), None, vec![proxy]);
-    let instead = cpp::named_instead(str::from_utf8(&proxy.to_pem().unwrap()).unwrap(), "localhost").unwrap();
+    let instead = cpp::named_instead(std::str::from_utf8(&proxy.to_pem().unwrap()).unwrap(), "localhost").unwrap();
     assert!(instead.starts_with("no host, as it is a proxy"), "{instead}");
 }
 

@@ -171,7 +171,7 @@ pub(crate) struct CredentialInfo {
 pub(crate) fn read_credential(path: &str) -> Result<CredentialInfo> {
     start()?;
     let file = cpp::read_credential(path).map_err(error)?;
-    let time = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.max(0).cast_unsigned());
+    let time = |seconds: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     Ok(CredentialInfo {
         identity: file.identity,
         certificate: file.certificate,

@@ -55,9 +55,10 @@ impl Submission<'_> {
     fn release(&self) {
         let claimed = self.claimed.take();
         let keys: Vec<&str> = claimed.iter().map(String::as_str).collect();
-        if !keys.is_empty()
-            && let Err(error) = self.arc.0.journal.release(&self.scope, &keys)
-        {
+        if keys.is_empty() {
+            return;
+        }
+        if let Err(error) = self.arc.0.journal.release(&self.scope, &keys) {
             logging::log(LogLevel::Warning, error.to_string());
         }
     }

@@ -69,9 +69,8 @@ impl Drop for Owner {
 }
 
 fn remove_if_dead(path: &Path) {
-    if let Ok(file) = File::open(path)
-        && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
-    {
+    let Ok(file) = File::open(path) else { return };
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
         let _ = fs::remove_file(path);
     }
 }

@@ -1,13 +1,14 @@
 //! The lock file next to a proxy certificate, and the checks that refuse files of other users.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::OFlags;
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::{Failure, POLL_INTERVAL};
@@ -41,11 +42,10 @@ impl Lock {
         }
         let deadline = Instant::now() + timeout;
         loop {
-            match file.try_lock() {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(Lock(file)),
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(TryLockError::Error(e)) => return Err(io_failure(e)),
+                Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+                Err(e) => return Err(io_failure(e.into())),
             }
             if Instant::now() >= deadline {
                 return Err(Failure::new(format!(
@@ -62,7 +62,7 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // A child that the program forked in the meantime shares the lock, so closing the file would not release it.
-        let _ = self.0.unlock();
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }
 

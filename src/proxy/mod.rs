@@ -210,10 +210,9 @@ impl Proxy {
             return Ok(());
         }
         // Threads that waited for a failed attempt share its error. Otherwise each would wait for its own timeout.
-        if let Some((begun, failure)) = &state.failure
-            && *begun >= called
-        {
-            return Err(failure.copy());
+        match &state.failure {
+            Some((begun, failure)) if *begun >= called => return Err(failure.copy()),
+            _ => {}
         }
         let begun = Instant::now();
         let result = self.generate(state, true, limits);
@@ -538,10 +537,9 @@ fn read(
     metadata: &Metadata,
 ) -> Result<Arc<CredentialInfo>, String> {
     let stamp = FileStamp::of(metadata);
-    if let Some(cached) = cached
-        && cached.stamp == stamp
-    {
-        return Ok(Arc::clone(&cached.info));
+    match cached {
+        Some(cached) if cached.stamp == stamp => return Ok(Arc::clone(&cached.info)),
+        _ => {}
     }
     let info = Arc::new(reader.read(path)?);
     *cached = Some(Cached { stamp, info: Arc::clone(&info) });

@@ -1,9 +1,12 @@
 //! The passphrase of an encrypted `CLIENT_KEY`.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::pipe::{PipeFlags, pipe_with};
 use zeroize::Zeroizing;
 
 /// The function of the program that returns the passphrase of a key.
@@ -39,13 +42,13 @@ impl Passphrase {
 ///
 /// The line is written before the child starts and fits into the pipe, so nothing waits for the child and no signal
 /// comes if the child does not read it.
-pub(super) fn pipe(passphrase: Option<&Passphrase>) -> io::Result<io::PipeReader> {
-    let (reader, mut writer) = io::pipe()?;
+pub(super) fn pipe(passphrase: Option<&Passphrase>) -> io::Result<OwnedFd> {
+    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     if let Some(passphrase) = passphrase {
         let mut line = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
         line.extend_from_slice(passphrase.as_bytes());
         line.push(b'\n');
-        io::Write::write_all(&mut writer, &line)?;
+        io::Write::write_all(&mut File::from(writer), &line)?;
     }
     Ok(reader)
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::UNIX_EPOCH;
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
 use tempfile::TempDir;
 
@@ -365,7 +366,7 @@ fn waiting_for_the_lock_is_bounded() {
     let mut proxy = site.proxy();
     proxy.timeout = Duration::from_millis(20);
     let lock = File::create(site.directory.join(".proxy.lock")).unwrap();
-    lock.lock().unwrap();
+    flock(&lock, FlockOperation::LockExclusive).unwrap();
     assert!(message(proxy.ensure(&Limits::default())).contains("held by another process"));
     assert_eq!(site.runs(), 0);
 }
@@ -601,7 +602,7 @@ fn a_proxy_of_somebody_else_is_used_until_it_ends() {
 
     let end = seconds_from_now(-60);
     site.write("proxy", &format!("certificate portal\nends {end}\nwhole\n"));
-    let ended = rfc3339(UNIX_EPOCH + Duration::from_secs(end.cast_unsigned()), 0);
+    let ended = rfc3339(UNIX_EPOCH + Duration::from_secs(end as u64), 0);
     let expected = format!(
         "no usable proxy certificate at {0}/proxy: it ended at {ended}, and there is nothing to renew it from: \
          CLIENT_CERT {0}/cert cannot be read: No such file or directory (os error 2)",

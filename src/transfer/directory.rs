@@ -323,10 +323,10 @@ impl Drop for OutputDirectory {
     /// Removes the temporary files that are left.
     fn drop(&mut self) {
         let Ok(root) = self.opened() else { return };
-        if self.has_partial()
-            && let Ok(partial) = self.open_partial(&root)
-        {
-            remove_with_files(&root, self.partial_name.as_ref(), &partial);
+        if self.has_partial() {
+            if let Ok(partial) = self.open_partial(&root) {
+                remove_with_files(&root, self.partial_name.as_ref(), &partial);
+            }
         }
         // This fails if it has incomplete downloads.
         let _ = rustix::fs::unlinkat(&root, RESUMABLE, AtFlags::REMOVEDIR);

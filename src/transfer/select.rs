@@ -71,9 +71,7 @@ impl Selection {
             return true;
         }
         let by_name = path.ancestors().find(|ancestor| self.names.contains(*ancestor));
-        if let Some(name) = by_name
-            && !used.names.contains(name)
-        {
+        if let Some(name) = by_name.filter(|name| !used.names.contains(*name)) {
             used.names.insert(name.to_owned());
         }
         let by_pattern = self.patterns.matches(path);

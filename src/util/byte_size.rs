@@ -66,7 +66,7 @@ impl ByteSize {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = [(GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")];
-        match units.into_iter().find(|(unit, _)| self.0 != 0 && self.0.is_multiple_of(*unit)) {
+        match units.into_iter().find(|(unit, _)| self.0 != 0 && self.0 % *unit == 0) {
             Some((unit, name)) => write!(f, "{} {name}", self.0 / unit),
             None => write!(f, "{} B", self.0),
         }

@@ -76,10 +76,9 @@ pub(crate) fn arc_url<'a>(url: &'a str, options: impl IntoIterator<Item = (&'a s
     all.extend(options);
     let scheme = url.scheme.to_ascii_lowercase();
     let mut host = url.host.to_ascii_lowercase();
-    if let Some((_, port)) = DEFAULT_PORTS.iter().find(|(name, _)| *name == scheme)
-        && url.host_and_port().1.is_none()
-    {
-        host += &format!(":{port}");
+    match DEFAULT_PORTS.iter().find(|(name, _)| *name == scheme) {
+        Some((_, port)) if url.host_and_port().1.is_none() => host += &format!(":{port}"),
+        _ => {}
     }
     let url = Url { scheme: &scheme, host: &host, ..url };
     Some(url.with_options(all.iter().map(|(name, value)| format!("{name}={value}"))))

@@ -6,7 +6,7 @@
 use std::io;
 
 use quick_xml::Writer;
-use quick_xml::escape::resolve_xml_entity;
+use quick_xml::escape::{escape, resolve_xml_entity};
 use quick_xml::events::{BytesDecl, BytesStart, BytesText, Event};
 use quick_xml::name::{Namespace, NamespaceResolver, PrefixDeclaration, ResolveResult};
 use quick_xml::reader::NsReader;
@@ -82,9 +82,11 @@ impl Element {
                 ResolveResult::Bound(namespace) if namespace.as_ref().len() > MAX_NAMESPACE => {
                     return Err(format!("a namespace is longer than {MAX_NAMESPACE} bytes"));
                 }
-                ResolveResult::Bound(namespace) => namespace.as_ref().to_owned(),
+                ResolveResult::Bound(namespace) => utf8(namespace.as_ref()).to_owned(),
                 ResolveResult::Unbound => String::new(),
-                ResolveResult::Unknown(prefix) => return Err(format!("the prefix {prefix:?} is not declared")),
+                ResolveResult::Unknown(prefix) => {
+                    return Err(format!("the prefix {:?} is not declared", utf8(&prefix)));
+                }
             };
             if let Event::Start(start) | Event::Empty(start) = &event {
                 count += 1 + start.attributes().with_checks(false).count();
@@ -113,15 +115,15 @@ impl Element {
                         close(element, &mut open, &mut root);
                     }
                 }
-                Event::Text(text) => add(&text.xml10_content(), &mut open)?,
-                Event::CData(text) => add(&text.xml10_content(), &mut open)?,
+                Event::Text(text) => add(&text.xml10_content().map_err(|error| error.to_string())?, &mut open)?,
+                Event::CData(text) => add(&text.xml10_content().map_err(|error| error.to_string())?, &mut open)?,
                 Event::GeneralRef(reference) => {
                     match reference.resolve_char_ref().map_err(|error| error.to_string())? {
                         Some(character) => add(character.encode_utf8(&mut [0; 4]), &mut open)?,
                         None => {
-                            let name = reference.xml10_content();
+                            let name = utf8(&reference);
                             let text =
-                                resolve_xml_entity(&name).ok_or_else(|| format!("the entity &{name}; is unknown"))?;
+                                resolve_xml_entity(name).ok_or_else(|| format!("the entity &{name}; is unknown"))?;
                             add(text, &mut open)?;
                         }
                     }
@@ -161,10 +163,13 @@ impl Element {
             prefixes.iter().find(|(_, namespace)| *namespace == self.namespace).map_or("", |(prefix, _)| prefix);
         let name = if prefix.is_empty() { self.name.clone() } else { format!("{prefix}:{}", self.name) };
         let attributes = declarations.iter().chain(&self.attributes);
-        let attributes = attributes.map(|(name, value)| (name.as_str(), value.as_str()));
+        let attributes: Vec<(&str, String)> = attributes
+            .map(|(name, value)| (name.as_str(), escaped(value).replace('\n', "&#10;").replace('\t', "&#9;")))
+            .collect();
+        let attributes = attributes.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let element = xml.create_element(name).with_attributes(attributes);
         if self.children.is_empty() {
-            element.write_text_content(BytesText::new(&self.text))?;
+            element.write_text_content(BytesText::from_escaped(escaped(&self.text)))?;
         } else {
             let write =
                 |xml: &mut Writer<Vec<u8>>| self.children.iter().try_for_each(|child| child.write(xml, prefixes, &[]));
@@ -185,18 +190,28 @@ fn element(namespace: String, start: &BytesStart<'_>, resolver: &NamespaceResolv
         let (namespace, name) = resolver.resolve_attribute(attribute.key);
         let is_hint = match namespace {
             ResolveResult::Bound(Namespace(namespace)) => {
-                namespace == SCHEMA_INSTANCE && HINTS.contains(&name.as_ref())
+                utf8(namespace) == SCHEMA_INSTANCE && HINTS.contains(&utf8(name.as_ref()))
             }
             ResolveResult::Unbound => false,
-            ResolveResult::Unknown(prefix) => return Err(format!("the prefix {prefix:?} is not declared")),
+            ResolveResult::Unknown(prefix) => return Err(format!("the prefix {:?} is not declared", utf8(&prefix))),
         };
         if !is_declaration && !is_hint {
-            let value = quick_xml::escape::unescape(&attribute.value).map_err(|error| error.to_string())?;
-            attributes.push((attribute.key.as_ref().to_owned(), value.into_owned()));
+            let value = quick_xml::escape::unescape(utf8(&attribute.value)).map_err(|error| error.to_string())?;
+            attributes.push((utf8(attribute.key.as_ref()).to_owned(), value.into_owned()));
         }
     }
-    let name = start.local_name().as_ref().to_owned();
+    let name = utf8(start.local_name().as_ref()).to_owned();
     Ok(Element { namespace, name, attributes, ..Element::default() })
+}
+
+/// Escapes text. Readers take a carriage return that is not escaped for a newline.
+fn escaped(text: &str) -> String {
+    escape(text).replace('\r', "&#13;")
+}
+
+/// A part of a document that was read from a string, which is therefore UTF-8.
+pub(crate) fn utf8(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
 }
 
 fn close(element: Element, open: &mut [Element], root: &mut Option<Element>) {

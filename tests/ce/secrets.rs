@@ -68,9 +68,8 @@ fn watch(secrets: &Mutex<Secrets>, directories: &[PathBuf], stop: &AtomicBool) -
                         "{} has mode {mode:o}",
                         path.display()
                     );
-                } else if mode & 0o077 != 0
-                    && let Ok(bytes) = fs::read(path)
-                {
+                } else if mode & 0o077 != 0 {
+                    let Ok(bytes) = fs::read(path) else { return };
                     secrets.lock().unwrap().assert_absent(&format!("{} with mode {mode:o}", path.display()), bytes);
                 }
             });
@@ -148,8 +147,8 @@ fn secrets_are_never_shown() {
         .arg("-out")
         .arg(&encrypted)
         .stdin({
-            let (reader, mut writer) = std::io::pipe().unwrap();
-            std::io::Write::write_all(&mut writer, PASSPHRASE.as_bytes()).unwrap();
+            let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+            rustix::io::write(writer, PASSPHRASE.as_bytes()).unwrap();
             reader
         })
         .output()

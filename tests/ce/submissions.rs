@@ -52,9 +52,7 @@ fn in_the_records(control: &Path, prefix: &str) -> BTreeMap<String, Vec<String>>
         .collect();
     let mut jobs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for job in records(control) {
-        if let Some(key) = job.key.as_ref().filter(|key| key.starts_with(&encoded))
-            && !job.was_cancelled()
-        {
+        if let Some(key) = job.key.as_ref().filter(|key| key.starts_with(&encoded) && !job.was_cancelled()) {
             jobs.entry(key.clone()).or_default().push(job.id);
         }
     }

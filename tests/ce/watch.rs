@@ -106,9 +106,7 @@ fn many_jobs_are_watched_with_two_requests_a_poll() {
         let known = told.get(&change.id).map(|known| known.to);
         assert_eq!(change.from, known.map(|known| known.state().unwrap()), "{change}");
         assert!(known.is_none_or(|known| !known.is_final() && known != change.to), "{change} after {known:?}");
-        if change.to.is_final()
-            && let Some(recorded) = recorded_end(&change.id)
-        {
+        if let Some(recorded) = recorded_end(&change.id).filter(|_| change.to.is_final()) {
             delays.push(change.observed_at.duration_since(recorded).unwrap_or_default());
         }
         told.insert(change.id.clone(), change);

@@ -436,13 +436,13 @@ impl Flow {
                     self.begin_record(state, direction, *header);
                 }
             }
-            if !std::mem::replace(&mut self.has_struck[side], false)
-                && let Some(act) = self.strike(state, direction)
-            {
-                state.strikes_left -= 1;
-                state.count.strikes += 1;
-                self.has_struck[side] = true;
-                return (index, Some(act));
+            if !std::mem::replace(&mut self.has_struck[side], false) {
+                if let Some(act) = self.strike(state, direction) {
+                    state.strikes_left -= 1;
+                    state.count.strikes += 1;
+                    self.has_struck[side] = true;
+                    return (index, Some(act));
+                }
             }
             if self.record[side] == 0 {
                 let header = &data[index..];

@@ -61,7 +61,7 @@ pub(crate) fn certificate(
     builder.set_subject_name(&subject).unwrap();
     builder.set_issuer_name(issuer.map_or(&subject, |(_, issuer)| issuer.subject_name())).unwrap();
     builder.set_pubkey(key).unwrap();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
     let day = |day: i64| Asn1Time::from_unix(now + day * 86_400).unwrap();
     builder.set_not_before(&day(named.days.0)).unwrap();
     builder.set_not_after(&day(named.days.1)).unwrap();
@@ -157,9 +157,11 @@ pub(crate) fn tls_server<T: Send + 'static>(
     let port = listener.local_addr().unwrap().port();
     let (sender, receiver) = channel();
     thread::spawn(move || {
-        while let Ok((stream, _)) = listener.accept()
-            && sender.send(acceptor.accept(stream).ok().map(&serve)).is_ok()
-        {}
+        while let Ok((stream, _)) = listener.accept() {
+            if sender.send(acceptor.accept(stream).ok().map(&serve)).is_err() {
+                break;
+            }
+        }
     });
     (port, receiver)
 }

@@ -89,8 +89,10 @@ pub(super) fn fetch(
     is_running: impl Fn() -> Result<bool, Failure>,
 ) -> Result<Fetched, FetchFailure> {
     let listed = fetch.file.size;
-    if !may_change && let Some(fetched) = resume(pool, id, fetch)? {
-        return Ok(fetched);
+    if !may_change {
+        if let Some(fetched) = resume(pool, id, fetch)? {
+            return Ok(fetched);
+        }
     }
     let mut limit = listed.unwrap_or(GROWTH);
     let mut has_failed = false;

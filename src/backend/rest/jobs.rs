@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::session::{Pool, Repeat};
 use crate::backend::failure::{Failure, JobFailure};
 use crate::error::Operation;
+use crate::util::xml::utf8;
 
 /// The maximum number of jobs in one request. A-REX reads lists of jobs up to 1 MiB, which is about 12,000 jobs. A
 /// smaller number keeps the time of a request short.
@@ -67,9 +68,11 @@ fn root_name(text: &str) -> Option<String> {
     let mut reader = quick_xml::Reader::from_str(text);
     loop {
         match reader.read_event().ok()? {
-            Event::Start(element) | Event::Empty(element) => return Some(element.local_name().as_ref().to_owned()),
+            Event::Start(element) | Event::Empty(element) => {
+                return Some(utf8(element.local_name().as_ref()).to_owned());
+            }
             Event::Decl(_) | Event::Comment(_) => {}
-            Event::Text(text) if text.trim().is_empty() => {}
+            Event::Text(text) if text.trim_ascii().is_empty() => {}
             _ => return None,
         }
     }

@@ -19,6 +19,7 @@ use crate::backend::{Enters, SessionFile, SessionFiles};
 use crate::error::Operation;
 use crate::job::{LeftOut, LeftOutReason};
 use crate::util::uri::encode_path;
+use crate::util::xml::utf8;
 
 /// The maximum depth of directories. It protects against a CE that nests them without end.
 const MAX_DEPTH: usize = 100;
@@ -217,10 +218,9 @@ fn read_listing(id: &str, response: &Response) -> Result<Listing, Failure> {
 const HIDDEN: u32 = 0x10_ff00;
 
 pub(super) fn hide(bytes: &[u8]) -> Cow<'_, str> {
-    if let Ok(text) = std::str::from_utf8(bytes)
-        && text.chars().all(|character| u32::from(character) < HIDDEN)
-    {
-        return Cow::Borrowed(text);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.chars().all(|character| u32::from(character) < HIDDEN) => return Cow::Borrowed(text),
+        _ => {}
     }
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -273,7 +273,7 @@ pub(super) fn parse(xml: &str) -> Result<Listing, String> {
             _ => continue,
         };
         let name = element.local_name();
-        match (is_open, name.as_ref()) {
+        match (is_open, utf8(name.as_ref())) {
             (false, "list") if !is_complete => {
                 (is_open, is_complete) = (!is_empty, is_empty);
                 continue;
@@ -282,8 +282,8 @@ pub(super) fn parse(xml: &str) -> Result<Listing, String> {
             (true, "file" | "dir") if !is_empty => {}
             (true, other) => return Err(format!("it has an element {other:?} among the files")),
         }
-        let is_file = name.as_ref() == "file";
-        let size = element.try_get_attribute("size").ok().flatten().and_then(|size| size.value.parse().ok());
+        let is_file = name.as_ref() == b"file";
+        let size = element.try_get_attribute("size").ok().flatten().and_then(|size| utf8(&size.value).parse().ok());
         let name = text_of(&mut reader, &element)?;
         match is_file {
             true => listing.files.push((name, size)),
@@ -307,17 +307,17 @@ pub(super) fn parse_properties(xml: &str) -> Result<Vec<Seen>, String> {
         };
         let name = element.local_name();
         if !is_open {
-            if name.as_ref() != "multistatus" {
-                return Err(format!("it has an element {:?} instead of \"multistatus\"", name.as_ref()));
+            if name.as_ref() != b"multistatus" {
+                return Err(format!("it has an element {:?} instead of \"multistatus\"", utf8(name.as_ref())));
             }
             is_open = true;
             continue;
         }
-        if name.as_ref() == "response" {
+        if name.as_ref() == b"response" {
             all.push(Seen::default());
         }
         let Some(seen) = all.last_mut() else { continue };
-        match name.as_ref() {
+        match utf8(name.as_ref()) {
             "href" if !is_empty => {
                 let url = text_of(&mut reader, &element)?;
                 let url = url.strip_suffix(b"/").unwrap_or(&url);
@@ -337,7 +337,7 @@ pub(super) fn parse_properties(xml: &str) -> Result<Vec<Seen>, String> {
 /// Reads the text of an element.
 fn text_of(reader: &mut Reader<&[u8]>, element: &BytesStart<'_>) -> Result<Vec<u8>, String> {
     let raw = reader.read_text(element.name()).map_err(|error| error.to_string())?;
-    let text = quick_xml::escape::unescape(&raw).map_err(|error| error.to_string())?;
+    let text = quick_xml::escape::unescape(utf8(&raw)).map_err(|error| error.to_string())?;
     Ok(unhide(&text))
 }
 

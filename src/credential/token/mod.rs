@@ -194,10 +194,11 @@ impl TokenSource {
             return Err(("it is a symbolic link, which may lead to another file".to_owned(), None));
         }
         let stamp = FileStamp::of(&metadata);
-        if let Some((cached_path, cached_stamp, token)) = &*cached
-            && (cached_path.as_path(), *cached_stamp) == (path, stamp)
-        {
-            return Ok(token.clone());
+        match &*cached {
+            Some((cached_path, cached_stamp, token)) if cached_path == path && *cached_stamp == stamp => {
+                return Ok(token.clone());
+            }
+            _ => {}
         }
         let mut result = read_file(path, flags);
         if matches!(&result, Err((_, None))) {
@@ -220,7 +221,7 @@ fn read_file(path: &Path, flags: OFlags) -> Result<(Metadata, Token), Reason> {
     let unreadable = |e| ("the file cannot be read".to_owned(), Some(e));
     // Without NONBLOCK, opening a named pipe would block.
     let flags = flags | OFlags::NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path).map_err(unreadable)?;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     if let Some(why) = why_not_safe(&metadata, path) {
         return Err((why, None));

@@ -74,11 +74,12 @@ pub(super) fn check_values(job: &JobDescription) -> Result<()> {
     check_envs(job)?;
     check_streams(job)?;
     check_outputs(job)?;
-    if let (Some(slots), Some(per_host)) = (job.slots(), job.slots_per_host())
-        && !slots.is_multiple_of(per_host)
-    {
+    match (job.slots(), job.slots_per_host()) {
         // ARexJob::make_new_job refuses the job.
-        return Err(invalid(format!("slots ({slots}) must be a multiple of slots_per_host ({per_host})")));
+        (Some(slots), Some(per_host)) if slots % per_host != 0 => {
+            return Err(invalid(format!("slots ({slots}) must be a multiple of slots_per_host ({per_host})")));
+        }
+        _ => {}
     }
     if job.notifications().len() > MAX_NOTIFICATIONS {
         return Err(invalid(format!(
@@ -199,9 +200,7 @@ fn check_streams(job: &JobDescription) -> Result<()> {
         let Some(name) = name else { continue };
         check_stream_name(format_args!("the {part} {name:?}"), name)?;
         // A-REX creates directories only for uploaded files.
-        if let Some((directory, _)) = name.rsplit_once('/')
-            && !has_directory(job, directory)
-        {
+        if name.rsplit_once('/').is_some_and(|(directory, _)| !has_directory(job, directory)) {
             return Err(invalid(format!(
                 "the {part} {name:?} is in a directory that the CE does not create: no input file is in it; add one, or \
                  choose another name"

@@ -122,7 +122,7 @@ pub(super) fn parse_date_time(text: &str, is_local_allowed: bool) -> Option<Syst
 fn seconds_from_utc(offset: &str) -> Option<i64> {
     let digits = offset.strip_prefix(['+', '-'])?;
     let (hours, minutes) = digits.split_once(':').or_else(|| digits.split_at_checked(2))?;
-    let pair = |text: &str| number(text).filter(|_| text.len() == 2).map(u64::cast_signed);
+    let pair = |text: &str| number(text).filter(|_| text.len() == 2).and_then(|number| i64::try_from(number).ok());
     let (hours, minutes) = (pair(hours)?, pair(minutes)?);
     let seconds = 60 * (60 * hours + minutes);
     let is_valid = minutes < 60 && seconds <= 14 * 60 * 60;

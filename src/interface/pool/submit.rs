@@ -419,9 +419,10 @@ impl Turn<'_> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let keys: Vec<&str> = self.keys.iter().map(String::as_str).collect();
-        if !keys.is_empty()
-            && let Err(error) = self.first.0.journal.forget(&Turn::scope(), &keys)
-        {
+        if keys.is_empty() {
+            return;
+        }
+        if let Err(error) = self.first.0.journal.forget(&Turn::scope(), &keys) {
             logging::log(LogLevel::Warning, error.to_string());
         }
     }

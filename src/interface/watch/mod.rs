@@ -371,10 +371,10 @@ impl<'a> Watch<'a> {
             Box::new(Poller::new(ce.arc.clone(), Arc::clone(&self.jobs), pending, limits.begin(), self.policy.clone()))
         };
         let mut watched: Vec<(usize, (&Ce, Pending))> = watched.collect();
-        if let [_] = watched[..]
-            && let Some((index, (ce, pending))) = watched.pop()
-        {
-            return Source::Poller(index, poller(ce, ce.limits.clone(), pending));
+        if watched.len() == 1 {
+            if let Some((index, (ce, pending))) = watched.pop() {
+                return Source::Poller(index, poller(ce, ce.limits.clone(), pending));
+            }
         }
         let (sender, receiver) = channel();
         for (index, (ce, pending)) in watched {

@@ -233,9 +233,7 @@ fn resources(job: &mut JobDescription, document: &Part) -> Result<()> {
         find(&part.inside("DiskSpaceRequirement"), "DiskSpace", range)?,
     ];
     for name in ["FileSystem", "DiskSpaceRequirement"] {
-        if let Some(part) = part.get(name)
-            && part.get("DiskSpace").is_none()
-        {
+        if let Some(part) = part.get(name).filter(|part| part.get("DiskSpace").is_none()) {
             return Err(part.error("has no DiskSpace"));
         }
     }

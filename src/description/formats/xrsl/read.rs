@@ -50,13 +50,13 @@ pub(in crate::description::formats) fn read(conditions: &[Condition]) -> Result<
     job.stderr = filled("stderr")?;
     job.log_directory = filled("gmlog")?;
     job.queue = filled("queue")?;
-    if let Some(join) = request.get("join")
-        && join.value(yes_or_no, "yes or no")?
-    {
-        if job.stdout.is_none() || job.stderr.is_some() && job.stderr != job.stdout {
-            return Err(join.error("needs a stdout, and no other stderr"));
+    if let Some(join) = request.get("join") {
+        if join.value(yes_or_no, "yes or no")? {
+            if job.stdout.is_none() || job.stderr.is_some() && job.stderr != job.stdout {
+                return Err(join.error("needs a stdout, and no other stderr"));
+            }
+            job.stderr.clone_from(&job.stdout);
         }
-        job.stderr.clone_from(&job.stdout);
     }
     resources(&mut job, &request)?;
     job.notifications = notifications(&request)?;
@@ -74,9 +74,7 @@ fn resources(job: &mut JobDescription, request: &Request) -> Result<()> {
     (job.memory, job.disk) = (size("memory")?, size("disk")?);
     job.slots = request.optional("count", Condition::count)?;
     job.slots_per_host = request.optional("countpernode", Condition::count)?;
-    if let Some(condition) = request.get("countpernode")
-        && job.slots.is_none()
-    {
+    if let Some(condition) = request.get("countpernode").filter(|_| job.slots.is_none()) {
         return Err(condition.error("needs the attribute count"));
     }
     // ARC ignores case here, but not in join.
