@@ -405,6 +405,10 @@ HttpReply Connection::read_range(rust::Str path, std::uint64_t first, std::uint6
   if (is_part && guard_->content_range().rfind("bytes " + start, 0) != 0)
     throw Refused(Refused::Kind::invalid_response,
                   "the response has another range than the request: " + guard_->content_range());
+  // "bytes 0-99/1234". An asterisk for an unknown size leaves 0.
+  if (const auto slash = guard_->content_range().rfind('/'); is_part && slash != std::string::npos)
+    if (!Arc::stringto(guard_->content_range().substr(slash + 1), reply.total)) reply.total = 0;
+  if (reply.code == 200 && reply.size > 0) reply.total = static_cast<std::uint64_t>(reply.size);
   if (reply.size > 0) transport_->set_deadline(deadline_ + transfer_limit(static_cast<std::uint64_t>(reply.size)));
   std::uint64_t received = 0;
   std::uint64_t skip = is_part ? 0 : first;

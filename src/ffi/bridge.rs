@@ -222,6 +222,8 @@ pub(crate) mod cpp {
         retry_after: String,
         /// The length of the body in bytes, or -1 if the server does not announce it.
         size: i64,
+        /// The length of the whole content of which a range was read, or 0 if the server does not announce it.
+        total: u64,
         /// The `errno` with which the local file of a transfer failed, or 0.
         local_error: i32,
         /// Whether a download was given up because the body is longer than the limit.

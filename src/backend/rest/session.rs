@@ -82,16 +82,19 @@ pub(super) struct Response {
     pub(super) reason: String,
     pub(super) location: String,
     pub(super) body: Vec<u8>,
+    /// The size of the whole file of which a range was read, if the CE tells it.
+    pub(super) total: Option<u64>,
     /// The value of `Retry-After`, or nothing.
     retry_after: String,
 }
 
 impl Response {
     fn new(response: HttpReply, body: &[u8]) -> Result<Response, Failure> {
-        let HttpReply { code, reason, location, retry_after, .. } = response;
+        let HttpReply { code, reason, location, total, retry_after, .. } = response;
+        let total = Some(total).filter(|total| *total > 0);
         let code =
             u16::try_from(code).map_err(|_| Failure::invalid_response(format!("{code} is not an HTTP status code")))?;
-        Ok(Response { code, reason, location, body: body.to_vec(), retry_after })
+        Ok(Response { code, reason, location, body: body.to_vec(), total, retry_after })
     }
 
     /// Converts a response that refuses the whole request into a failure.
