@@ -7,7 +7,7 @@ use std::env;
 use std::fs;
 
 use anyhow::{Context, bail};
-use jasmin_arc::{ArcInterface, JobStatus};
+use jasmin_arc::ArcInterface;
 
 fn main() -> anyhow::Result<()> {
     let config = env::args_os().nth(1).or_else(|| env::var_os("JASMIN_ARC_CONFIG"));
@@ -19,8 +19,8 @@ fn main() -> anyhow::Result<()> {
 
     let status = arc.wait_job(&id)?;
     println!("The job's status is {status}");
-    if status != JobStatus::Completed {
-        bail!("the job ended with status {status}: {}", arc.job(&id)?.errors.join("; "));
+    if let Some(reason) = arc.job(&id)?.failure_reason() {
+        bail!("{reason}");
     }
 
     let directory = arc.save_job_outputs(&id)?.context("the job has no outputs")?;

@@ -7,7 +7,7 @@ use std::env;
 use std::fs;
 
 use anyhow::{Context, bail};
-use jasmin_arc::{ArcInterface, JobDescription, JobStatus};
+use jasmin_arc::{ArcInterface, JobDescription};
 
 const SCRIPT: &str = "\
 echo 'This will be deleted' > myfile.txt
@@ -23,9 +23,9 @@ fn main() -> anyhow::Result<()> {
     let job = JobDescription::new("/bin/bash").with_args(["-c", SCRIPT]).with_output_file("output.txt");
     let id = arc.submit(&job)?;
     println!("Submitted {id}");
-    let status = arc.wait_job(&id)?;
-    if status != JobStatus::Completed {
-        bail!("the job ended with status {status}: {}", arc.job(&id)?.errors.join("; "));
+    arc.wait_job(&id)?;
+    if let Some(reason) = arc.job(&id)?.failure_reason() {
+        bail!("{reason}");
     }
 
     let directory = arc.save_job_outputs(&id)?.context("the job has no outputs")?;

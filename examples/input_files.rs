@@ -7,7 +7,7 @@ use std::env;
 use std::fs;
 
 use anyhow::{Context, bail};
-use jasmin_arc::{ArcInterface, JobStatus};
+use jasmin_arc::ArcInterface;
 
 fn main() -> anyhow::Result<()> {
     let config = env::args_os().nth(1).or_else(|| env::var_os("JASMIN_ARC_CONFIG"));
@@ -26,9 +26,9 @@ fn main() -> anyhow::Result<()> {
     // `submit` has uploaded the files, so the local ones can be removed.
     directory.close()?;
 
-    let status = arc.wait_job(&id)?;
-    if status != JobStatus::Completed {
-        bail!("the job ended with status {status}: {}", arc.job(&id)?.errors.join("; "));
+    arc.wait_job(&id)?;
+    if let Some(reason) = arc.job(&id)?.failure_reason() {
+        bail!("{reason}");
     }
 
     let outputs = arc.save_job_outputs(&id)?.context("the job has no outputs")?;

@@ -54,8 +54,8 @@ fn main() -> anyhow::Result<()> {
         let job = arc.job(&change.id)?;
         let code = job.exit_code.map_or_else(|| "unknown".to_owned(), |code| code.to_string());
         println!("{name}: {}, exit code {code}", job.status());
-        for error in &job.errors {
-            eprintln!("{name}: {error}");
+        if let Some(reason) = job.failure_reason() {
+            eprintln!("{name}: {reason}");
         }
         failures += usize::from(job.status() != JobStatus::Completed);
     }

@@ -56,7 +56,10 @@ fn main() -> anyhow::Result<()> {
                 }
                 (Some(JobStatus::Completed), Err(error)) => failures[line] = error.to_string(),
                 (None, _) => failures[line] = job.to_string(),
-                _ => failures[line] = arc.job(&job.id)?.failure_reason().unwrap_or_else(|| "it has no result".into()),
+                _ => {
+                    let reason = arc.job(&job.id)?.failure_reason();
+                    failures[line] = reason.map_or_else(|| "it has no result".into(), |reason| reason.to_string());
+                }
             }
         }
     }

@@ -45,6 +45,7 @@
 //! | | [`fetch`](ArcInterface::fetch) |
 //! | [`list_files`](ArcInterface::list_files), [`read_file`](ArcInterface::read_file) | |
 //! | [`follow`](ArcInterface::follow) | |
+//! | [`diagnostics`](ArcInterface::diagnostics) | |
 //! | [`cancel_job`](ArcInterface::cancel_job) | [`cancel_jobs`](ArcInterface::cancel_jobs) |
 //! | | [`cancel_jobs_and_wait`](ArcInterface::cancel_jobs_and_wait) |
 //! | [`restart_job`](ArcInterface::restart_job) | [`restart_jobs`](ArcInterface::restart_jobs) |
@@ -102,8 +103,10 @@ pub use interface::{
     SubmissionOutcome, SyncedJobList, Watch,
 };
 pub use job::{
-    ARC_STATUS_MAPPING, ArcState, Existing, FetchProgress, FetchedJob, FilePart, Freshness, JobFile, JobFiles,
-    JobFilter, JobId, JobInfo, JobState, JobStatus, LeftOut, LeftOutReason, ParseJobStatusError, Removal, SavedOutputs,
+    ARC_STATUS_MAPPING, ArcState, DiagnosticPart, DiagnosticText, Existing, FailureReason, FetchProgress, FetchedJob,
+    FilePart, Freshness, JobDiagnostics, JobFile, JobFiles, JobFilter, JobId, JobInfo, JobState, JobStatus, LeftOut,
+    LeftOutReason, LoggedChange, ParseJobStatusError, Removal, ResourceUsage, SavedOutputs, StagedFile, StagingState,
+    TransferredFile,
 };
 pub use limits::{CancelToken, RetryPolicy};
 pub use logging::{LogLevel, ParseLogLevelError};

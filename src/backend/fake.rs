@@ -1,6 +1,6 @@
 //! [`FakeBackend`]: a CE in memory, for unit tests.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io::Write;
 use std::ops::Range;
@@ -17,7 +17,10 @@ use crate::backend::{
 use crate::description::key_of;
 use crate::error::{ConnectionFailure, Error, JobFileFailure, Operation, Result};
 use crate::ffi::{Description, JobPlace};
-use crate::job::{ArcState, Freshness, JobFilter, JobId, JobInfo, JobState, LeftOutReason};
+use crate::job::{
+    ArcState, DiagnosticPart, DiagnosticText, Freshness, JobDiagnostics, JobFilter, JobId, JobInfo, JobState,
+    LeftOutReason,
+};
 use crate::limits::Limits;
 use crate::service::ServiceInfo;
 
@@ -30,6 +33,17 @@ pub(crate) struct FakeJob {
     pub(crate) has_inputs: bool,
     /// Name, content and listed size.
     pub(crate) files: Vec<(String, Vec<u8>, Option<u64>)>,
+    /// Why it failed, in A-REX's words.
+    pub(crate) errors: Vec<String>,
+    /// What the CE keeps about it.
+    pub(crate) parts: BTreeMap<DiagnosticPart, DiagnosticText>,
+}
+
+impl FakeJob {
+    /// Creates a job without files.
+    pub(crate) fn new(description: Description, state: ArcState, has_inputs: bool) -> FakeJob {
+        FakeJob { description, state, has_inputs, files: Vec::new(), errors: Vec::new(), parts: BTreeMap::new() }
+    }
 }
 
 /// What happens to jobs that are submitted.
@@ -143,7 +157,7 @@ impl Backend for FakeBackend {
             let id = format!("{}/{}", self.base(), known.len() + 1);
             let has_inputs = fate == Fate::Accepted;
             let description = description.clone();
-            let job = FakeJob { description, state: ArcState::Accepted, has_inputs, files: Vec::new() };
+            let job = FakeJob::new(description, ArcState::Accepted, has_inputs);
             known.insert(id.clone(), job);
             drop(known);
             if fate == Fate::AnswerLost {
@@ -260,7 +274,7 @@ impl Backend for FakeBackend {
             let missing_inputs = if job.has_inputs || job.state.is_final() { Vec::new() } else { vec!["input".into()] };
             let name = Some(job.description.name).filter(|name| !name.is_empty());
             let key = job.description.old_ids.first().and_then(|identifier| key_of(identifier));
-            Ok(JobInfo { state: job.state, name, key, missing_inputs, ..JobInfo::new(id.clone()) })
+            Ok(JobInfo { state: job.state, name, key, missing_inputs, errors: job.errors, ..JobInfo::new(id.clone()) })
         };
         Ok(ids.iter().zip(states).map(info).collect())
     }
@@ -339,6 +353,11 @@ impl Backend for FakeBackend {
         let content = self.content(id, path)?;
         let end = usize::try_from(range.end).unwrap().min(content.len());
         Ok(content[usize::try_from(range.start).unwrap().min(end)..end].to_vec())
+    }
+
+    fn diagnostics(&self, id: &JobId) -> Result<JobDiagnostics> {
+        let parts = self.each(std::slice::from_ref(id), |job| job.parts.clone())?.remove(0)?;
+        Ok(JobDiagnostics { id: id.clone(), parts })
     }
 
     fn has_ended(&self, id: &JobId) -> Result<bool> {

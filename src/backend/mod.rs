@@ -14,7 +14,7 @@ use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::error::{Error, Result};
 use crate::ffi::JobPlace;
-use crate::job::{JobFilter, JobId, JobInfo, JobState, LeftOut, LeftOutReason};
+use crate::job::{JobDiagnostics, JobFilter, JobId, JobInfo, JobState, LeftOut, LeftOutReason};
 use crate::limits::Limits;
 use crate::service::ServiceInfo;
 
@@ -193,6 +193,9 @@ pub(crate) trait Backend: Send + Sync + Debug {
 
     /// Reads a range of a file, which has been inside the file. Returns less if the file has become shorter.
     fn read_file(&self, id: &JobId, path: &OsStr, range: Range<u64>) -> Result<Vec<u8>>;
+
+    /// Reads what the CE keeps about a job.
+    fn diagnostics(&self, id: &JobId) -> Result<JobDiagnostics>;
 
     /// Whether a job has ended, by the most current record of the CE.
     fn has_ended(&self, id: &JobId) -> Result<bool>;

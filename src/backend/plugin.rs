@@ -25,7 +25,7 @@ use crate::ffi::{
     self, Connection, Description, JobPlace, JobRecord, Output, RemoteFile, RequestLimits, Session, SessionSettings,
     Target,
 };
-use crate::job::{ArcState, Freshness, JobFilter, JobId, JobInfo, JobState};
+use crate::job::{ArcState, Freshness, JobDiagnostics, JobFilter, JobId, JobInfo, JobState};
 use crate::limits::{Interrupted, Limits, RetryPolicy};
 use crate::logging::{self, LogLevel, Reasons};
 use crate::service::{QueueInfo, ServiceInfo, ServingState, published_limit};
@@ -475,6 +475,10 @@ impl Backend for PluginBackend {
 
     fn file_size(&self, _: &JobId, _: &OsStr) -> Result<u64> {
         Err(self.unsupported("way to read a part of a file"))
+    }
+
+    fn diagnostics(&self, _: &JobId) -> Result<JobDiagnostics> {
+        Err(self.unsupported("way to read what A-REX keeps about a job"))
     }
 
     fn read_file(&self, _: &JobId, _: &OsStr, _: Range<u64>) -> Result<Vec<u8>> {

@@ -3,6 +3,7 @@
 //! This file creates interfaces and selects the backend. Each group of operations has its own file.
 
 mod credentials;
+mod diagnostics;
 mod fetch;
 mod files;
 mod follow;

@@ -118,7 +118,8 @@ impl ArcInterface {
     /// Returns the details of many jobs, in the order of `ids`.
     ///
     /// Costs the same requests as [`job_statuses`](Self::job_statuses) with larger responses of some 2 kB for each job, and
-    /// one or two more for a job that ended within the last minute.
+    /// one or two more for a job that ended within the last minute. Costs one more for a job that failed because of a file,
+    /// unless the texts of the CE name it ([`failed_files`](JobInfo::failed_files)).
     ///
     /// # Errors
     ///

@@ -464,12 +464,8 @@ fn recovery_settles_what_a_killed_program_left() {
     let scope = Scope { endpoint: arc.0.endpoint.url(), identity: "/CN=me".into() };
     dead.0.journal.claim(&scope, &["planned", "sent", "lost"]).unwrap();
     dead.0.journal.sending(&scope, &[("sent", false), ("lost", false)]).unwrap();
-    let job = FakeJob {
-        description: Description { old_ids: vec!["urn:jasmin-arc:sent".into()], ..Description::default() },
-        state: ArcState::Preparing,
-        has_inputs: false,
-        files: Vec::new(),
-    };
+    let description = Description { old_ids: vec!["urn:jasmin-arc:sent".into()], ..Description::default() };
+    let job = FakeJob::new(description, ArcState::Preparing, false);
     backend.jobs().insert("fake://ce/1".into(), job);
     let outcomes = || -> HashMap<String, SubmissionOutcome> {
         arc.recover().unwrap().into_iter().map(|submission| (submission.key, submission.outcome)).collect()
@@ -540,7 +536,7 @@ fn scope(arc: &ArcInterface) -> Scope {
 
 fn job_of(key: &str, state: ArcState, has_inputs: bool) -> FakeJob {
     let old_ids = vec![format!("urn:jasmin-arc:{key}")];
-    FakeJob { description: Description { old_ids, ..Description::default() }, state, has_inputs, files: Vec::new() }
+    FakeJob::new(Description { old_ids, ..Description::default() }, state, has_inputs)
 }
 
 /// Leaves a submission as a killed program does: sent, and created if `id` is given.

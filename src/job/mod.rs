@@ -1,6 +1,7 @@
 //! [`JobId`], [`JobInfo`], [`JobState`] and [`SavedOutputs`].
 
-mod failure;
+pub(crate) mod diagnostics;
+pub(crate) mod failure;
 mod fetched;
 mod files;
 mod filter;
@@ -15,6 +16,11 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+pub use self::diagnostics::{
+    DiagnosticPart, DiagnosticText, JobDiagnostics, LoggedChange, ResourceUsage, StagedFile, StagingState,
+    TransferredFile,
+};
+pub use self::failure::FailureReason;
 pub use self::fetched::{Existing, FetchProgress, FetchedJob, Removal};
 pub use self::files::{FilePart, JobFile, JobFiles};
 pub use self::filter::JobFilter;
@@ -173,9 +179,15 @@ pub struct JobInfo {
     /// that has not failed, and over protocols other than REST.
     #[serde(default)]
     pub failed_stage: Option<String>,
-    /// Why the job failed, as A-REX reports it. [`failure_reason`](Self::failure_reason) interprets these texts.
+    /// Why the job failed, as A-REX reports it. A-REX publishes the first 1024 bytes of these texts. [`failure_reason`](Self::failure_reason) interprets these texts.
     #[serde(default)]
     pub errors: Vec<String>,
+    /// The files that A-REX could not fetch or save, by their names in the session directory, if the job failed for that. Empty
+    /// if A-REX does not tell which files. [`job`](crate::ArcInterface::job) and [`jobs`](crate::ArcInterface::jobs) look them
+    /// up with a request for such a job, where the texts in `errors` have only URLs. Other methods know only the names in the
+    /// texts.
+    #[serde(default)]
+    pub failed_files: Vec<String>,
     /// Other messages of the CE.
     #[serde(default)]
     pub messages: Vec<String>,
@@ -227,7 +239,7 @@ pub struct JobInfo {
     /// The requested limit of CPU time.
     #[serde(default, with = "serde_forms::seconds")]
     pub requested_cpu_time: Option<Duration>,
-    /// The wall time used.
+    /// The wall time used, multiplied by the number of slots.
     #[serde(default, with = "serde_forms::seconds")]
     pub used_wall_time: Option<Duration>,
     /// The CPU time used.
@@ -277,6 +289,7 @@ impl JobInfo {
             batch_exit_code: None,
             failed_stage: None,
             errors: Vec::new(),
+            failed_files: Vec::new(),
             messages: Vec::new(),
             missing_inputs: Vec::new(),
             execution_nodes: Vec::new(),

@@ -83,33 +83,6 @@ fn errors_about_missing_jobs_contain_the_reason() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
-fn failed_jobs_have_a_failure_reason() {
-    let site = Site::new();
-    let missing = site.arc.submit(&JobDescription::new("/no/such/program")).unwrap();
-    let failing = site.submit("exit 7");
-    let killed = site.submit("kill -9 $$");
-    for (id, part) in [(&missing, "could not be started"), (&failing, "returned exit code 7"), (&killed, "killed")] {
-        assert_eq!(site.wait(id), JobStatus::Failed);
-        let info = site.arc.job(id).unwrap();
-        let reason = info.failure_reason().unwrap();
-        if site.is_rest() {
-            assert!(reason.contains(part), "{reason}: {info:?}");
-        }
-    }
-    // Cancelled at once, so that some of them are cancelled before they run.
-    let sleeping = vec![JobDescription::new("/bin/sleep").with_arg("600"); 10];
-    let cancelled: Vec<JobId> = site.arc.submit_jobs(&sleeping).unwrap().into_iter().map(Result::unwrap).collect();
-    site.arc.cancel_jobs(&cancelled).unwrap();
-    for id in &cancelled {
-        assert_eq!(site.wait(id), JobStatus::Failed);
-        let info = site.arc.job(id).unwrap();
-        let reason = info.failure_reason().unwrap();
-        assert!(!site.is_rest() || reason.contains("cancelled"), "{reason}: {info:?}");
-    }
-}
-
-#[test]
-#[ignore = "needs an ARC-CE"]
 fn outputs_that_cannot_be_stored_do_not_affect_other_jobs() {
     let site = Site::new();
     let id = site.submit("echo a > a; echo b > b");

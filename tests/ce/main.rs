@@ -6,6 +6,7 @@
 
 mod common;
 mod descriptions;
+mod diagnostics;
 mod errors;
 mod faults;
 mod fetch;

@@ -2,6 +2,8 @@
 
 use super::state::RestState;
 use super::{activity, delegation as delegations, info, jobs, listing as listings, record as records};
+use crate::job::{ArcState, DiagnosticPart, DiagnosticText, JobDiagnostics, JobInfo};
+use crate::util::names::Named;
 use crate::util::uri::encode_path;
 use crate::util::xml::Element;
 
@@ -55,4 +57,15 @@ pub(crate) fn record(text: &[u8]) {
     let text = String::from_utf8_lossy(text);
     let (status, failed) = text.split_once("\n\n").unwrap_or((&text, ""));
     let _ = RestState::from_record(status, || Ok::<_, ()>(Some(failed.to_owned())));
+    let mut job = JobInfo::new("a1".into());
+    job.state = ArcState::Failed;
+    job.errors = failed.lines().map(str::to_owned).collect();
+    let reason = job.failure_reason().map(|reason| reason.to_string());
+    assert!(reason.is_some_and(|reason| !reason.is_empty()));
+    let text = DiagnosticText { text: text.into_owned(), ..DiagnosticText::default() };
+    let parts = DiagnosticPart::ALL.iter().map(|part| (*part, text.clone())).collect();
+    let known = JobDiagnostics { id: job.id, parts };
+    let _ =
+        (known.failures(), known.changes(), known.transfer_errors(), known.usage(), known.local(), known.transfers());
+    assert!(known.inputs().into_iter().chain(known.outputs()).flatten().all(|file| !file.name.starts_with('/')));
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::MAX_PARALLEL;
 use super::activity;
+use super::diagnostics;
 use super::jobs::{self, Item, act};
 use super::parallel::in_parallel;
 use super::record::{MissingInputs, diagnose, missing_inputs};
@@ -18,7 +19,8 @@ use super::session::{Pool, Repeat, Response};
 use super::state::RestState;
 use crate::backend::failure::{Failure, JobFailure};
 use crate::error::Operation;
-use crate::job::{Freshness, JobInfo};
+use crate::job::diagnostics::read_usage;
+use crate::job::{Freshness, JobInfo, ResourceUsage};
 use crate::logging::{LogLevel, log};
 use crate::util::lock;
 
@@ -224,8 +226,8 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
     let endings = in_parallel(&ended, |(id, succeeded)| ending(pool, id, *succeeded));
     for ((id, _), ending) in ended.iter().zip(endings) {
         let info = items.get_mut(id).and_then(|item| item.info.as_mut());
-        let (Some(info), Ok((exit_code, failure))) = (info, ending) else { continue };
-        info.exit_code = exit_code.or(info.exit_code);
+        let (Some(info), Ok((usage, failure))) = (info, ending) else { continue };
+        use_recorded(info, usage);
         if RestState::failed_because(&failure) == RestState::Killed {
             set_state(info, &Observed { state: RestState::Killed, freshness: Freshness::Current });
         }
@@ -235,6 +237,8 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
             }
         }
     }
+    let details = items.values_mut().filter_map(|item| item.info.as_deref_mut());
+    diagnostics::look_up_failed_files(pool, details);
     let one = |id: &&str| match items.get(*id) {
         Some(activity::Item { info: Some(info), .. }) => Ok((**info).clone()),
         Some(item) if item.code == 404 => Err(JobFailure::NotFound),
@@ -325,12 +329,23 @@ pub(super) fn recorded_state(pool: &Pool, id: &str) -> Result<Option<RestState>,
     RestState::from_record(&status, || diagnose(pool, id, "failed"))
 }
 
-/// Looks up the exit code of a job that has ended, and A-REX's reason for its failure (empty if it succeeded).
-fn ending(pool: &Pool, id: &str, succeeded: bool) -> Result<(Option<i32>, String), Failure> {
-    let diag = diagnose(pool, id, "diag")?.unwrap_or_default();
-    let exit_code = diag.lines().rev().find_map(|line| line.strip_prefix("exitcode=")?.trim().parse().ok());
+/// Looks up the resources that a job has used that has ended, and A-REX's reason for its failure (empty if it succeeded).
+fn ending(pool: &Pool, id: &str, succeeded: bool) -> Result<(ResourceUsage, String), Failure> {
+    let usage = read_usage(diagnose(pool, id, "diag")?.unwrap_or_default().lines());
     let failure = if succeeded { None } else { diagnose(pool, id, "failed")? };
-    Ok((exit_code, failure.unwrap_or_default()))
+    Ok((usage, failure.unwrap_or_default()))
+}
+
+/// Sets what A-REX has recorded about the end of a job and not published yet, as it will publish it (`ARC1ClusterInfo.pm`).
+fn use_recorded(info: &mut JobInfo, usage: ResourceUsage) {
+    info.exit_code = usage.exit_code.or(info.exit_code);
+    let slots = info.requested_slots.unwrap_or(1).max(1);
+    info.used_wall_time = usage.wall_time.and_then(|time| time.checked_mul(slots)).or(info.used_wall_time);
+    let cpu_time = usage.user_time.zip(usage.kernel_time).and_then(|(user, kernel)| user.checked_add(kernel));
+    info.used_cpu_time = cpu_time.or(info.used_cpu_time);
+    if info.execution_nodes.is_empty() {
+        info.execution_nodes = usage.nodes;
+    }
 }
 
 /// Returns the newer of two states of a job. That is the recorded one, except for a job in the batch system: only the

@@ -5,6 +5,7 @@
 
 mod activity;
 mod delegation;
+mod diagnostics;
 mod files;
 mod find;
 #[cfg(any(test, fuzzing))]
@@ -41,7 +42,7 @@ use crate::credential::Credentials;
 use crate::description::Delegation;
 use crate::error::{Error, Operation, Result};
 use crate::ffi::{JobPlace, SessionSettings};
-use crate::job::{JobFilter, JobId, JobInfo, JobState};
+use crate::job::{JobDiagnostics, JobFilter, JobId, JobInfo, JobState};
 use crate::limits::{Limits, RetryPolicy};
 use crate::service::ServiceInfo;
 use files::FetchFailure;
@@ -397,6 +398,13 @@ impl Backend for RestBackend {
 
     fn read_file(&self, id: &JobId, path: &OsStr, range: Range<u64>) -> Result<Vec<u8>> {
         self.ask_about_file(id, path, |id| part::read(&self.pool, id, path.as_bytes(), range))
+    }
+
+    fn diagnostics(&self, id: &JobId) -> Result<JobDiagnostics> {
+        let endpoint = self.pool.endpoint();
+        let local = endpoint.job_local_id(id.as_str()).ok_or_else(|| not_found(endpoint, id))?;
+        let parts = diagnostics::parts(&self.pool, local).map_err(|failure| failure.into_error(endpoint, id))?;
+        Ok(JobDiagnostics { id: id.clone(), parts })
     }
 
     fn has_ended(&self, id: &JobId) -> Result<bool> {

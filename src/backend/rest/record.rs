@@ -7,13 +7,14 @@ use super::session::{Pool, Repeat};
 use super::state::RestState;
 use crate::backend::Inputs;
 use crate::backend::failure::{Failure, JobFailure};
+use crate::job::diagnostics::escaped_words;
 use crate::util::xml::Element;
 
 /// The maximum number of reads of a file that A-REX may be rewriting.
-const ATTEMPTS: u32 = 5;
+pub(super) const ATTEMPTS: u32 = 5;
 
 /// The pause between two attempts.
-const PAUSE: Duration = Duration::from_millis(50);
+pub(super) const PAUSE: Duration = Duration::from_millis(50);
 
 /// The part of A-REX's file `local` that identifies a job.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -162,29 +163,15 @@ pub(super) fn missing_inputs(pool: &Pool, id: &str) -> Result<MissingInputs, Fai
     Ok(MissingInputs::Files(without_uploaded(inputs, &uploaded)))
 }
 
-/// Reads A-REX's list of input files, and returns those that the client uploads.
-///
-/// A line has the name, then a blank, then the size and checksum, a URL from which A-REX fetches the file, or `*.*` for an
-/// optional file. Blanks and backslashes are escaped by a backslash.
+/// Reads A-REX's list of input files, and returns those that the client uploads: see `staging_list`.
 pub(super) fn declared_uploads(list: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    for line in list.lines() {
-        let mut name = String::new();
-        let mut rest = line.chars();
-        while let Some(character) = rest.next() {
-            match character {
-                '\\' => name.extend(rest.next()),
-                ' ' => break,
-                other => name.push(other),
-            }
-        }
-        let content = rest.as_str().trim();
-        let name = name.trim_start_matches('/');
-        if !name.is_empty() && !content.contains(':') && content != "*.*" {
-            names.push(name.to_owned());
-        }
-    }
-    names
+    let declared = |line: &str| {
+        let mut words = escaped_words(line).into_iter();
+        let name = words.next()?.trim_start_matches('/').to_owned();
+        let content = words.next().unwrap_or_default();
+        Some(name).filter(|name| !name.is_empty() && !content.contains(':') && content != "*.*")
+    };
+    list.lines().filter_map(declared).collect()
 }
 
 /// Removes the files that have been uploaded. A line `/` means that all have.

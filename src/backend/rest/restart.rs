@@ -8,7 +8,7 @@ use super::lookup::recorded_state;
 use super::parallel::in_parallel;
 use super::record::diagnose;
 use super::session::Pool;
-use crate::backend::failure::{Failure, JobFailure};
+use crate::backend::failure::{Failure, JobFailure, shorten};
 use crate::error::Operation;
 
 /// The pauses between looks at A-REX's record. A-REX receives the order at once and usually needs some milliseconds.
@@ -21,13 +21,18 @@ const PAUSES: [Duration; 6] = [
     Duration::from_secs(5),
 ];
 
-/// Looks up the stage in which a job failed. Its record is not rewritten any more, so it can be read: see `local_record`.
-fn failed_stage(pool: &Pool, id: &str) -> Result<Option<String>, Failure> {
+/// Looks up why a job failed, if it failed in the batch system. Its record is not rewritten any more, so it can be read: see
+/// `local_record`.
+fn failure_in_batch_system(pool: &Pool, id: &str) -> Result<Option<String>, Failure> {
     if !recorded_state(pool, id)?.is_some_and(|state| state.is_final()) {
         return Ok(None);
     }
     let record = diagnose(pool, id, "local")?.unwrap_or_default();
-    Ok(record.lines().find_map(|line| line.strip_prefix("failedstate=")).map(str::to_owned))
+    if !record.lines().any(|line| line == "failedstate=INLRMS") {
+        return Ok(None);
+    }
+    let reasons = diagnose(pool, id, "failed")?.unwrap_or_default();
+    Ok(Some(shorten(&reasons.trim().replace('\n', "; "))))
 }
 
 impl RestBackend {
@@ -39,20 +44,24 @@ impl RestBackend {
     /// Refuses jobs that failed in the batch system. A-REX would confirm the order, and then keep the id of the batch job that
     /// has failed instead of submitting a new one (`JobsList::state_submitting`, 6.17 to 7.2).
     pub(super) fn restart_jobs(&self, ids: &[&str]) -> Result<Vec<Result<(), JobFailure>>, Failure> {
-        let stages = in_parallel(ids, |id| failed_stage(&self.pool, id));
-        let can_restart =
-            |stage: &Result<Option<String>, Failure>| !matches!(stage, Ok(Some(stage)) if stage == "INLRMS");
-        let asked: Vec<&str> =
-            ids.iter().zip(&stages).filter(|(_, stage)| can_restart(stage)).map(|(id, _)| *id).collect();
+        let failures = in_parallel(ids, |id| failure_in_batch_system(&self.pool, id));
+        let asked: Vec<&str> = ids
+            .iter()
+            .zip(&failures)
+            .filter(|(_, failure)| !matches!(failure, Ok(Some(_))))
+            .map(|(id, _)| *id)
+            .collect();
         let mut ordered = self.operate(Operation::Restart, "restart", &asked)?.into_iter();
-        let one = |stage: Result<Option<String>, Failure>| {
-            if can_restart(&stage) {
+        let one = |failure: Result<Option<String>, Failure>| {
+            let Ok(Some(reason)) = failure else {
                 return ordered.next().unwrap_or_else(|| Err(Failure::invalid_response("a job is left out").into()));
-            }
-            let message = "it failed in the batch system, from where A-REX cannot restart it; submit it again".into();
+            };
+            let message = format!(
+                "it failed in the batch system, from where A-REX cannot restart it; submit it again (the CE says: {reason})"
+            );
             Err(JobFailure::Refused { operation: Operation::Restart, message })
         };
-        let mut results: Vec<Result<(), JobFailure>> = stages.into_iter().map(one).collect();
+        let mut results: Vec<Result<(), JobFailure>> = failures.into_iter().map(one).collect();
         let mut waiting: Vec<usize> = (0..ids.len()).filter(|index| results[*index].is_ok()).collect();
         self.costs.restarted(waiting.iter().map(|index| ids[*index]));
         for pause in PAUSES {

@@ -12,7 +12,7 @@ use crate::backend::failure::not_found;
 use crate::description::JobDescription;
 use crate::error::Result;
 use crate::interface::{ArcInterface, Fetch, Follow, Watch, lost_thread};
-use crate::job::{FetchedJob, FilePart, JobFiles, JobId, JobInfo, JobState, JobStatus, SavedOutputs};
+use crate::job::{FetchedJob, FilePart, JobDiagnostics, JobFiles, JobId, JobInfo, JobState, JobStatus, SavedOutputs};
 use crate::limits::CancelOnDrop;
 use crate::watch::Standing;
 
@@ -277,6 +277,15 @@ impl ArcPool {
     /// [`Error::JobNotFound`](crate::Error::JobNotFound) if the id names no CE of the pool.
     pub fn follow(&self, id: &JobId, name: impl AsRef<Path>) -> Result<Follow> {
         Ok(self.interface_of(id)?.follow(id, name))
+    }
+
+    /// Returns what A-REX keeps about a job on any of the CEs: see [`ArcInterface::diagnostics`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`job_statuses`](Self::job_statuses), and [`Error::Unsupported`](crate::Error::Unsupported) over EMI-ES.
+    pub fn diagnostics(&self, id: &JobId) -> Result<JobDiagnostics> {
+        self.interface_of(id)?.diagnostics(id)
     }
 
     /// Uploads the missing input files of a job on any of the CEs: see [`ArcInterface::resume_uploads`].

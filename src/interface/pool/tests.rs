@@ -209,6 +209,7 @@ fn operations_find_the_ce_by_the_id() {
     for id in &ids {
         assert_eq!(host(id), pool.interface_of(id).unwrap().config().arc_server());
         assert!(pool.list_files(id).unwrap().files.is_empty());
+        assert!(pool.diagnostics(id).unwrap().parts.is_empty());
     }
     assert!(pool.cancel_jobs(&ids).in_order().iter().all(Result::is_ok));
     assert!(pool.clean_jobs(&ids).in_order().iter().all(Result::is_ok));
