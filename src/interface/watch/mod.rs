@@ -507,13 +507,15 @@ impl ArcInterface {
     /// [`Watch`](Watch#when-the-ce-is-away).
     ///
     /// ```no_run
-    /// use jasmin_arc::{ArcInterface, JobStatus};
+    /// use jasmin_arc::ArcInterface;
     ///
     /// # fn main() -> jasmin_arc::Result<()> {
     /// let arc = ArcInterface::from_file("config.json")?;
     /// let job = arc.submit_job("/bin/hostname", &[], &[])?;
-    /// if arc.wait_job(&job)? != JobStatus::Completed {
-    ///     println!("the job failed: {:?}", arc.job(&job)?.failure_reason());
+    /// let status = arc.wait_job(&job)?;
+    /// println!("the job has {status}");
+    /// if let Some(reason) = arc.job(&job)?.failure_reason() {
+    ///     println!("{reason}");
     /// }
     /// # Ok(())
     /// # }
