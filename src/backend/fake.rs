@@ -6,7 +6,7 @@ use std::io::Write;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
@@ -262,9 +262,10 @@ impl Backend for FakeBackend {
         })
     }
 
-    fn poll(&self, ids: &[JobId], _memory: &mut PollMemory) -> Result<Polled> {
+    fn poll(&self, ids: &[JobId], memory: &mut PollMemory) -> Result<Polled> {
         let states = self.each(ids, |job| Some(job.state))?;
-        Ok(Polled { states, pause: Duration::ZERO, is_unsettled: false })
+        let others = if memory.finds_others { self.list()? } else { Vec::new() };
+        Ok(Polled { states, others, ..Polled::default() })
     }
 
     fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>> {

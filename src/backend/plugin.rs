@@ -424,9 +424,12 @@ impl Backend for PluginBackend {
         Ok(self.records(ids)?.into_iter().map(|record| record.map(state)).collect())
     }
 
-    fn poll(&self, ids: &[JobId], _memory: &mut PollMemory) -> Result<Polled> {
+    fn poll(&self, ids: &[JobId], memory: &mut PollMemory) -> Result<Polled> {
+        if memory.finds_others {
+            self.list()?;
+        }
         let states = self.states(ids)?.into_iter().map(|state| state.map(|state| Some(state.state))).collect();
-        Ok(Polled { states, pause: POLL_PAUSE, is_unsettled: false })
+        Ok(Polled { states, pause: POLL_PAUSE, ..Polled::default() })
     }
 
     fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>> {

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
-use crate::job::ArcState;
+use crate::job::{ArcState, JobId};
 
 /// What a poll found about jobs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Polled {
     /// One result for each job, in the order of the jobs. `None` if the CE could not tell, and may do so in the next poll.
     pub(crate) states: Vec<Result<Option<ArcState>>>,
@@ -15,11 +15,17 @@ pub(crate) struct Polled {
     pub(crate) pause: Duration,
     /// Whether the next poll should follow soon, because a state is to be confirmed.
     pub(crate) is_unsettled: bool,
+    /// The user's other jobs on the CE, if the poll looks for them. Those that have ended may be left out for a minute.
+    pub(crate) others: Vec<JobId>,
 }
 
 /// What a backend remembers from one poll of a watch to the next.
 #[derive(Debug, Default)]
 pub(crate) struct PollMemory {
+    /// Whether to look for the user's other jobs.
+    pub(crate) finds_others: bool,
+    /// When the jobs that have ended were last listed.
+    pub(crate) ended_listed_at: Option<Instant>,
     /// When the CE was last asked for the published states.
     pub(crate) published_at: Option<Instant>,
     /// When the CE was last asked for the time of its publication, and that time.

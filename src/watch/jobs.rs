@@ -1,6 +1,7 @@
 //! [`Jobs`]: what a watch knows of its jobs, and which changes it reports.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::SystemTime;
 
 use super::{Change, Standing, WatchGoal, WatchOutcome, WatchedJob};
@@ -30,6 +31,8 @@ pub(crate) struct Jobs {
     jobs: Vec<Job>,
     /// For each id of the caller the index of its job.
     order: Vec<usize>,
+    /// The index of each job.
+    known: HashMap<JobId, usize>,
 }
 
 /// The jobs on one CE that have not settled.
@@ -90,12 +93,27 @@ impl Jobs {
                     }
                     Err(message) => (0, Progress::Unknown(message)),
                 };
-                jobs.push(Job { id: id.clone(), ce, progress, reported: None, stage: 0, observed_at: None });
+                jobs.push(Job::new(id.clone(), ce, progress));
                 jobs.len() - 1
             });
             order.push(index);
         }
-        (Jobs { goal: WatchGoal::End, jobs, order }, pending)
+        (Jobs { goal: WatchGoal::End, jobs, order, known }, pending)
+    }
+
+    /// Adds those jobs on a CE that are not known yet. Returns whether there are any.
+    pub(crate) fn add(&mut self, ce: usize, ids: Vec<JobId>, pending: &mut Pending) -> bool {
+        let count = self.jobs.len();
+        for id in ids {
+            let index = self.jobs.len();
+            let Entry::Vacant(entry) = self.known.entry(id.clone()) else { continue };
+            entry.insert(index);
+            pending.ids.push(id.clone());
+            pending.indexes.push(index);
+            self.order.push(index);
+            self.jobs.push(Job::new(id, ce, Progress::Pending(0, String::new())));
+        }
+        self.jobs.len() > count
     }
 
     /// Sets the goal, before the first observation.
@@ -153,6 +171,10 @@ impl Jobs {
 }
 
 impl Job {
+    fn new(id: JobId, ce: usize, progress: Progress) -> Job {
+        Job { id, ce, progress, reported: None, stage: 0, observed_at: None }
+    }
+
     fn observe(&mut self, observation: Observation, goal: WatchGoal, now: SystemTime) -> Option<Change> {
         match observation {
             Observation::Nothing | Observation::State(ArcState::Undefined) => None,

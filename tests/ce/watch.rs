@@ -215,6 +215,36 @@ fn a_job_that_is_cleaned_meanwhile_is_gone() {
 
 #[test]
 #[ignore = "needs an ARC-CE"]
+fn a_watch_of_all_jobs_sees_new_ones() {
+    let site = Site::new();
+    let watch = site.arc.watch_all().deadline(2 * PATIENCE);
+    if !site.is_rest() {
+        assert!(matches!(watch.wait(), Err(Error::Unsupported { .. })));
+        return;
+    }
+    let ended = site.submit("true");
+    site.wait(&ended);
+    // Other tests have jobs on this CE too.
+    let mut told: HashMap<JobId, Vec<Standing>> = HashMap::new();
+    let mut later = None;
+    for change in watch {
+        let change = change.unwrap();
+        assert_eq!(change.from, told.get(&change.id).map(|told| told[told.len() - 1].state().unwrap()), "{change}");
+        told.entry(change.id.clone()).or_default().push(change.to);
+        if change.id == ended {
+            later = Some(site.submit("sleep 2"));
+        }
+        if later.as_ref() == Some(&change.id) && change.to.is_final() {
+            break;
+        }
+    }
+    assert_eq!(told[&ended], [Standing::State(ArcState::Finished)]);
+    let told = &told[&later.unwrap()];
+    assert_eq!(told.last(), Some(&Standing::State(ArcState::Finished)), "{told:?}");
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
 fn delegations_are_renewed_during_a_watch() {
     let Some(control) = shared_control() else { return };
     let site = Site::of(std::env::var_os("JASMIN_ARC_CONFIG").unwrap().as_ref());

@@ -278,13 +278,22 @@ impl Backend for RestBackend {
     }
 
     fn poll(&self, ids: &[JobId], memory: &mut PollMemory) -> Result<Polled> {
-        let (mut pause, mut is_unsettled) = (Duration::ZERO, false);
-        let states = self.ask(ids, |ids| {
+        let finds_others = memory.finds_others;
+        let mut polled = Polled::default();
+        let mut poll = |ids: &[&str]| {
             let found = poll::poll(&self.pool, &self.costs, ids, memory)?;
-            (pause, is_unsettled) = (found.pause, found.is_unsettled);
+            (polled.pause, polled.is_unsettled) = (found.pause, found.is_unsettled);
+            polled.others = match finds_others {
+                true => found.others.iter().map(|id| self.place_of(id).id.into()).collect(),
+                false => Vec::new(),
+            };
             Ok(found.states)
-        })?;
-        Ok(Polled { states, pause, is_unsettled })
+        };
+        let states = match ids {
+            [] => poll(&[]).map(|_| Vec::new()).map_err(|failure| self.error(failure))?,
+            ids => self.ask(ids, poll)?,
+        };
+        Ok(Polled { states, ..polled })
     }
 
     fn jobs(&self, ids: &[JobId]) -> Result<Vec<Result<JobInfo>>> {

@@ -39,6 +39,9 @@ const MAX_PUBLISHED_AGE: Duration = Duration::from_secs(90);
 /// If the published states are late by this, they have precedence over the list of ended jobs.
 const MAX_PUBLISHED_DELAY: Duration = Duration::from_secs(15);
 
+/// How often to list the jobs that have ended, in a search for new jobs.
+const ENDED_INTERVAL: Duration = Duration::from_secs(60);
+
 /// How often to ask whether the information provider has run.
 const PUBLICATION_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -62,11 +65,14 @@ pub(super) struct Found {
     pub(super) states: Vec<Result<Option<ArcState>, JobFailure>>,
     pub(super) pause: Duration,
     pub(super) is_unsettled: bool,
+    /// The ids of other jobs of the user, if they are looked for.
+    pub(super) others: Vec<String>,
 }
 
 /// Looks up the states of jobs, in the order of `ids`.
 pub(super) fn poll(pool: &Pool, costs: &Costs, ids: &[&str], memory: &mut PollMemory) -> Result<Found, Failure> {
-    let mut poll = Poll { pool, costs, recorded: HashMap::with_capacity(ids.len()), requests: 0, busy: Duration::ZERO };
+    let recorded = HashMap::with_capacity(ids.len());
+    let mut poll = Poll { pool, costs, recorded, others: Vec::new(), requests: 0, busy: Duration::ZERO };
     let is_confirmed = poll.look_up_records(ids, memory)?;
     let published = poll.look_up_published(ids, memory)?;
     poll.look_up_publication(ids, memory)?;
@@ -77,7 +83,7 @@ pub(super) fn poll(pool: &Pool, costs: &Costs, ids: &[&str], memory: &mut PollMe
     let states = ids.iter().map(one).collect();
     let is_new = |id: &&str| memory.missing.get(*id).is_some_and(|times| *times < WIPED_POLLS);
     let is_unsettled = !is_confirmed || memory.news_since.is_some() || ids.iter().any(is_new);
-    Ok(Found { is_unsettled, pause: poll.pause(), states })
+    Ok(Found { is_unsettled, pause: poll.pause(), states, others: poll.others })
 }
 
 /// One poll.
@@ -86,6 +92,8 @@ struct Poll<'a> {
     costs: &'a Costs,
     /// The states in A-REX's record. A job without one is unknown, or A-REX is moving it.
     recorded: HashMap<String, RestState>,
+    /// The listed jobs that were not asked for.
+    others: Vec<String>,
     requests: usize,
     /// The time that A-REX spent on work that grows with the number of jobs.
     busy: Duration,
@@ -93,15 +101,15 @@ struct Poll<'a> {
 
 impl Poll<'_> {
     /// Looks up A-REX's record of jobs. Returns false if a job without a record may also have ended.
-    fn look_up_records(&mut self, ids: &[&str], memory: &PollMemory) -> Result<bool, Failure> {
-        if let [id] = ids {
+    fn look_up_records(&mut self, ids: &[&str], memory: &mut PollMemory) -> Result<bool, Failure> {
+        if let ([id], false) = (ids, memory.finds_others) {
             let state = recorded_state(self.pool, id)?;
             // Whether a job has failed is in another file.
             self.requests += if state.as_ref().is_some_and(RestState::is_final) { 2 } else { 1 };
             self.recorded.extend(state.map(|state| ((*id).to_owned(), state)));
             return Ok(true);
         }
-        if !self.costs.list_pays(ids.len(), CHEAP_LIST) {
+        if !memory.finds_others && !self.costs.list_pays(ids.len(), CHEAP_LIST) {
             let begun = Instant::now();
             look_up_each(self.pool, self.costs, ids, &mut self.recorded)?;
             self.busy += begun.elapsed();
@@ -109,14 +117,16 @@ impl Poll<'_> {
         }
         self.list(ids, ACTIVE_STATES)?;
         let unlisted = |id: &&&str| !self.recorded.contains_key(**id);
-        if !ids.iter().filter(unlisted).any(|id| !is_asked_by_id(id, memory)) {
+        let is_due = memory.finds_others && memory.ended_listed_at.is_none_or(|at| at.elapsed() >= ENDED_INTERVAL);
+        if !is_due && !ids.iter().filter(unlisted).any(|id| !is_asked_by_id(id, memory)) {
             return Ok(true);
         }
-        let is_late = published_comes_first(&self.recorded, memory);
-        if !is_late {
-            self.list(ids, ENDED_STATES)?;
+        if !is_due && published_comes_first(&self.recorded, memory) {
+            return Ok(false);
         }
-        Ok(!is_late)
+        self.list(ids, ENDED_STATES)?;
+        memory.ended_listed_at = Some(Instant::now());
+        Ok(true)
     }
 
     /// Lists the jobs of the user in some states, and keeps those with an id in `ids`.
@@ -134,6 +144,7 @@ impl Poll<'_> {
                 self.recorded.insert(id, state);
             }
         }
+        self.others.extend(listed.into_iter().filter(|(_, state)| !state.is_unsettled()).map(|(id, _)| id));
         Ok(())
     }
 

@@ -38,6 +38,21 @@ impl ArcPool {
         Watch::new(ids, &self.members, |id| self.index_of(id).ok_or_else(|| ON_NO_CE.to_owned()))
     }
 
+    /// Watches all your jobs on all CEs, and those that come: [`ArcInterface::watch_all`] for several CEs.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let pool = jasmin_arc::ArcPool::new([jasmin_arc::ArcInterface::builder().build()?])?;
+    /// for change in pool.watch_all() {
+    ///     println!("{}", change?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn watch_all<'a>(&self) -> Watch<'a> {
+        Watch::all(&self.members)
+    }
+
     /// Waits for the ends of jobs on any of the CEs, and returns the status of each job as soon as it has ended.
     ///
     /// Each CE is watched as by [`ArcInterface::watch`], with the same cost, and a CE that is away is waited for. Set a limit

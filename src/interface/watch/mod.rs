@@ -99,6 +99,10 @@ pub struct Watch<'a> {
     on_poll: Option<Callback<'a, PollSummary>>,
     /// Changes that have not been reported yet.
     changes: VecDeque<Change>,
+    /// The poll that they come from, for [`on_poll`](Watch::on_poll).
+    polled: Option<PollSummary>,
+    /// Whether to look for new jobs.
+    finds_new: bool,
     end: Option<WatchEnd>,
     /// Errors have ended the watch.
     has_failed: bool,
@@ -236,7 +240,7 @@ impl<'a> Watch<'a> {
     /// Calls `callback` after each poll, also when the CE has not responded, except after a poll that ends the watch with an
     /// error or at the deadline. [`ControlFlow::Break`] ends the watch.
     ///
-    /// The callback comes before the changes of the poll.
+    /// The callback comes after the changes of the poll: a program can draw what they have led to once.
     ///
     /// ```no_run
     /// use std::ops::ControlFlow;
@@ -320,9 +324,18 @@ impl<'a> Watch<'a> {
             on_change: None,
             on_poll: None,
             changes: VecDeque::new(),
+            polled: None,
+            finds_new: false,
             end: None,
             has_failed: false,
         }
+    }
+
+    /// Watches all jobs on some CEs, and those that come.
+    pub(super) fn all(arcs: &[ArcInterface]) -> Watch<'a> {
+        let mut watch = Watch::new(std::iter::empty::<JobId>(), arcs, |_| Ok(0));
+        watch.ces.iter_mut().for_each(|ce| ce.progress = Progress::Watched);
+        Watch { finds_new: true, ..watch }
     }
 
     fn run_to_end(&mut self) -> Result<()> {
@@ -366,19 +379,22 @@ impl<'a> Watch<'a> {
 
     /// Creates the pollers of the CEs, and the threads for several of them.
     fn begin(&self, pending: Vec<Pending>) -> Source {
-        let watched = self.ces.iter().zip(pending).enumerate().filter(|(_, (_, pending))| !pending.ids().is_empty());
-        let poller = |ce: &Ce, limits: CallLimits, pending| {
-            Box::new(Poller::new(ce.arc.clone(), Arc::clone(&self.jobs), pending, limits.begin(), self.policy.clone()))
+        let watched = self.ces.iter().zip(pending).enumerate();
+        let watched = watched.filter(|(_, (ce, _))| ce.progress == Progress::Watched);
+        let poller = |index: usize, ce: &Ce, limits: CallLimits, pending| {
+            let jobs = (Arc::clone(&self.jobs), pending);
+            let policy = self.policy.clone();
+            Box::new(Poller::new(ce.arc.clone(), index, jobs, limits.begin(), policy, self.finds_new))
         };
         let mut watched: Vec<(usize, (&Ce, Pending))> = watched.collect();
         if watched.len() == 1 {
             if let Some((index, (ce, pending))) = watched.pop() {
-                return Source::Poller(index, poller(ce, ce.limits.clone(), pending));
+                return Source::Poller(index, poller(index, ce, ce.limits.clone(), pending));
             }
         }
         let (sender, receiver) = channel();
         for (index, (ce, pending)) in watched {
-            let mut poller = poller(ce, ce.limits.clone().with_cancel(&self.stop.0), pending);
+            let mut poller = poller(index, ce, ce.limits.clone().with_cancel(&self.stop.0), pending);
             let steps = sender.clone();
             let run = move || loop {
                 let step = poller.step();
@@ -399,15 +415,12 @@ impl<'a> Watch<'a> {
         self.changes.extend(changes);
         self.ces[ce].pending = pending;
         self.ces[ce].absence = absence;
-        let summary = PollSummary {
+        self.polled = Some(PollSummary {
             jobs: lock(&self.jobs).count(),
             pending: self.pending(),
             unreachable_since: self.absence().map(|(since, _)| *since),
             error: self.absence().map(|(_, error)| error.clone()),
-        };
-        if call(&mut self.on_poll, &summary).is_break() {
-            self.stop();
-        }
+        });
     }
 
     /// Ends the watch of a CE, and the whole watch if the error concerns every CE.
@@ -469,8 +482,12 @@ impl Iterator for Watch<'_> {
                 if call(&mut self.on_change, &change).is_break() {
                     self.stop();
                     self.changes.clear();
+                    self.polled = None;
                 }
                 return Some(Ok(change));
+            }
+            if self.polled.take().is_some_and(|polled| call(&mut self.on_poll, &polled).is_break()) {
+                self.stop();
             }
             if self.end.is_some() || self.has_failed {
                 return None;
@@ -575,6 +592,33 @@ impl ArcInterface {
     /// ```
     pub fn watch<'a>(&self, ids: impl IntoIterator<Item: Borrow<JobId>>) -> Watch<'a> {
         Watch::new(ids, std::slice::from_ref(self), |_| Ok(0))
+    }
+
+    /// Watches all your jobs on the CE, and those that you or other programs submit later: see [`Watch`].
+    ///
+    /// Jobs that have ended already are reported once. The watch does not end with the last job: it waits for new ones,
+    /// until its deadline, a token or a callback ends it.
+    ///
+    /// Each poll is a list of your jobs that have not ended, also for a single job. Once a minute, another request lists
+    /// those that have ended, for jobs that ended between two polls.
+    ///
+    /// # Errors
+    ///
+    /// Those of a [watch](Watch#when-the-ce-is-away). [`Error::Unsupported`] over EMI-ES, which cannot list jobs.
+    ///
+    /// ```no_run
+    /// use jasmin_arc::ArcInterface;
+    ///
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// let arc = ArcInterface::from_file("config.json")?;
+    /// for change in arc.watch_all() {
+    ///     println!("{}", change?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn watch_all<'a>(&self) -> Watch<'a> {
+        Watch::all(std::slice::from_ref(self))
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) enum Step {
 /// Polls one CE.
 pub(super) struct Poller {
     arc: ArcInterface,
+    /// The number of the CE.
+    ce: usize,
     jobs: Arc<Mutex<Jobs>>,
     pending: Pending,
     limits: Limits,
@@ -53,18 +55,20 @@ pub(super) struct Poller {
 impl Poller {
     pub(super) fn new(
         arc: ArcInterface,
-        jobs: Arc<Mutex<Jobs>>,
-        pending: Pending,
+        ce: usize,
+        (jobs, pending): (Arc<Mutex<Jobs>>, Pending),
         limits: Limits,
         policy: PollPolicy,
+        finds_new: bool,
     ) -> Poller {
         Poller {
             arc,
+            ce,
             jobs,
             pending,
             limits,
             pace: Pace::new(policy),
-            memory: PollMemory::default(),
+            memory: PollMemory { finds_others: finds_new, ..PollMemory::default() },
             renewal: Renewal::new(),
             pause: Duration::ZERO,
             took: Duration::ZERO,
@@ -75,7 +79,7 @@ impl Poller {
 
     /// Polls once, after the pause that is due.
     pub(super) fn step(&mut self) -> Step {
-        if self.pending.ids().is_empty() {
+        if self.pending.ids().is_empty() && !self.memory.finds_others {
             return Step::Ended(WatchEnd::Settled);
         }
         match self.wait() {
@@ -143,7 +147,12 @@ impl Poller {
             self.pace.restart();
         }
         let observations = polled.states.into_iter().map(observation);
-        lock(&self.jobs).observe(&mut self.pending, observations, SystemTime::now())
+        let mut jobs = lock(&self.jobs);
+        let changes = jobs.observe(&mut self.pending, observations, SystemTime::now());
+        if jobs.add(self.ce, polled.others, &mut self.pending) {
+            self.pace.restart();
+        }
+        changes
     }
 
     /// Whether an error may pass without a change to the configuration or the credentials.

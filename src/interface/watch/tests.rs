@@ -185,6 +185,50 @@ fn a_callback_can_stop_a_watch() {
 }
 
 #[test]
+fn a_watch_of_all_jobs_finds_new_ones_and_goes_on() {
+    let fake = Fake::new(2);
+    fake.set(0, ArcState::Finished);
+    let mut polls = 0;
+    let mut told: Vec<Change> = Vec::new();
+    let policy = PollPolicy::default().with_first_interval(Duration::ZERO).with_factor(1.0);
+    let watch = fake.arc.watch_all().poll(policy).on_change(|change| {
+        told.push(change.clone());
+        ControlFlow::Continue(())
+    });
+    let report = watch
+        .on_poll(|poll| {
+            polls += 1;
+            match polls {
+                1 => assert_eq!((poll.jobs, poll.pending), (2, 2)),
+                2 => assert_eq!((poll.jobs, poll.pending), (2, 1)),
+                3 => fake.set_away(Some("down")),
+                4 => fake.set_away(None),
+                5 => fake.set(1, ArcState::Failed),
+                // No job is pending now.
+                6 => drop(fake.arc.submit(&JobDescription::new("/bin/true")).unwrap()),
+                8 => assert_eq!((poll.jobs, poll.pending), (3, 1)),
+                9 => return ControlFlow::Break(()),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        })
+        .wait()
+        .unwrap();
+    assert_eq!((report.end, report.jobs.len(), report.pending().count()), (Some(WatchEnd::Stopped), 3, 1));
+    let told: Vec<(&JobId, Option<ArcState>)> = told.iter().map(|change| (&change.id, change.from)).collect();
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(
+        told.iter()
+            .filter(|(id, _)| **id == fake.ids[1])
+            .eq(&[(&fake.ids[1], None), (&fake.ids[1], Some(ArcState::Accepted))])
+    );
+    assert!(told.contains(&(&fake.ids[0], None)) && told[3].1.is_none());
+
+    let report = fake.arc.watch_all().deadline(Duration::from_millis(100)).wait().unwrap();
+    assert_eq!((report.end, report.jobs.len()), (Some(WatchEnd::Deadline), 3));
+}
+
+#[test]
 fn a_ce_that_is_away_is_waited_for_and_reported() {
     let fake = Fake::new(1);
     fake.set_away(Some("down for maintenance"));
@@ -224,8 +268,8 @@ fn what_no_waiting_mends_ends_a_watch() {
     let fake = Fake::new(1);
     let poller = |has_responded| {
         let (jobs, mut pending) = Jobs::new([], 1, |_| Ok(0));
-        let (jobs, pending) = (Arc::new(Mutex::new(jobs)), pending.remove(0));
-        let mut poller = Poller::new(fake.arc.clone(), jobs, pending, fake.arc.1.begin(), PollPolicy::default());
+        let jobs = (Arc::new(Mutex::new(jobs)), pending.remove(0));
+        let mut poller = Poller::new(fake.arc.clone(), 0, jobs, fake.arc.1.begin(), PollPolicy::default(), false);
         poller.has_responded = has_responded;
         poller
     };
