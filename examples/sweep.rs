@@ -50,7 +50,7 @@ fn main() -> anyhow::Result<()> {
             .run()?;
         for ((line, job), fetched) in rest.into_iter().zip(&report.jobs).zip(fetched) {
             match (job.status(), fetched) {
-                (Some(JobStatus::Completed), Ok(fetched)) if !fetched.files.is_empty() || fetched.skipped > 0 => {
+                (Some(JobStatus::Completed), Ok(fetched)) if fetched.is_complete() => {
                     let path = Path::new(RESULTS).join(format!("{}.txt", job.id.local_id()));
                     results[line] = Some(fs::read_to_string(path)?.trim().to_owned());
                 }

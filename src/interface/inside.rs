@@ -49,7 +49,8 @@ impl ArcInterface {
     /// bytes from 0, as in `..`, `1000..2000` or `5_000_000..`. The part is shorter than the range if the file ends
     /// before, and empty if the file ends before the range begins. [`FilePart::size`] is the size of the whole file.
     ///
-    /// One call returns up to 64 MiB. Save larger files with [`save_job_outputs_to`](Self::save_job_outputs_to).
+    /// One call returns up to 64 MiB. Save larger files with [`save_job_outputs_to`](Self::save_job_outputs_to). A-REX follows
+    /// symbolic links: see [`list_files`](Self::list_files), which leaves them out.
     ///
     /// Costs two requests. A CE that ignores the range sends the file from its beginning up to the end of the range.
     ///

@@ -265,6 +265,9 @@ impl ArcInterface {
     /// ([`erase_time`](crate::JobInfo::erase_time)). Costs the requests of [`job_statuses`](Self::job_statuses) and one
     /// more for each 1000 jobs.
     ///
+    /// A-REX confirms the order before it removes the jobs. For some seconds, or minutes for thousands of jobs, it still lists
+    /// them.
+    ///
     /// # Errors
     ///
     /// For one job: [`Error::JobNotFound`](crate::Error::JobNotFound), or

@@ -41,6 +41,27 @@ pub struct FetchedJob {
     pub removal: Removal,
 }
 
+impl FetchedJob {
+    /// Whether everything that was wanted is there: fetched now, or before.
+    ///
+    /// ```no_run
+    /// # fn main() -> jasmin_arc::Result<()> {
+    /// # let arc = jasmin_arc::ArcInterface::builder().build()?;
+    /// # let jobs: Vec<jasmin_arc::JobId> = Vec::new();
+    /// for job in arc.fetch(&jobs).files(["result.nc"]).to("results").run()? {
+    ///     let job = job?;
+    ///     if !job.is_complete() {
+    ///         println!("{} lacks {:?}", job.id, job.left_out);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn is_complete(&self) -> bool {
+        self.left_out.is_empty()
+    }
+}
+
 /// Whether a job was removed from the CE after it was fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
