@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jasmin_arc::{
-    ArcInterface, ConnectionConfig, Error, ErrorKind, InputFile, JobDescription, JobId, JobStatus, Result,
+    ArcInterface, ConnectionConfig, Error, ErrorKind, Existing, InputFile, JobDescription, JobId, JobStatus, Result,
 };
 use openssl::ssl::{SslAcceptor, SslMethod, SslStream, SslVerifyMode};
 use tempfile::TempDir;
@@ -28,6 +28,8 @@ struct Request {
     path: String,
     query: String,
     body: String,
+    /// The first byte of the range and the one after its last, if there is one.
+    range: Option<(usize, usize)>,
 }
 
 /// What the server sends. It closes the connection if the response ends with the connection.
@@ -58,7 +60,7 @@ fn response(code: &str, body: &str) -> Vec<u8> {
 
 /// A-REX's response to a request, as far as the tests need it.
 fn arex(request: &Request) -> Vec<u8> {
-    let Request { method, path, query, body } = request;
+    let Request { method, path, query, body, .. } = request;
     let path = path.strip_prefix("/arex/rest").unwrap_or("/");
     let path = path.strip_prefix("/1.0/").or_else(|| path.strip_prefix("/1.1/")).unwrap_or(path);
     let state = |id: &str| if id == ENDED { "FINISHED" } else { "RUNNING" };
@@ -186,7 +188,13 @@ fn read_request(stream: &mut impl Read) -> Option<Request> {
     let mut body = vec![0; head.lines().find_map(length).unwrap_or(0)];
     stream.read_exact(&mut body).ok()?;
     let body = String::from_utf8_lossy(&body).into_owned();
-    Some(Request { method, path: path.trim_end_matches('/').to_owned(), query: query.to_owned(), body })
+    let range = |line: &str| {
+        let line = line.to_ascii_lowercase();
+        let (first, last) = line.strip_prefix("range: bytes=")?.split_once('-')?;
+        Some((first.parse().ok()?, last.trim().parse::<usize>().ok()? + 1))
+    };
+    let range = head.lines().find_map(range);
+    Some(Request { method, path: path.trim_end_matches('/').to_owned(), query: query.to_owned(), body, range })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -376,24 +384,87 @@ fn a_file_that_arrives_short_is_no_output() {
     }
 }
 
+/// The head of a response with a part of a file.
+fn part_head(first: usize, end: usize, size: usize) -> String {
+    let (last, length) = (end - 1, end - first);
+    format!(
+        "HTTP/1.1 206 Partial content\r\nContent-Range: bytes {first}-{last}/{size}\r\nContent-Length: {length}\r\n\r\n"
+    )
+}
+
+/// Lets the job that has ended have a file of this size, and responds with `file` to the requests for it.
+fn respond_with_file(server: &Server, size: usize, file: impl Fn(&Request) -> Vec<u8> + Send + Sync + 'static) {
+    const FILE: &str = "/arex/rest/1.0/jobs/ended/session/stdout.txt";
+    server.respond(move |request| match (request.method.as_str(), request.path.as_str()) {
+        ("PROPFIND", path) => {
+            let size =
+                format!("<d:propstat><d:prop><d:getcontentlength>{size}</d:getcontentlength></d:prop></d:propstat>");
+            let one = |url: &str| format!("<d:response><d:href>{url}</d:href>{size}</d:response>");
+            let all = if path == FILE { one(path) } else { [one(path), one(FILE)].concat() };
+            Some(response("200 OK", &format!("<d:multistatus xmlns:d=\"DAV:\">{all}</d:multistatus>")))
+        }
+        ("GET", FILE) => Some(file(request)),
+        ("GET", "/arex/rest/1.0/jobs/ended/session") => {
+            Some(response("200 OK", &format!("<list><file size=\"{size}\">stdout.txt</file></list>")))
+        }
+        ("GET", path) if path.ends_with("ended/diagnose/status") => Some(response("200 OK", "FINISHED")),
+        _ => None,
+    });
+}
+
+#[test]
+fn wrong_responses_do_not_cost_what_is_kept_of_a_file() {
+    const SIZE: usize = 600_000;
+    let content: Vec<u8> = (0..SIZE).map(|n| b'a' + (n % 23) as u8).collect();
+    let server = Server::new();
+    let arc = server.interface();
+    let fetch = || {
+        let fetch = arc.fetch([&JobId::from(ENDED)]).to(place(&server)).existing(Existing::Resume);
+        fetch.run().unwrap().remove(0).map(|job| job.bytes)
+    };
+    let kept = || {
+        let entries = fs::read_dir(place(&server).join("ended/.partial-resume"));
+        entries.map_or(0, |entries| entries.map(|entry| entry.unwrap().metadata().unwrap().len()).sum())
+    };
+    // The connection ends in the middle. The server recognises that by the other spelling.
+    let head = part_head(0, SIZE, SIZE).replace("Content-Length:", "content-length:");
+    let half = [head.as_bytes(), &content[..SIZE / 2]].concat();
+    respond_with_file(&server, SIZE, move |_| half.clone());
+    fetch().unwrap_err();
+    assert_eq!(kept(), SIZE as u64 / 2);
+    for wrong in [
+        response("404 Not Found", ""),
+        response("403 Forbidden", ""),
+        response("200 OK", "<html>Sign in</html>"),
+        response("503 Service Unavailable", ""),
+        b"garbage".to_vec(),
+    ] {
+        let shown = String::from_utf8_lossy(&wrong).into_owned();
+        respond_with_file(&server, SIZE, move |_| wrong.clone());
+        let result = fetch();
+        assert!(!matches!(result, Ok(bytes) if bytes > 0), "{shown}: {result:?}");
+        assert_eq!(kept(), SIZE as u64 / 2, "{shown}");
+    }
+    let ranges = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&ranges);
+    let whole = content.clone();
+    respond_with_file(&server, SIZE, move |request| {
+        let (first, end) = request.range.unwrap();
+        seen.lock().unwrap().push((first, end));
+        [part_head(first, end, SIZE).as_bytes(), &whole[first..end]].concat()
+    });
+    assert!(matches!(fetch(), Ok(bytes) if bytes == SIZE as u64));
+    assert_eq!(*ranges.lock().unwrap(), [(SIZE / 2 - (64 << 10), SIZE / 2), (SIZE / 2, SIZE)]);
+    assert!(fs::read(place(&server).join("ended/stdout.txt")).unwrap() == content);
+}
+
 #[test]
 fn a_job_stays_on_the_ce_unless_its_file_has_arrived() {
-    const FILE: &str = "/arex/rest/1.0/jobs/ended/session/stdout.txt";
     let server = Server::new();
     let arc = server.interface();
     // Fetches the file with a response to the request for it, and returns whether the job is removed.
     let removes = |file: Vec<u8>| {
-        server.respond(move |request| match (request.method.as_str(), request.path.as_str()) {
-            ("PROPFIND", path) => {
-                let size = "<d:propstat><d:prop><d:getcontentlength>4</d:getcontentlength></d:prop></d:propstat>";
-                let one = |url: &str| format!("<d:response><d:href>{url}</d:href>{size}</d:response>");
-                let all = if path == FILE { one(path) } else { [one(path), one(FILE)].concat() };
-                Some(response("200 OK", &format!("<d:multistatus xmlns:d=\"DAV:\">{all}</d:multistatus>")))
-            }
-            ("GET", FILE) => Some(file.clone()),
-            ("GET", path) if path.ends_with("ended/diagnose/status") => Some(response("200 OK", "FINISHED")),
-            _ => None,
-        });
+        respond_with_file(&server, 4, move |_| file.clone());
         server.requests();
         let fetch = arc.fetch([&JobId::from(ENDED)]).files(["stdout.txt"]).to(place(&server)).remove_when_complete();
         let result = fetch.run().unwrap().remove(0);
@@ -401,13 +472,6 @@ fn a_job_stays_on_the_ce_unless_its_file_has_arrived() {
         let is_removed = server.requests().iter().any(|request| is_action(request, "clean"));
         assert_eq!(is_here, is_removed, "{result:?}");
         is_removed
-    };
-    let part = |range: &str, body: &str| {
-        format!(
-            "HTTP/1.1 206 Partial content\r\nContent-Range: bytes {range}\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .into_bytes()
     };
     for wrong in [
         response("200 OK", "<html>Sign in</html>"),
@@ -419,8 +483,8 @@ fn a_job_stays_on_the_ce_unless_its_file_has_arrived() {
         response("404 Not Found", ""),
         response("416 Range not satisfiable", ""),
         response("503 Service Unavailable", ""),
-        part("0-3/4", "done"),
-        part("0-1/4", "do"),
+        [part_head(0, 4, 4).as_bytes(), b"done"].concat(),
+        [part_head(0, 2, 4).as_bytes(), b"do"].concat(),
         b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndo".to_vec(),
         b"HTTP/1.1 200 OK\r\n\r\ndone".to_vec(),
     ] {

@@ -54,9 +54,9 @@ pub(crate) struct OutputDirectory {
     /// system, so that files can be moved.
     partial: Mutex<Option<Identity>>,
     partial_name: String,
-    /// The outputs that have been put in place. If the file system finds one of them under the name of another, the names
-    /// collide. This also covers file systems that ignore case.
-    placed: Mutex<HashSet<Identity>>,
+    /// The outputs that have been put in place, and their directories. If the file system finds one of them under the name of
+    /// another, the names collide. This also covers file systems that ignore case.
+    placed: Mutex<HashMap<Identity, Box<Path>>>,
     /// The downloads that are being continued, by the numbers of their files: their names in [`RESUMABLE`], and the open
     /// files, which hold locks.
     resumed: Mutex<HashMap<usize, (String, File)>>,
@@ -154,38 +154,46 @@ impl OutputDirectory {
             None => (self.open_partial(&root).map_err(NoPlace::Error)?, number.to_string()),
         };
         let whole = rustix::fs::statat(&from, &number, AtFlags::SYMLINK_NOFOLLOW)?;
-        let mut parent = root;
-        for component in file.parent().into_iter().flat_map(Path::components) {
-            parent = self.enter(&parent, component.as_os_str(), file)?;
-        }
+        let directory = self.enter(&root, file)?;
+        let parent = directory.as_ref().unwrap_or(&root);
         let name = file.file_name().unwrap_or_default();
         // No other output may take the place between the look and the move.
         let mut placed = lock(&self.placed);
-        if stat(&parent, name)?.is_some_and(|existing| placed.contains(&identity(&existing))) {
+        if stat(parent, name)?.is_some_and(|existing| is_placed(&root, &placed, &existing)) {
             return Err(NoPlace::Reason(LeftOutReason::NameCollision));
         }
-        rustix::fs::renameat(&from, &number, &parent, name)?;
-        placed.insert(identity(&whole));
+        rustix::fs::renameat(&from, &number, parent, name)?;
+        placed.insert(identity(&whole), file.into());
         Ok(u64::try_from(whole.st_size).unwrap_or_default())
     }
 
-    /// Opens a directory on the way to `file`, and creates it if necessary.
-    fn enter(&self, parent: &OwnedFd, name: &OsStr, file: &Path) -> Result<OwnedFd, NoPlace> {
-        match open_or_create(parent, name) {
-            Ok(directory) => {
-                lock(&self.placed).insert(identity(&rustix::fs::fstat(&directory)?));
-                Ok(directory)
+    /// Opens the directory of `file`, and creates the directories on the way if necessary. `None` if it is the root.
+    fn enter(&self, root: &OwnedFd, file: &Path) -> Result<Option<OwnedFd>, NoPlace> {
+        let mut parent = None;
+        let mut path = PathBuf::new();
+        for component in file.parent().into_iter().flat_map(Path::components) {
+            let name = component.as_os_str();
+            path.push(name);
+            let above = parent.as_ref().unwrap_or(root);
+            match open_or_create(above, name) {
+                Ok(directory) => {
+                    let identity = identity(&rustix::fs::fstat(&directory)?);
+                    lock(&self.placed).entry(identity).or_insert_with(|| path.as_path().into());
+                    parent = Some(directory);
+                }
+                Err(Blocked::Link) => return Err(NoPlace::Error(not_followed(&self.path.join(file)))),
+                Err(Blocked::Other(error)) => {
+                    let existing = if error == Errno::NOTDIR { stat(above, name)? } else { None };
+                    return Err(match existing {
+                        Some(existing) if is_placed(root, &lock(&self.placed), &existing) => {
+                            NoPlace::Reason(LeftOutReason::NameCollision)
+                        }
+                        _ => error.into(),
+                    });
+                }
             }
-            Err(Blocked::Link) => Err(NoPlace::Error(not_followed(&self.path.join(file)))),
-            Err(Blocked::Other(Errno::NOTDIR)) if self.is_placed(stat(parent, name)?.as_ref()) => {
-                Err(NoPlace::Reason(LeftOutReason::NameCollision))
-            }
-            Err(Blocked::Other(error)) => Err(error.into()),
         }
-    }
-
-    fn is_placed(&self, existing: Option<&Stat>) -> bool {
-        existing.is_some_and(|existing| lock(&self.placed).contains(&identity(existing)))
+        Ok(parent)
     }
 }
 
@@ -261,11 +269,7 @@ impl OutputDirectory {
 
     /// The size of a file that is in its place. `None` if there is none, or something else.
     pub(crate) fn existing_size(&self, file: &Path) -> Option<u64> {
-        let mut parent = self.opened().ok()?;
-        for component in file.parent().into_iter().flat_map(Path::components) {
-            parent = rustix::fs::openat(&parent, component.as_os_str(), DIRECTORY, Mode::empty()).ok()?;
-        }
-        let existing = stat(&parent, file.file_name()?).ok()??;
+        let existing = find(&self.opened().ok()?, file)?;
         let is_regular = FileType::from_raw_mode(existing.st_mode) == FileType::RegularFile;
         is_regular.then(|| u64::try_from(existing.st_size).unwrap_or_default())
     }
@@ -496,6 +500,23 @@ fn stat(parent: &OwnedFd, name: &OsStr) -> Result<Option<Stat>, Errno> {
     }
 }
 
+/// Looks at what is at a path below a directory, without following links.
+fn find(root: &OwnedFd, path: &Path) -> Option<Stat> {
+    let mut parent = None;
+    for component in path.parent().into_iter().flat_map(Path::components) {
+        let above = parent.as_ref().unwrap_or(root);
+        parent = Some(rustix::fs::openat(above, component.as_os_str(), DIRECTORY, Mode::empty()).ok()?);
+    }
+    stat(parent.as_ref().unwrap_or(root), path.file_name()?).ok()?
+}
+
+/// Whether an output has been put in this place. Another process may have replaced the output since, and then its number may
+/// have become that of another file.
+fn is_placed(root: &OwnedFd, placed: &HashMap<Identity, Box<Path>>, existing: &Stat) -> bool {
+    let still = placed.get(&identity(existing)).and_then(|path| find(root, path));
+    still.is_some_and(|still| identity(&still) == identity(existing))
+}
+
 fn identity(stat: &Stat) -> Identity {
     (stat.st_dev, stat.st_ino)
 }
@@ -687,5 +708,23 @@ mod tests {
         first.keep(0, "a".as_ref()).unwrap_err();
         drop(first);
         assert_eq!(length(&resume(&directory(at.path()), 0, "a").unwrap()), 3);
+    }
+
+    #[test]
+    fn what_other_processes_replace_does_not_collide() {
+        let at = tempfile::tempdir().unwrap();
+        let directory = directory(at.path());
+        let job = at.path().join("job");
+        let save = |number: usize, name: &str| {
+            directory.create(number, None).unwrap().write_all(b"0").unwrap();
+            directory.keep(number, name.as_ref()).unwrap()
+        };
+        let collision = Fetched::LeftOut(LeftOutReason::NameCollision);
+        assert_eq!(save(0, "sub/a"), Fetched::Kept { bytes: 1 });
+        fs::hard_link(job.join("sub/a"), job.join("alias")).unwrap();
+        assert_eq!(save(1, "alias"), collision);
+        assert_eq!(save(2, "alias/b"), collision);
+        fs::rename(job.join("sub/a"), job.join("moved")).unwrap();
+        assert_eq!(save(3, "moved"), Fetched::Kept { bytes: 1 });
     }
 }

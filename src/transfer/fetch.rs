@@ -363,7 +363,7 @@ impl<'a> Plan<'a> {
             return Err(error);
         }
         let mut names = self.place.as_ref().and_then(|place| place.names.clone()).map(Vec::into_iter);
-        if let Some(place) = self.place.filter(|place| place.forgets) {
+        if let Some(place) = self.place.filter(|place| place.forgets && self.left_out.is_empty()) {
             // All files of the job are here, so what is left belongs to files that have changed or are gone.
             place.directory.forget_resumable();
         }

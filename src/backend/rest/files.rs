@@ -131,8 +131,9 @@ fn resume(pool: &Pool, id: &str, fetch: &Fetch<'_>) -> Result<Option<Fetched>, F
     let Some(local) = fetch.to.resume(fetch.number, fetch.file).map_err(FetchFailure::Local)? else { return Ok(None) };
     match append(pool, &session_path(id, fetch.file.path.as_bytes()), size, &local) {
         Ok(true) => fetch.to.keep(fetch.number, fetch.file).map(Some).map_err(FetchFailure::Local),
+        // What is kept has taken long, and the CE may respond better next time.
         Ok(false) => {
-            fetch.to.discard(fetch.number);
+            fetch.to.leave(fetch.number);
             Ok(None)
         }
         Err(failure) => {
@@ -146,10 +147,11 @@ fn resume(pool: &Pool, id: &str, fetch: &Fetch<'_>) -> Result<Option<Fetched>, F
 fn append(pool: &Pool, path: &str, size: u64, local: &File) -> Result<bool, FetchFailure> {
     let length = |file: &File| file.metadata().map(|metadata| metadata.len());
     let kept = length(local).map_err(FetchFailure::Local)?;
-    if kept > size || kept > 0 && !is_last_block_of(pool, path, kept, local)? {
-        local.set_len(0).map_err(FetchFailure::Local)?;
-    } else if kept == size {
-        return Ok(true);
+    match if kept > size { Some(false) } else { is_last_block_of(pool, path, kept, local)? } {
+        Some(true) if kept == size => return Ok(true),
+        Some(true) => {}
+        Some(false) => local.set_len(0).map_err(FetchFailure::Local)?,
+        None => return Ok(false),
     }
     let absolute = pool.path(path);
     // A repeated request continues where the one before has broken off.
@@ -165,15 +167,21 @@ fn append(pool: &Pool, path: &str, size: u64, local: &File) -> Result<bool, Fetc
     }
 }
 
-/// Whether the last block of an incomplete download is the CE's.
-fn is_last_block_of(pool: &Pool, path: &str, kept: u64, local: &File) -> Result<bool, FetchFailure> {
+/// Whether the last block of an incomplete download is the CE's. `None` if the response is not about the file for sure, such
+/// as a web page.
+fn is_last_block_of(pool: &Pool, path: &str, kept: u64, local: &File) -> Result<Option<bool>, FetchFailure> {
     let block = kept.min(BLOCK);
+    if block == 0 {
+        return Ok(Some(true));
+    }
     let mut bytes = vec![0; usize::try_from(block).unwrap_or_default()];
     local.read_exact_at(&mut bytes, kept - block).map_err(FetchFailure::Local)?;
     let response = pool.read_range(path, kept - block, block)?;
     match response.code {
-        200 | 206 => Ok(response.body == bytes),
-        403 | 404 | 416 => Ok(false),
+        206 => Ok(Some(response.body == bytes)),
+        200 => Ok((response.body == bytes).then_some(true)),
+        416 => Ok(Some(false)),
+        403 | 404 => Ok(None),
         _ => Err(response.refusal().into()),
     }
 }
