@@ -31,9 +31,27 @@ pub(crate) struct PollMemory {
     /// When the CE was last asked for the time of its publication, and that time.
     pub(crate) publication: Option<(Instant, String)>,
     /// Since when the CE is known to have published newer states.
-    pub(crate) news_since: Option<Instant>,
+    pub(crate) published_news_at: Option<Instant>,
     /// The last published state of each job in the batch system, in the terms of the protocol.
     pub(crate) published: HashMap<String, String>,
-    /// In how many polls in a row the CE had no state of a job.
-    pub(crate) missing: HashMap<String, u32>,
+    /// The jobs of which the CE had no state in the last polls.
+    pub(crate) missing: HashMap<String, Missing>,
+    /// Whether the last poll that missed a job read the list of ended jobs.
+    pub(crate) has_listed_ended: bool,
+}
+
+/// A job of which the CE has no state.
+#[derive(Clone, Debug)]
+pub(crate) struct Missing {
+    /// In how many polls in a row.
+    pub(crate) polls: u32,
+    pub(crate) since: Instant,
+    /// The CE has confirmed, after a long time, that it has no state of the job.
+    pub(crate) is_lost: bool,
+}
+
+impl Default for Missing {
+    fn default() -> Self {
+        Missing { polls: 0, since: Instant::now(), is_lost: false }
+    }
 }

@@ -229,6 +229,17 @@ impl From<ArcState> for JobStatus {
 }
 
 impl ArcState {
+    /// All states, in their order.
+    pub(crate) const ALL: [ArcState; ARC_STATUS_MAPPING.len()] = {
+        let mut all = [ArcState::Undefined; ARC_STATUS_MAPPING.len()];
+        let mut row = 0;
+        while row < all.len() {
+            all[row] = ARC_STATUS_MAPPING[row].0;
+            row += 1;
+        }
+        all
+    };
+
     /// Returns ARC's name of the state.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -261,22 +261,6 @@ mod tests {
 
     use super::*;
 
-    const STATES: [ArcState; 13] = [
-        ArcState::Undefined,
-        ArcState::Accepted,
-        ArcState::Preparing,
-        ArcState::Submitting,
-        ArcState::Hold,
-        ArcState::Queuing,
-        ArcState::Running,
-        ArcState::Finishing,
-        ArcState::Finished,
-        ArcState::Killed,
-        ArcState::Failed,
-        ArcState::Deleted,
-        ArcState::Other,
-    ];
-
     fn at(second: u64) -> SystemTime {
         SystemTime::UNIX_EPOCH + Duration::from_secs(second)
     }
@@ -450,8 +434,8 @@ mod tests {
     proptest! {
         /// Whatever is observed: each change begins where the one before ended, stages only grow, and nothing follows an end.
         #[test]
-        fn any_course_is_reported_in_order(seen in proptest::collection::vec(0..STATES.len(), 0..40)) {
-            let seen: Vec<ArcState> = seen.into_iter().map(|index| STATES[index]).collect();
+        fn any_course_is_reported_in_order(seen in proptest::collection::vec(0..ArcState::ALL.len(), 0..40)) {
+            let seen: Vec<ArcState> = seen.into_iter().map(|index| ArcState::ALL[index]).collect();
             let (changes, _) = watch(WatchGoal::End, &states(&seen));
             let (mut from, mut latest) = (None, 0);
             for (index, change) in changes.iter().enumerate() {

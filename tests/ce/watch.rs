@@ -213,6 +213,51 @@ fn a_job_that_is_cleaned_meanwhile_is_gone() {
     site.arc.cancel_jobs(&ids[1..]).unwrap();
 }
 
+/// A-REX forgets one job after the other. Each is missed for the first time in a poll in which the one before is looked up.
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn jobs_that_disappear_one_after_the_other_are_gone() {
+    let Some(ce) = Ce::start() else { return };
+    let site = Site::of(&ce.config());
+    let ids = submit_all(&site, (0..3).map(|_| script("sleep 600")));
+    let queued = site.arc.watch(&ids).until(ArcState::Queuing).deadline(PATIENCE).wait().unwrap();
+    assert_eq!(queued.reached().count(), ids.len());
+    let policy = PollPolicy::default().with_first_interval(Duration::from_millis(500)).with_factor(1.0);
+    let mut left: Vec<&JobId> = ids[1..].iter().collect();
+    let mut gone = 0;
+    let report = site
+        .arc
+        .watch(&ids)
+        .poll(policy)
+        .deadline(Duration::from_secs(30))
+        .on_poll(|_| {
+            if let Some(id) = left.pop() {
+                forget(&ce.dir().join("control"), id);
+            }
+            ControlFlow::Continue(())
+        })
+        .on_change(|change| {
+            gone += usize::from(change.to == Standing::Gone);
+            if gone == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .wait()
+        .unwrap();
+    assert_eq!((report.end, report.gone().count()), (Some(WatchEnd::Stopped), 2), "{report:?}");
+    site.arc.cancel_job(&ids[0]).unwrap();
+}
+
+/// Removes A-REX's records of a job.
+fn forget(directory: &Path, id: &JobId) {
+    for entry in fs::read_dir(directory).unwrap().flatten() {
+        let path = entry.path();
+        if entry.file_name().to_string_lossy().contains(id.local_id()) {
+            let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        } else if path.is_dir() {
+            forget(&path, id);
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs an ARC-CE"]
 fn a_watch_of_all_jobs_sees_new_ones() {

@@ -7,11 +7,11 @@ use std::collections::{HashMap, HashSet};
 
 use super::activity::{self, Item};
 use super::jobs;
-use super::lookup::{self, ALL_STATES, Costs, Observed, forget_ending, newer, set_state};
+use super::lookup::{self, Costs, Observed, forget_ending, newer, set_state};
 use super::parallel::in_parallel;
 use super::record::{diagnose, local_record};
 use super::session::{Pool, Repeat};
-use super::state::RestState;
+use super::state::{RestState, jobs_in_any_state};
 use crate::backend::KnownNames;
 use crate::backend::failure::{Failure, JobFailure};
 use crate::description::key_of;
@@ -74,7 +74,7 @@ pub(super) fn find(
             existing(pool, infos)?
         }
         None => {
-            let listed = list_twice(pool, &format!("jobs?state={ALL_STATES},None"))?;
+            let listed = list_twice(pool, &format!("{},None", jobs_in_any_state()))?;
             let may_be_selected = |recorded: &RestState| filter.selects_one_of(possible_states(recorded));
             let listed = listed.into_iter().map(|item| (item.id, RestState::parse(&item.state)));
             let candidates: Vec<(String, RestState)> =
@@ -96,21 +96,7 @@ pub(super) fn find(
 /// The states that a job may have whose recorded state is known. The record does not tell what the batch system does, and is
 /// not reliable while A-REX moves a job.
 fn possible_states(recorded: &RestState) -> &'static [ArcState] {
-    const ALL: &[ArcState] = &[
-        ArcState::Undefined,
-        ArcState::Accepted,
-        ArcState::Preparing,
-        ArcState::Submitting,
-        ArcState::Queuing,
-        ArcState::Running,
-        ArcState::Hold,
-        ArcState::Finishing,
-        ArcState::Finished,
-        ArcState::Killed,
-        ArcState::Failed,
-        ArcState::Deleted,
-        ArcState::Other,
-    ];
+    const ALL: &[ArcState] = &ArcState::ALL;
     let state = recorded.arc_state();
     match recorded {
         // The list does not tell that a job was cancelled: it looks for the reason in another place than `action=status`.

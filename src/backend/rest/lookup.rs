@@ -16,17 +16,13 @@ use super::jobs::{self, Item, act};
 use super::parallel::in_parallel;
 use super::record::{MissingInputs, diagnose, missing_inputs};
 use super::session::{Pool, Repeat, Response};
-use super::state::RestState;
+use super::state::{RestState, jobs_in_any_state};
 use crate::backend::failure::{Failure, JobFailure};
 use crate::error::Operation;
 use crate::job::diagnostics::read_usage;
 use crate::job::{Freshness, JobInfo, ResourceUsage};
 use crate::logging::{LogLevel, log};
 use crate::util::lock;
-
-/// All states that the filter of `GET jobs?state=` accepts.
-pub(super) const ALL_STATES: &str = "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNING,EXECUTED,FINISHING,KILLING,FINISHED,\
-                          FAILED,KILLED,WIPED";
 
 /// Up to this number of jobs, the record is looked up job by job without comparing costs.
 const MAX_SINGLE_LOOKUPS: usize = 4 * MAX_PARALLEL;
@@ -136,7 +132,7 @@ pub(super) fn states(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Res
 /// Lists all jobs of the user with their states by A-REX's own record. Costs one request, for which A-REX opens the records
 /// of all jobs.
 pub(super) fn listed_states(pool: &Pool) -> Result<HashMap<String, RestState>, Failure> {
-    states_in(&pool.request(Repeat::Safe, "GET", &format!("jobs?state={ALL_STATES}"), b"")?)
+    states_in(&pool.request(Repeat::Safe, "GET", &jobs_in_any_state(), b"")?)
 }
 
 /// Reads the response to `GET jobs?state=`: the states of jobs by A-REX's own ids.
@@ -285,7 +281,7 @@ fn recorded_states(
     }
     if rest.len() > MAX_SINGLE_LOOKUPS && costs.list_is_cheaper(rest.len()) == Some(true) {
         let begun = Instant::now();
-        let response = pool.request(Repeat::Never, "GET", &format!("jobs?state={ALL_STATES}"), b"");
+        let response = pool.request(Repeat::Never, "GET", &jobs_in_any_state(), b"");
         costs.list_took(begun.elapsed());
         match response {
             Ok(response) if response.code == 200 => {

@@ -2,7 +2,8 @@
 //!
 //! Each poll looks up A-REX's own record. It sends one request for a single job, and otherwise lists the user's jobs that have
 //! not ended (`GET jobs?state=`, `ARexRest::processJobs`). If that list is too expensive, it looks up each job. A job that the
-//! list leaves out has ended, or A-REX is moving it between two directories. A list of the ended jobs decides.
+//! list leaves out has ended, or A-REX is moving it between two directories. A list of the ended jobs decides. A job that is
+//! in neither list is looked up by its id in the next poll.
 //!
 //! The record does not distinguish queued jobs from running ones. The information provider does, which runs about once a
 //! minute. The jobs in the batch system are looked up there after each run. The file `job.ID.xml` of one of them tells when
@@ -15,17 +16,11 @@ use super::jobs::{self, Item, act};
 use super::lookup::{Costs, look_up_each, recorded_state, states_in};
 use super::record::diagnose;
 use super::session::{Pool, Repeat};
-use super::state::RestState;
+use super::state::{ACTIVE_STATES, ENDED_STATES, RestState};
 use crate::backend::failure::{Failure, JobFailure};
-use crate::backend::poll::PollMemory;
+use crate::backend::poll::{Missing, PollMemory};
 use crate::error::Operation;
 use crate::job::ArcState;
-
-/// The states of jobs that have not ended, as the filter of `GET jobs?state=` accepts them.
-const ACTIVE_STATES: &str = "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNING,EXECUTED,FINISHING,KILLING";
-
-/// The states of jobs that have ended. A job that A-REX is moving seems to be `WIPED`.
-const ENDED_STATES: &str = "FINISHED,FAILED,KILLED,WIPED";
 
 /// The number of requests of a poll, unless A-REX's list of jobs is too expensive.
 const MAX_REQUESTS: usize = 2;
@@ -47,6 +42,12 @@ const PUBLICATION_INTERVAL: Duration = Duration::from_secs(5);
 
 /// In how many polls in a row A-REX must report a job as removed. It may only be moving it.
 const WIPED_POLLS: u32 = 3;
+
+/// After this time without a status, A-REX is asked for the status itself. A move takes milliseconds.
+const LOST_AFTER: Duration = Duration::from_secs(600);
+
+/// In how many polls in a row a job must have had no status by then.
+const LOST_POLLS: u32 = 10;
 
 /// The pause after lists or many single look-ups, as a multiple of the time that they took.
 const PAUSE_FACTOR: u32 = 9;
@@ -74,16 +75,24 @@ pub(super) fn poll(pool: &Pool, costs: &Costs, ids: &[&str], memory: &mut PollMe
     let recorded = HashMap::with_capacity(ids.len());
     let mut poll = Poll { pool, costs, recorded, others: Vec::new(), requests: 0, busy: Duration::ZERO };
     let is_confirmed = poll.look_up_records(ids, memory)?;
+    if is_confirmed {
+        poll.look_up_lost(ids, memory)?;
+    }
     let published = poll.look_up_published(ids, memory)?;
     poll.look_up_publication(ids, memory)?;
     let one = |id: &&str| match poll.recorded.get(*id) {
         None if !is_confirmed => Ok(None),
-        recorded => judge(id, recorded, published.get(*id), memory),
+        recorded => decide_state(id, recorded, published.get(*id), memory),
     };
     let states = ids.iter().map(one).collect();
-    let is_new = |id: &&str| memory.missing.get(*id).is_some_and(|times| *times < WIPED_POLLS);
-    let is_unsettled = !is_confirmed || memory.news_since.is_some() || ids.iter().any(is_new);
+    let is_unsettled =
+        !is_confirmed || waits_for_published(&poll.recorded, memory) || ids.iter().any(|id| is_new(id, memory));
     Ok(Found { is_unsettled, pause: poll.pause(), states, others: poll.others })
+}
+
+/// Whether a job has just been missed, so that the next poll should follow soon.
+fn is_new(id: &str, memory: &PollMemory) -> bool {
+    memory.missing.get(id).is_some_and(|missing| missing.polls < WIPED_POLLS)
 }
 
 /// One poll.
@@ -116,14 +125,21 @@ impl Poll<'_> {
             return Ok(true);
         }
         self.list(ids, ACTIVE_STATES)?;
-        let unlisted = |id: &&&str| !self.recorded.contains_key(**id);
+        let unlisted: Vec<&str> = ids.iter().copied().filter(|id| !self.recorded.contains_key(*id)).collect();
         let is_due = memory.finds_others && memory.ended_listed_at.is_none_or(|at| at.elapsed() >= ENDED_INTERVAL);
-        if !is_due && !ids.iter().filter(unlisted).any(|id| !is_asked_by_id(id, memory)) {
-            return Ok(true);
+        if !is_due {
+            if unlisted.is_empty() {
+                return Ok(true);
+            }
+            if asks_by_id(&unlisted, memory) {
+                memory.has_listed_ended = false;
+                return Ok(true);
+            }
+            if published_comes_first(&self.recorded, memory) {
+                return Ok(false);
+            }
         }
-        if !is_due && published_comes_first(&self.recorded, memory) {
-            return Ok(false);
-        }
+        memory.has_listed_ended = true;
         self.list(ids, ENDED_STATES)?;
         memory.ended_listed_at = Some(Instant::now());
         Ok(true)
@@ -148,16 +164,33 @@ impl Poll<'_> {
         Ok(())
     }
 
+    /// Looks up the status of one of the jobs that have had none for long.
+    fn look_up_lost(&mut self, ids: &[&str], memory: &mut PollMemory) -> Result<(), Failure> {
+        if self.requests >= MAX_REQUESTS {
+            return Ok(());
+        }
+        let Some(id) = ids.iter().find(|id| !self.recorded.contains_key(**id) && may_be_lost(id, memory)) else {
+            return Ok(());
+        };
+        self.requests += 1;
+        let status = diagnose(self.pool, id, "status")?;
+        if let Some(missing) = memory.missing.get_mut(*id) {
+            // A status that this crate does not know is in no list.
+            (missing.is_lost, missing.since) = (status.is_none(), Instant::now());
+        }
+        Ok(())
+    }
+
     /// Looks up what the information provider has published: of jobs without a record, and after each run of the provider
     /// of jobs in the batch system. Returns what A-REX responds about them.
     fn look_up_published(&mut self, ids: &[&str], memory: &mut PollMemory) -> Result<HashMap<String, Item>, Failure> {
         if self.requests >= MAX_REQUESTS {
             return Ok(HashMap::new());
         }
-        let due = memory.published_at.is_none() || is_due(memory, Duration::ZERO);
+        let due = memory.published_at.is_none() || is_overdue_by(memory, Duration::ZERO);
         let is_wanted = |id: &&str| match self.recorded.get(*id) {
             Some(state) => due && *state == RestState::Running,
-            None => ids.len() == 1 || is_asked_by_id(id, memory),
+            None => ids.len() == 1 || needs_single_lookup(id, memory),
         };
         let asked: Vec<&str> = ids.iter().copied().filter(is_wanted).collect();
         if asked.is_empty() {
@@ -165,7 +198,7 @@ impl Poll<'_> {
         }
         if asked.iter().any(|id| self.recorded.contains_key(*id)) {
             memory.published_at = Some(Instant::now());
-            memory.news_since = None;
+            memory.published_news_at = None;
         }
         self.requests += asked.len().div_ceil(jobs::CHUNK);
         let mut items = HashMap::with_capacity(asked.len());
@@ -182,7 +215,7 @@ impl Poll<'_> {
     /// Looks up whether the information provider has run, if that can be news for a job.
     fn look_up_publication(&mut self, ids: &[&str], memory: &mut PollMemory) -> Result<(), Failure> {
         let is_recent = memory.publication.as_ref().is_some_and(|(at, _)| at.elapsed() < PUBLICATION_INTERVAL);
-        if self.requests >= MAX_REQUESTS || is_recent || memory.news_since.is_some() {
+        if self.requests >= MAX_REQUESTS || is_recent || memory.published_news_at.is_some() {
             return Ok(());
         }
         let may_wait = |id: &&&str| {
@@ -207,15 +240,20 @@ fn pause(busy: Duration) -> Duration {
     busy.saturating_mul(PAUSE_FACTOR).min(SHORT_PAUSE).max(long).min(MAX_PAUSE)
 }
 
-/// Whether the published states have to be looked up since a time.
-fn is_due(memory: &PollMemory, since: Duration) -> bool {
-    memory.news_since.is_some_and(|at| at.elapsed() >= since)
-        || memory.published_at.is_some_and(|at| at.elapsed() >= MAX_PUBLISHED_AGE + since)
+/// Whether the published states should have been looked up a time ago.
+fn is_overdue_by(memory: &PollMemory, delay: Duration) -> bool {
+    memory.published_news_at.is_some_and(|at| at.elapsed() >= delay)
+        || memory.published_at.is_some_and(|at| at.elapsed() >= MAX_PUBLISHED_AGE + delay)
+}
+
+/// Whether there are newer published states, which the next poll looks up.
+fn waits_for_published(recorded: &HashMap<String, RestState>, memory: &PollMemory) -> bool {
+    memory.published_news_at.is_some() && recorded.values().any(|state| *state == RestState::Running)
 }
 
 /// Whether this poll looks up the published states instead of the list of ended jobs, because they are long due.
 fn published_comes_first(recorded: &HashMap<String, RestState>, memory: &PollMemory) -> bool {
-    is_due(memory, MAX_PUBLISHED_DELAY) && recorded.values().any(|state| *state == RestState::Running)
+    is_overdue_by(memory, MAX_PUBLISHED_DELAY) && recorded.values().any(|state| *state == RestState::Running)
 }
 
 /// Remembers the time of the last publication. It is empty if a job has not been published yet.
@@ -226,7 +264,7 @@ fn note_publication(time: &str, memory: &mut PollMemory) {
             *at = now;
             if !time.is_empty() && known != time {
                 time.clone_into(known);
-                memory.news_since = Some(now);
+                memory.published_news_at = Some(now);
             }
         }
         none => *none = Some((now, time.to_owned())),
@@ -239,13 +277,25 @@ fn creation_time(document: &str) -> Option<&str> {
     rest.split_once('"').map(|(time, _)| time)
 }
 
-/// Whether a job that is in no list is to be looked up by its id, in every other poll.
-fn is_asked_by_id(id: &str, memory: &PollMemory) -> bool {
-    memory.missing.get(id).is_some_and(|times| times % 2 == 1)
+/// Whether a job that this poll misses was in none of the lists before, so that only its id can tell about it.
+fn needs_single_lookup(id: &str, memory: &PollMemory) -> bool {
+    memory.missing.get(id).is_some_and(|missing| !missing.is_lost)
+}
+
+/// Whether a poll looks up jobs by their ids instead of reading the list of ended jobs. Polls do both in turn, so that
+/// neither a job that has just ended nor one that is in no list waits for ever.
+fn asks_by_id(unlisted: &[&str], memory: &PollMemory) -> bool {
+    memory.has_listed_ended && unlisted.iter().any(|id| needs_single_lookup(id, memory))
+}
+
+/// Whether A-REX may have lost a job: it had no status in many polls, for a long time.
+fn may_be_lost(id: &str, memory: &PollMemory) -> bool {
+    let is_long = |missing: &Missing| missing.polls >= LOST_POLLS && missing.since.elapsed() >= LOST_AFTER;
+    memory.missing.get(id).is_some_and(|missing| !missing.is_lost && is_long(missing))
 }
 
 /// Decides on the state of a job. `item` is A-REX's response, if the job was looked up by its id.
-fn judge(
+fn decide_state(
     id: &str,
     recorded: Option<&RestState>,
     item: Option<&Item>,
@@ -264,10 +314,14 @@ fn judge(
     if let Some(item) = item.filter(|item| item.code != 200) {
         return Err(item.failure(Operation::LookUp));
     }
-    let times = memory.missing.entry(id.to_owned()).or_default();
-    *times = times.saturating_add(1);
+    let missing = memory.missing.entry(id.to_owned()).or_default();
+    missing.polls = missing.polls.saturating_add(1);
+    if missing.is_lost {
+        let message = "A-REX has had no status of the job for ten minutes: it may have lost the job".into();
+        return Err(JobFailure::Refused { operation: Operation::LookUp, message });
+    }
     Ok(match (recorded, item) {
-        _ if *times < WIPED_POLLS => None,
+        _ if missing.polls < WIPED_POLLS => None,
         (Some(RestState::Wiped), _) => Some(ArcState::Deleted),
         // The record has a state that this crate does not know. A-REX may publish one that it does.
         (None, Some(item)) => Some(RestState::parse(&item.state).arc_state()),
@@ -289,7 +343,7 @@ mod tests {
     }
 
     fn state(recorded: &str, memory: &mut PollMemory) -> Option<ArcState> {
-        judge("a", Some(&RestState::parse(recorded)), None, memory).unwrap()
+        decide_state("a", Some(&RestState::parse(recorded)), None, memory).unwrap()
     }
 
     #[test]
@@ -331,12 +385,16 @@ mod tests {
         let mut memory = memory(&[]);
         for (time, is_news) in [("", false), ("10:00", true), ("10:00", false), ("", false), ("10:01", true)] {
             note_publication(time, &mut memory);
-            assert_eq!((memory.news_since.is_some(), is_due(&memory, Duration::ZERO)), (is_news, is_news), "{time}");
-            assert!(!is_due(&memory, Duration::from_secs(60)));
-            memory.news_since = None;
+            assert_eq!(
+                (memory.published_news_at.is_some(), is_overdue_by(&memory, Duration::ZERO)),
+                (is_news, is_news),
+                "{time}"
+            );
+            assert!(!is_overdue_by(&memory, Duration::from_secs(60)));
+            memory.published_news_at = None;
         }
         memory.published_at = Instant::now().checked_sub(MAX_PUBLISHED_AGE);
-        assert!(is_due(&memory, Duration::ZERO) && !is_due(&memory, Duration::from_secs(60)));
+        assert!(is_overdue_by(&memory, Duration::ZERO) && !is_overdue_by(&memory, Duration::from_secs(60)));
         // Without a job in the batch system, no look-up would follow, and jobs that ended would never be looked up.
         memory.published_at = Instant::now().checked_sub(MAX_PUBLISHED_AGE + MAX_PUBLISHED_DELAY);
         for (state, expected) in [(RestState::Running, true), (RestState::Finishing, false)] {
@@ -361,21 +419,65 @@ mod tests {
     #[test]
     fn only_a_rex_itself_says_that_it_does_not_know_a_job() {
         let mut memory = memory(&[]);
-        for times in 0..6 {
-            assert!(matches!(judge("a", None, None, &mut memory), Ok(None)));
-            assert_eq!(is_asked_by_id("a", &memory), times % 2 == 0);
+        for _ in 0..6 {
+            assert!(matches!(decide_state("a", None, None, &mut memory), Ok(None)));
+            assert!(needs_single_lookup("a", &memory) && !may_be_lost("a", &memory));
         }
-        assert!(matches!(judge("a", None, Some(&item(404, "None")), &mut memory), Err(JobFailure::NotFound)));
-        let refused = judge("a", None, Some(&item(500, "None")), &mut memory);
+        assert!(matches!(decide_state("a", None, Some(&item(404, "None")), &mut memory), Err(JobFailure::NotFound)));
+        let refused = decide_state("a", None, Some(&item(500, "None")), &mut memory);
         assert!(matches!(refused, Err(JobFailure::Refused { operation: Operation::LookUp, .. })));
+    }
+
+    #[test]
+    fn jobs_in_no_list_are_looked_up_in_turn_with_ended_jobs() {
+        let mut memory = memory(&[]);
+        // A new job is missed in each poll, so that each would have a reason to read the list of ended jobs.
+        let mut turns = Vec::new();
+        for poll in 0..6 {
+            let ids: Vec<String> = (0..=poll).map(|id| id.to_string()).collect();
+            let unlisted: Vec<&str> = ids.iter().map(String::as_str).collect();
+            let by_id = asks_by_id(&unlisted, &memory);
+            memory.has_listed_ended = !by_id;
+            turns.push(by_id);
+            unlisted.iter().for_each(|id| drop(decide_state(id, None, None, &mut memory)));
+        }
+        assert_eq!(turns, [false, true, false, true, false, true]);
+    }
+
+    #[test]
+    fn a_job_without_a_status_for_long_is_lost_and_not_gone() {
+        let mut memory = memory(&[]);
+        let long_ago = Instant::now().checked_sub(LOST_AFTER).unwrap();
+        for poll in 1..=LOST_POLLS {
+            let published = item(200, "ACCEPTED");
+            decide_state("a", None, (poll % 2 == 0).then_some(&published), &mut memory).unwrap();
+            memory.missing.get_mut("a").unwrap().since = long_ago;
+            assert_eq!(may_be_lost("a", &memory), poll == LOST_POLLS);
+        }
+        memory.missing.get_mut("a").unwrap().is_lost = true;
+        assert!(!may_be_lost("a", &memory) && !needs_single_lookup("a", &memory));
+        let lost = decide_state("a", None, None, &mut memory);
+        assert!(matches!(lost, Err(JobFailure::Refused { message, .. }) if message.contains("lost")));
+        // A status may come back.
+        assert_eq!(state("PREPARING", &mut memory), Some(ArcState::Preparing));
+        assert!(matches!(decide_state("a", None, None, &mut memory), Ok(None)));
+    }
+
+    #[test]
+    fn polls_are_frequent_only_while_published_states_are_news_for_a_job() {
+        let mut memory = memory(&[]);
+        memory.published_news_at = Some(Instant::now());
+        for (state, expected) in [(RestState::Running, true), (RestState::Finishing, false)] {
+            assert_eq!(waits_for_published(&[("a".to_owned(), state)].into(), &memory), expected);
+        }
     }
 
     #[test]
     fn published_states_count_for_jobs_whose_record_is_unreadable() {
         let mut memory = memory(&[]);
-        let seen = [(); 3].map(|()| judge("a", None, Some(&item(200, "RUNNING")), &mut memory).unwrap());
+        let seen = [(); 3].map(|()| decide_state("a", None, Some(&item(200, "RUNNING")), &mut memory).unwrap());
         assert_eq!(seen, [None, None, Some(ArcState::Running)]);
-        let unknown = judge("a", None, Some(&item(200, "TELEPORTING")), &mut memory).unwrap();
+        let unknown = decide_state("a", None, Some(&item(200, "TELEPORTING")), &mut memory).unwrap();
         assert_eq!(unknown, Some(ArcState::Other));
     }
 }

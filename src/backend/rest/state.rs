@@ -4,6 +4,18 @@ use std::fmt;
 
 use crate::job::status::ArcState;
 
+/// The states of jobs that have not ended, as the filter of `GET jobs?state=` accepts them.
+pub(super) const ACTIVE_STATES: &str =
+    "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNING,EXECUTED,FINISHING,KILLING";
+
+/// The states of jobs that have ended. A job that A-REX is moving seems to be `WIPED`.
+pub(super) const ENDED_STATES: &str = "FINISHED,FAILED,KILLED,WIPED";
+
+/// Returns the path of a list of the user's jobs with their states, in whatever state they are.
+pub(super) fn jobs_in_any_state() -> String {
+    format!("jobs?state={ACTIVE_STATES},{ENDED_STATES}")
+}
+
 /// A state of the REST interface (`convertActivityStatusREST` in A-REX's rest.cpp).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RestState {

@@ -41,6 +41,8 @@ type Callback<'a, T> = Mutex<Box<dyn FnMut(&T) -> ControlFlow<()> + Send + 'a>>;
 /// - A watch reports a job in the batch system as [`ArcState::Queuing`](crate::ArcState::Queuing) until A-REX publishes, once a minute, that it runs. It
 ///   may report [`ArcState::Running`](crate::ArcState::Running) a minute late, or never for a short job. The next poll reports all other states.
 /// - A job that the CE no longer knows is [gone](crate::Standing::Gone). It has not failed.
+/// - A job of which A-REX has had no status for ten minutes, although it publishes something about it, is
+///   [`WatchOutcome::Unknown`]. A-REX may have lost it, for example when it was killed while it changed the status.
 /// - A state that this crate does not know is [`ArcState::Other`](crate::ArcState::Other) and ends nothing.
 ///
 /// # When the CE is away
