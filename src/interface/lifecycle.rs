@@ -9,10 +9,6 @@ use crate::job::{JobId, JobStatus};
 use crate::job_list;
 use crate::logging::{self, LogLevel};
 
-/// The first and the longest pause between two looks at jobs that were cancelled.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
 impl ArcInterface {
     /// Cancels a job: [`cancel_jobs`](Self::cancel_jobs) for one.
     ///
@@ -79,8 +75,8 @@ impl ArcInterface {
     /// that is not final means that the time was not enough, and the CE may still be ending the job. While the CE does not
     /// respond, the wait goes on. A deadline or a token of the interface also ends the wait.
     ///
-    /// Costs the requests of [`cancel_jobs`](Self::cancel_jobs), and those of [`job_statuses`](Self::job_statuses) for the
-    /// jobs that have not ended, at first after 0.2 seconds and then less often, down to every two seconds.
+    /// Costs the requests of [`cancel_jobs`](Self::cancel_jobs), and those of a [`Watch`](crate::Watch#cost) until the jobs have
+    /// ended.
     ///
     /// # Errors
     ///
@@ -110,37 +106,25 @@ impl ArcInterface {
         }
         let begun = Instant::now();
         let call = self.begin()?;
-        let backend = self.backend(&call)?;
         ids.iter().for_each(|id| logging::log(LogLevel::Info, format!("cancelling job {id}")));
-        // A job that was cancelled runs until it is known to have ended.
-        let cancelled = backend.cancel(&ids)?.into_iter().map(|result| result.map(|()| JobStatus::InProgress));
-        let mut results: Vec<Result<JobStatus>> = cancelled.collect();
-        let mut pending: Vec<usize> = (0..ids.len()).filter(|index| results[*index].is_ok()).collect();
-        let mut pause = FIRST_PAUSE;
-        while !pending.is_empty() {
-            let left = patience.saturating_sub(begun.elapsed());
-            let asked: Vec<JobId> = pending.iter().map(|index| ids[*index].clone()).collect();
-            match backend.states(&asked) {
-                Ok(states) => {
-                    for (index, state) in pending.iter().zip(states) {
-                        match state {
-                            Err(error) if error.is_retryable() => {}
-                            state => results[*index] = state.map(|state| state.status()),
-                        }
-                    }
-                    pending.retain(|index| results[*index].as_ref().is_ok_and(|status| !status.is_final()));
-                }
-                Err(Error::Cancelled | Error::DeadlineExceeded { .. } | Error::Exiting) => break,
-                Err(error) => logging::log(LogLevel::Warning, format!("waiting for cancelled jobs: {error}")),
-            }
-            if pending.is_empty() || left.is_zero() {
-                break;
-            }
-            // The jobs have been cancelled, so the end of the call is no error of theirs: they keep the status that is known.
-            if call.limits.sleep(pause.min(left)).is_err() {
-                break;
-            }
-            pause = pause.mul_f32(1.5).min(LONGEST_PAUSE);
+        let mut results: Vec<Result<JobStatus>> = self
+            .backend(&call)?
+            .cancel(&ids)?
+            .into_iter()
+            .map(|result| result.map(|()| JobStatus::InProgress))
+            .collect();
+        let cancelled: Vec<usize> = (0..ids.len()).filter(|index| matches!(results.get(*index), Some(Ok(_)))).collect();
+        let left = patience.saturating_sub(begun.elapsed()).min(call.limits.left().unwrap_or(Duration::MAX));
+        let mut watch = self.watch(cancelled.iter().map(|index| &ids[*index])).deadline(left);
+        // The jobs have been cancelled, so an error of the wait is none of theirs: they keep the status that is known.
+        for error in watch.by_ref().filter_map(Result::err) {
+            logging::log(LogLevel::Warning, format!("waiting for cancelled jobs: {error}"));
+        }
+        for ((index, job), status) in cancelled.into_iter().zip(watch.report().jobs).zip(watch.statuses()) {
+            results[index] = match status {
+                Err(Error::DeadlineExceeded { .. }) => Ok(job.status().unwrap_or(JobStatus::InProgress)),
+                status => status,
+            };
         }
         Ok(results)
     }
@@ -362,10 +346,10 @@ mod tests {
         );
         // A job that takes its time is no error.
         backend.slow_cancel.store(true, std::sync::atomic::Ordering::Relaxed);
-        let ended = arc.cancel_jobs_and_wait([&ids[2]], Duration::from_millis(10)).unwrap();
+        let ended = arc.cancel_jobs_and_wait([&ids[2]], Duration::from_secs(1)).unwrap();
         assert!(matches!(ended[..], [Ok(JobStatus::NotSubmitted)]), "{ended:?}");
         let begun = Instant::now();
-        let limited = arc.with_deadline(Duration::from_millis(50)).with_cancel(&CancelToken::new());
+        let limited = arc.with_deadline(Duration::from_secs(1)).with_cancel(&CancelToken::new());
         let ended = limited.cancel_jobs_and_wait([&ids[2]], Duration::MAX).unwrap();
         assert!(matches!(ended[..], [Ok(JobStatus::NotSubmitted)]), "{ended:?}");
         assert!(begun.elapsed() < Duration::from_secs(30));
