@@ -151,7 +151,7 @@ impl<'a> Submission<'a> {
         for (index, claim) in claims {
             match claim {
                 Claim::New => new.push(index),
-                Claim::Sent(open) => sent.push((index, open)),
+                Claim::Sent(unresolved) => sent.push((index, unresolved)),
                 Claim::Created(id) => created.push((index, JobId::from(id))),
                 Claim::Abandoned(id) => abandoned.push((index, JobId::from(id))),
                 Claim::Exists(id) => results.push((index, Ok(JobId::from(id)))),
@@ -229,9 +229,9 @@ impl<'a> Submission<'a> {
             }
             self.record_complete(&complete_keys);
             self.forget(&refused_keys);
-            let (again, found) = self.find_lost(jobs, lost, attempt < MAX_SENDS);
+            let (to_resend, found) = self.find_lost(jobs, lost, attempt < MAX_SENDS);
             results.extend(found);
-            indices = again;
+            indices = to_resend;
         }
         Ok(results)
     }
@@ -242,10 +242,10 @@ impl<'a> Submission<'a> {
         &self,
         jobs: &[PreparedJob],
         mut lost: Vec<(usize, String, Loss)>,
-        can_send_again: bool,
+        can_resend: bool,
     ) -> (Vec<usize>, IndexedResults) {
         let mut results = Vec::new();
-        let mut again = Vec::new();
+        let mut to_resend = Vec::new();
         // A call waits for a silent CE only once.
         let is_silent = lost.iter().any(|(.., loss)| *loss == Loss::TimedOut);
         let mut problem = is_silent.then(|| "the search was skipped, because the CE does not respond".to_owned());
@@ -265,7 +265,7 @@ impl<'a> Submission<'a> {
                         found.iter().map(|(index, _)| *index).chain(never_ran.iter().copied()).collect();
                     lost.retain(|(index, ..)| !indices.contains(index));
                     results.extend(found);
-                    again.extend(never_ran);
+                    to_resend.extend(never_ran);
                     problem = None;
                 }
                 Err(error) => {
@@ -299,28 +299,28 @@ impl<'a> Submission<'a> {
             } else if loss == Loss::Unreadable {
                 self.forget(&[key]);
                 results.push((index, Err(self.submission_error(None, message))));
-            } else if jobs[index].commit && can_send_again {
-                again.push(index);
+            } else if jobs[index].commit && can_resend {
+                to_resend.push(index);
             } else {
                 absent_keys.push(key);
                 results.push((index, Err(self.unknown(key, &message))));
             }
         }
         self.record_absence(&absent_keys, begun);
-        if !can_send_again {
+        if !can_resend {
             let message = "the job ended without its input files";
-            results.extend(again.drain(..).map(|index| (index, Err(self.unknown(&jobs[index].key, message)))));
+            results.extend(to_resend.drain(..).map(|index| (index, Err(self.unknown(&jobs[index].key, message)))));
         }
-        (again, results)
+        (to_resend, results)
     }
 
     /// Settles submissions of earlier calls. Returns those that may be sent again, and the results of the others.
-    fn settle(&self, jobs: &[PreparedJob], open: Vec<(usize, Sent)>) -> (Vec<usize>, IndexedResults) {
-        if open.is_empty() {
+    fn settle(&self, jobs: &[PreparedJob], unresolved: Vec<(usize, Sent)>) -> (Vec<usize>, IndexedResults) {
+        if unresolved.is_empty() {
             return (Vec::new(), IndexedResults::new());
         }
         let begun = SystemTime::now();
-        let wanted: Vec<usize> = open.iter().map(|(index, _)| *index).collect();
+        let wanted: Vec<usize> = unresolved.iter().map(|(index, _)| *index).collect();
         let (mut absent, mut results) = match self.find_and_resume(jobs, &wanted) {
             Ok(found) => found,
             Err(error) => {
@@ -331,7 +331,7 @@ impl<'a> Submission<'a> {
         };
         let found: HashSet<usize> = results.iter().map(|(index, _)| *index).chain(absent.iter().copied()).collect();
         let mut absent_keys = Vec::new();
-        for (index, sent) in open.into_iter().filter(|(index, _)| !found.contains(index)) {
+        for (index, sent) in unresolved.into_iter().filter(|(index, _)| !found.contains(index)) {
             let job = &jobs[index];
             if sent.waits || is_settled(sent, begun) {
                 absent.push(index);

@@ -47,7 +47,7 @@ impl Offer {
 }
 
 /// What is known of a CE.
-enum Known {
+enum CeState {
     Offer(Box<Offer>),
     /// It was asked and has not responded yet.
     Pending,
@@ -55,7 +55,7 @@ enum Known {
 }
 
 /// Jobs with the same key, or one job without a key.
-struct Unit {
+struct DistinctJob {
     job: JobDescription,
     /// The places of the job in the arguments.
     indices: Vec<usize>,
@@ -66,7 +66,7 @@ struct Unit {
     result: Option<Result<JobId>>,
 }
 
-impl Unit {
+impl DistinctJob {
     fn slots(&self) -> u64 {
         u64::from(self.job.slots().unwrap_or(1))
     }
@@ -118,30 +118,30 @@ impl ArcPool {
     /// # }
     /// ```
     pub fn submit_jobs(&self, jobs: impl IntoIterator<Item: Borrow<JobDescription>>) -> Vec<Result<JobId>> {
-        let mut units: Vec<Unit> = Vec::new();
+        let mut distinct_jobs: Vec<DistinctJob> = Vec::new();
         let mut by_key: HashMap<String, usize> = HashMap::new();
         let mut count = 0;
         for (index, job) in jobs.into_iter().enumerate() {
             let job = job.borrow();
             count = index + 1;
-            if let Some(known) = job.key().and_then(|key| by_key.get(key)) {
-                units[*known].indices.push(index);
+            if let Some(first) = job.key().and_then(|key| by_key.get(key)) {
+                distinct_jobs[*first].indices.push(index);
                 continue;
             }
-            by_key.extend(job.key().map(|key| (key.to_owned(), units.len())));
+            by_key.extend(job.key().map(|key| (key.to_owned(), distinct_jobs.len())));
             let result = job.validate().err().map(Err);
             let (job, indices) = (job.clone(), vec![index]);
-            units.push(Unit { job, indices, pinned: None, refused: Vec::new(), result });
+            distinct_jobs.push(DistinctJob { job, indices, pinned: None, refused: Vec::new(), result });
         }
-        let _turn = self.take_turns(&mut units);
-        self.pin(&mut units);
-        let known = self.offers(&units);
-        self.submit_units(&mut units, known);
+        let _claims = self.claim_for_pool(&mut distinct_jobs);
+        self.pin(&mut distinct_jobs);
+        let states = self.offers(&distinct_jobs);
+        self.submit_distinct(&mut distinct_jobs, states);
         let mut results: Vec<Option<Result<JobId>>> = (0..count).map(|_| None).collect();
-        for unit in units {
+        for distinct in distinct_jobs {
             let result =
-                unit.result.unwrap_or_else(|| Err(Error::Arc { message: "the submission has no result".into() }));
-            let (last, others) = unit.indices.split_last().expect("a unit has a job");
+                distinct.result.unwrap_or_else(|| Err(Error::Arc { message: "the submission has no result".into() }));
+            let (last, others) = distinct.indices.split_last().expect("a distinct job has a place");
             for index in others {
                 results[*index] = Some(match &result {
                     Ok(id) => Ok(id.clone()),
@@ -154,46 +154,49 @@ impl ArcPool {
     }
 
     /// Claims the keys in the name of the pool, so that no other thread or process chooses CEs for them meanwhile.
-    fn take_turns(&self, units: &mut [Unit]) -> Turn<'_> {
+    fn claim_for_pool(&self, distinct_jobs: &mut [DistinctJob]) -> PoolClaims<'_> {
         let first = &self.members[0];
-        let mut turn = Turn { first, keys: Vec::new() };
+        let mut pool_claims = PoolClaims { first, keys: Vec::new() };
         let begun = Instant::now();
         let limits = first.1.begin();
-        let mut waiting: Vec<&mut Unit> =
-            units.iter_mut().filter(|unit| unit.result.is_none() && unit.job.key().is_some()).collect();
+        let mut waiting: Vec<&mut DistinctJob> = distinct_jobs
+            .iter_mut()
+            .filter(|distinct| distinct.result.is_none() && distinct.job.key().is_some())
+            .collect();
         while !waiting.is_empty() {
-            let keys: Vec<String> = waiting.iter().filter_map(|unit| unit.job.key()).map(str::to_owned).collect();
+            let keys: Vec<String> =
+                waiting.iter().filter_map(|distinct| distinct.job.key()).map(str::to_owned).collect();
             let names: Vec<&str> = keys.iter().map(String::as_str).collect();
-            let claims = match first.0.journal.claim(&Turn::scope(), &names) {
+            let claims = match first.0.journal.claim(&PoolClaims::scope(), &names) {
                 Ok(claims) => claims,
                 Err(error) => {
-                    waiting.into_iter().for_each(|unit| unit.result = Some(Err(error.without_source())));
+                    waiting.into_iter().for_each(|distinct| distinct.result = Some(Err(error.without_source())));
                     break;
                 }
             };
             let mut busy = Vec::new();
-            for ((unit, key), claim) in waiting.into_iter().zip(keys).zip(claims) {
-                if claim == Claim::Busy { busy.push(unit) } else { turn.keys.push(key) }
+            for ((distinct, key), claim) in waiting.into_iter().zip(keys).zip(claims) {
+                if claim == Claim::Busy { busy.push(distinct) } else { pool_claims.keys.push(key) }
             }
             waiting = busy;
             let is_over = waiting.is_empty() || begun.elapsed() >= first.0.timeout;
             if is_over || limits.sleep(BUSY_PAUSE).is_err() {
-                for unit in waiting {
-                    unit.result = Some(Err(Error::SubmissionUnknown {
+                for distinct in waiting {
+                    distinct.result = Some(Err(Error::SubmissionUnknown {
                         endpoint: "any CE of the pool".into(),
-                        key: unit.job.key().unwrap_or_default().into(),
+                        key: distinct.job.key().unwrap_or_default().into(),
                         message: "another thread or process is still submitting it".into(),
                     }));
                 }
                 break;
             }
         }
-        turn
+        pool_claims
     }
 
     /// Finds the CEs whose journals have the keys.
-    fn pin(&self, units: &mut [Unit]) {
-        if !units.iter().any(|unit| unit.result.is_none() && unit.job.key().is_some()) {
+    fn pin(&self, distinct_jobs: &mut [DistinctJob]) {
+        if !distinct_jobs.iter().any(|distinct| distinct.result.is_none() && distinct.job.key().is_some()) {
             return;
         }
         for (index, member) in self.members.iter().enumerate() {
@@ -201,37 +204,40 @@ impl ArcPool {
                 .begin()
                 .and_then(|_| member.0.credentials.identity())
                 .map(|identity| Scope { endpoint: member.0.endpoint.url(), identity });
-            for unit in units.iter_mut().filter(|unit| unit.result.is_none() && unit.pinned.is_none()) {
-                let Some(key) = unit.job.key() else { continue };
+            for distinct in
+                distinct_jobs.iter_mut().filter(|distinct| distinct.result.is_none() && distinct.pinned.is_none())
+            {
+                let Some(key) = distinct.job.key() else { continue };
                 let looked_up = match &scope {
                     Ok(scope) => member.0.journal.look_up(scope, key),
                     // Without an identity, its journal cannot be searched, and it may have the key.
                     Err(error) => Err(error.without_source()),
                 };
                 match looked_up {
-                    Ok((id, may_exist)) if id.is_some() || may_exist => unit.pinned = Some(index),
+                    Ok((id, may_exist)) if id.is_some() || may_exist => distinct.pinned = Some(index),
                     Ok(_) => {}
-                    Err(error) => unit.result = Some(Err(error)),
+                    Err(error) => distinct.result = Some(Err(error)),
                 }
             }
         }
     }
 
     /// Reads what the CEs offer, at the same time. Does not wait for a CE that does not respond, if each job fits another.
-    fn offers(&self, units: &[Unit]) -> Vec<Known> {
-        let mut known: Vec<Known> = lock(&self.offers)
+    fn offers(&self, distinct_jobs: &[DistinctJob]) -> Vec<CeState> {
+        let mut states: Vec<CeState> = lock(&self.offers)
             .iter()
             .map(|offer| match offer {
-                Some(offer) if offer.read.elapsed() < OFFER_TTL => Known::Offer(Box::new(offer.clone())),
-                _ => Known::Pending,
+                Some(offer) if offer.read.elapsed() < OFFER_TTL => CeState::Offer(Box::new(offer.clone())),
+                _ => CeState::Pending,
             })
             .collect();
         let (sender, receiver) = channel();
-        let free: Vec<&Unit> = units.iter().filter(|unit| unit.result.is_none() && unit.pinned.is_none()).collect();
+        let free: Vec<&DistinctJob> =
+            distinct_jobs.iter().filter(|distinct| distinct.result.is_none() && distinct.pinned.is_none()).collect();
         if free.is_empty() {
-            return known;
+            return states;
         }
-        for (index, _) in known.iter().enumerate().filter(|(_, known)| matches!(known, Known::Pending)) {
+        for (index, _) in states.iter().enumerate().filter(|(_, state)| matches!(state, CeState::Pending)) {
             let (member, sender, offers) = (self.members[index].clone(), sender.clone(), self.offers.clone());
             let read = move || {
                 let read = Instant::now();
@@ -246,26 +252,28 @@ impl ArcPool {
         }
         drop(sender);
         let begun = Instant::now();
-        while known.iter().any(|known| matches!(known, Known::Pending)) {
-            let fits_all = free.iter().all(|unit| !candidates(&known, &unit.job).is_empty());
+        while states.iter().any(|state| matches!(state, CeState::Pending)) {
+            let fits_all = free.iter().all(|distinct| !candidates(&states, &distinct.job).is_empty());
             let received = match fits_all {
                 true => receiver.recv_timeout(PATIENCE.saturating_sub(begun.elapsed())).ok(),
                 false => receiver.recv().ok(),
             };
             let Some((index, offer)) = received else { break };
-            known[index] = offer.map_or_else(Known::Away, |offer| Known::Offer(Box::new(offer)));
+            states[index] = offer.map_or_else(CeState::Away, |offer| CeState::Offer(Box::new(offer)));
         }
-        known
+        states
     }
 
     /// Submits jobs until each has a result.
-    fn submit_units(&self, units: &mut [Unit], mut known: Vec<Known>) {
+    fn submit_distinct(&self, distinct_jobs: &mut [DistinctJob], mut states: Vec<CeState>) {
         loop {
             let mut of_member: Vec<Vec<usize>> = self.members.iter().map(|_| Vec::new()).collect();
-            for (index, unit) in units.iter_mut().enumerate().filter(|(_, unit)| unit.result.is_none()) {
-                match self.choose(unit, &mut known) {
+            for (index, distinct) in
+                distinct_jobs.iter_mut().enumerate().filter(|(_, distinct)| distinct.result.is_none())
+            {
+                match self.choose(distinct, &mut states) {
                     Ok(member) => of_member[member].push(index),
-                    Err(error) => unit.result = Some(Err(error)),
+                    Err(error) => distinct.result = Some(Err(error)),
                 }
             }
             let chosen: Vec<(usize, Vec<usize>)> =
@@ -274,35 +282,35 @@ impl ArcPool {
                 break;
             }
             let submit = |(member, indices): &(usize, Vec<usize>)| {
-                let jobs: Vec<JobDescription> = indices.iter().map(|index| units[*index].job.clone()).collect();
+                let jobs: Vec<JobDescription> = indices.iter().map(|index| distinct_jobs[*index].job.clone()).collect();
                 for_each(self.members[*member].submit_jobs(&jobs), jobs.len())
             };
             let submitted = in_threads(&chosen, submit);
             for ((member, indices), results) in chosen.into_iter().zip(submitted) {
                 for (index, result) in indices.into_iter().zip(results) {
-                    self.settle(&mut units[index], member, result, &mut known);
+                    self.settle(&mut distinct_jobs[index], member, result, &mut states);
                 }
             }
         }
     }
 
     /// Chooses the CE for a job.
-    fn choose(&self, unit: &Unit, known: &mut [Known]) -> Result<usize> {
-        if let Some(member) = unit.pinned {
+    fn choose(&self, distinct: &DistinctJob, states: &mut [CeState]) -> Result<usize> {
+        if let Some(member) = distinct.pinned {
             return Ok(member);
         }
-        let mut candidates = candidates(known, &unit.job);
-        candidates.retain(|(member, _)| !unit.refused.contains(member));
+        let mut candidates = candidates(states, &distinct.job);
+        candidates.retain(|(member, _)| !distinct.refused.contains(member));
         // Of equal ones the first.
         let best = candidates.into_iter().rev().max_by_key(|(_, room)| *room);
-        let Some((member, _)) = best else { return Err(self.fits_nowhere(unit, known)) };
-        self.assign(member, known, |assigned| assigned.saturating_add(unit.slots()));
+        let Some((member, _)) = best else { return Err(self.no_ce_fits(distinct, states)) };
+        self.assign(member, states, |assigned| assigned.saturating_add(distinct.slots()));
         Ok(member)
     }
 
     /// Changes the slots that the pool has assigned to a CE.
-    fn assign(&self, member: usize, known: &mut [Known], change: impl Fn(u64) -> u64) {
-        if let Known::Offer(offer) = &mut known[member] {
+    fn assign(&self, member: usize, states: &mut [CeState], change: impl Fn(u64) -> u64) {
+        if let CeState::Offer(offer) = &mut states[member] {
             offer.assigned = change(offer.assigned);
         }
         if let Some(offer) = &mut lock(&self.offers)[member] {
@@ -311,43 +319,44 @@ impl ArcPool {
     }
 
     /// Records the result of a job, or that it goes to the next CE.
-    fn settle(&self, unit: &mut Unit, member: usize, result: Result<JobId>, known: &mut [Known]) {
+    fn settle(&self, distinct: &mut DistinctJob, member: usize, result: Result<JobId>, states: &mut [CeState]) {
         let error = match result {
-            Err(error) if unit.pinned.is_none() && does_not_exist(&error) => error,
+            Err(error) if distinct.pinned.is_none() && does_not_exist(&error) => error,
             result => {
-                unit.result = Some(result);
+                distinct.result = Some(result);
                 return;
             }
         };
-        self.assign(member, known, |assigned| assigned.saturating_sub(unit.slots()));
+        self.assign(member, states, |assigned| assigned.saturating_sub(distinct.slots()));
         let endpoint = &self.members[member].0.endpoint;
         {
             let _entered = self.members[member].0.log.enter();
             logging::log(LogLevel::Info, format!("{endpoint} has not taken the job, trying another CE: {error}"));
         }
-        unit.refused.push(member);
-        let has_another = candidates(known, &unit.job).iter().any(|(candidate, _)| !unit.refused.contains(candidate));
+        distinct.refused.push(member);
+        let has_another =
+            candidates(states, &distinct.job).iter().any(|(candidate, _)| !distinct.refused.contains(candidate));
         if !has_another {
-            unit.result = Some(Err(error));
+            distinct.result = Some(Err(error));
         }
     }
 
     /// The error of a job that fits no CE that has responded.
-    fn fits_nowhere(&self, unit: &Unit, known: &[Known]) -> Error {
+    fn no_ce_fits(&self, distinct: &DistinctJob, states: &[CeState]) -> Error {
         let mut reasons = Vec::new();
-        for (member, known) in self.members.iter().zip(known) {
+        for (member, state) in self.members.iter().zip(states) {
             let endpoint = member.0.endpoint.url();
-            match known {
+            match state {
                 // The job may fit it, so this is no answer.
-                Known::Away(error) => return error.without_source(),
-                Known::Pending => {
+                CeState::Away(error) => return error.without_source(),
+                CeState::Pending => {
                     let (failure, message) =
                         (ConnectionFailure::TimedOut, "the CE has not responded to the request for its queues".into());
                     return Error::Connection { endpoint, failure, message, source: None };
                 }
-                Known::Offer(offer) => {
+                CeState::Offer(offer) => {
                     let mut texts: Vec<String> =
-                        mismatches(&unit.job, &offer.info).iter().map(ToString::to_string).collect();
+                        mismatches(&distinct.job, &offer.info).iter().map(ToString::to_string).collect();
                     if offer.info.queues.is_empty() {
                         texts.push("the CE publishes no queue".into());
                     }
@@ -375,14 +384,14 @@ fn in_threads<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> T + Sync) -> V
 }
 
 /// The CEs that a job fits, and how much room they have.
-fn candidates(known: &[Known], job: &JobDescription) -> Vec<(usize, i64)> {
-    let candidate = |(index, known): (usize, &Known)| match known {
-        Known::Offer(offer) if !offer.info.queues.is_empty() && mismatches(job, &offer.info).is_empty() => {
+fn candidates(states: &[CeState], job: &JobDescription) -> Vec<(usize, i64)> {
+    let candidate = |(index, state): (usize, &CeState)| match state {
+        CeState::Offer(offer) if !offer.info.queues.is_empty() && mismatches(job, &offer.info).is_empty() => {
             Some((index, offer.room()))
         }
         _ => None,
     };
-    known.iter().enumerate().filter_map(candidate).collect()
+    states.iter().enumerate().filter_map(candidate).collect()
 }
 
 /// Whether an error of a submission means that the job does not exist, and another CE may take it.
@@ -404,25 +413,25 @@ fn does_not_exist(error: &Error) -> bool {
 }
 
 /// The keys for which this call chooses CEs. Given back when the call ends.
-struct Turn<'a> {
+struct PoolClaims<'a> {
     first: &'a ArcInterface,
     keys: Vec<String>,
 }
 
-impl Turn<'_> {
+impl PoolClaims<'_> {
     /// The pool has a scope of its own in the journal of the first interface.
     fn scope() -> Scope {
         Scope { endpoint: "pool".into(), identity: String::new() }
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for PoolClaims<'_> {
     fn drop(&mut self) {
         let keys: Vec<&str> = self.keys.iter().map(String::as_str).collect();
         if keys.is_empty() {
             return;
         }
-        if let Err(error) = self.first.0.journal.forget(&Turn::scope(), &keys) {
+        if let Err(error) = self.first.0.journal.forget(&PoolClaims::scope(), &keys) {
             logging::log(LogLevel::Warning, error.to_string());
         }
     }
