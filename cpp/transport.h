@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <functional>
 #include <list>
+#include <mutex> // ARC 7.2 forgets it in HostnameResolver.h
 #include <string>
 
 #include <arc/HostnameResolver.h>
