@@ -41,12 +41,16 @@ fn list_twice(pool: &Pool, path: &str) -> Result<Vec<jobs::Item>, Failure> {
     Ok(listed)
 }
 
+/// Lists the user's jobs, each once.
 fn list(pool: &Pool, path: &str) -> Result<Vec<jobs::Item>, Failure> {
     let response = pool.request(Repeat::Safe, "GET", path, b"")?;
-    match response.code {
-        200 => jobs::parse(&response.body),
-        _ => Err(response.refusal()),
+    if response.code != 200 {
+        return Err(response.refusal());
     }
+    let mut listed = jobs::parse(&response.body)?;
+    let mut known = HashSet::with_capacity(listed.len());
+    listed.retain(|item| known.insert(item.id.clone()));
+    Ok(listed)
 }
 
 /// Whether a text from the CE can be used as an id.
