@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
         });
         ControlFlow::Continue(())
     });
-    let mut rows = HashMap::new();
+    let (mut rows, mut order) = (HashMap::new(), Vec::new());
     for change in watch {
         let change = change?;
         if table.is_hidden() {
@@ -45,7 +45,11 @@ fn main() -> anyhow::Result<()> {
             let name = name.unwrap_or_else(|| change.id.local_id().to_owned());
             // The time is that in the state.
             let row = row(&name, "{spinner:.cyan} {prefix:40!} {msg:12} {elapsed:>6}")?;
-            rows.insert(change.id.clone(), table.insert_before(&footer, row));
+            let index = order.partition_point(|other| *other <= name);
+            order.insert(index, name);
+            let row = table.insert(index, row);
+            row.enable_steady_tick(Duration::from_millis(200));
+            rows.insert(change.id.clone(), row);
         }
         show(&change, &rows[&change.id])?;
     }
@@ -54,9 +58,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn row(name: &str, style: &str) -> anyhow::Result<ProgressBar> {
-    let row = ProgressBar::new_spinner().with_prefix(name.to_owned()).with_style(ProgressStyle::with_template(style)?);
-    row.enable_steady_tick(Duration::from_millis(200));
-    Ok(row)
+    Ok(ProgressBar::new_spinner().with_prefix(name.to_owned()).with_style(ProgressStyle::with_template(style)?))
 }
 
 fn show(change: &Change, row: &ProgressBar) -> anyhow::Result<()> {
