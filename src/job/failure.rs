@@ -322,7 +322,7 @@ impl JobInfo {
 
 /// The signal in an exit code: shells add 128 to its number, SLURM and PBS 256.
 fn signal_in(code: i32) -> Option<i32> {
-    [256, 128].into_iter().map(|base| code - base).find(|signal| matches!(signal, 1..=31))
+    [256, 128].into_iter().filter_map(|base| code.checked_sub(base)).find(|signal| matches!(signal, 1..=31))
 }
 
 /// A failure of the transfers before or after the job.
@@ -443,6 +443,15 @@ mod tests {
             assert_eq!(of(state), None, "{state}");
         }
         assert_eq!(reason(-1, "").to_string(), "the CE gives no reason");
+    }
+
+    #[test]
+    fn absurd_exit_codes_are_no_signals() {
+        for code in [i32::MIN, i32::MIN + 200, i32::MAX] {
+            assert_eq!(signal_in(code), None, "{code}");
+        }
+        let text = "LRMS error: (-2147483648) Job failed";
+        assert_eq!(reason(-1, text), FailureReason::Other { message: "Job failed".into() });
     }
 
     /// Texts of the scan scripts of ARC 6.17 and 7.0.
