@@ -36,20 +36,26 @@ fn read(pool: &Pool, id: &str, part: DiagnosticPart) -> Result<Option<Diagnostic
     }
     let beginning = first.body.len() as u64;
     let size = first.total.unwrap_or(beginning).max(beginning);
-    let mut text = String::from_utf8_lossy(&first.body).into_owned();
     let from = size.saturating_sub(HALF).max(beginning);
     let left_out = from - beginning;
+    let mut end = Vec::new();
     if from < size {
         let last = pool.read_range(&path, from, size - from)?;
         if !matches!(last.code, 200 | 206) {
             return Err(last.refusal());
         }
-        if left_out > 0 {
-            text.push_str(&format!("\n[... {left_out} bytes left out ...]\n"));
-        }
-        text.push_str(&String::from_utf8_lossy(&last.body));
+        end = last.body;
     }
-    Ok(Some(DiagnosticText { text, size, left_out }))
+    Ok(Some(DiagnosticText { text: joined(first.body, left_out, &end), size, left_out }))
+}
+
+/// The text of a part. A character that is partly in the beginning and partly in the end is kept.
+fn joined(mut beginning: Vec<u8>, left_out: u64, end: &[u8]) -> String {
+    if left_out > 0 {
+        beginning.extend(format!("\n[... {left_out} bytes left out ...]\n").into_bytes());
+    }
+    beginning.extend(end);
+    String::from_utf8_lossy(&beginning).into_owned()
 }
 
 /// Reads the part `status`. While A-REX moves the file between its directories, it has none for a moment.
@@ -180,6 +186,15 @@ mod tests {
         assert_eq!(failed_files(&failed(&[&long]), list, true), ["dir/", "res"], "the texts may be cut");
         let missing = "Failed in data staging: Failed checking source replica file:/session/a1/res: No such file";
         assert_eq!(list_of_failed_files(&failed(&[missing])), None);
+    }
+
+    #[test]
+    fn characters_survive_a_cut_that_leaves_nothing_out() {
+        let text = "aéb".as_bytes();
+        for cut in 0..=text.len() {
+            assert_eq!(joined(text[..cut].to_vec(), 0, &text[cut..]), "aéb", "{cut}");
+        }
+        assert_eq!(joined(b"a".to_vec(), 7, b"b\xff"), "a\n[... 7 bytes left out ...]\nb\u{fffd}");
     }
 
     #[test]
