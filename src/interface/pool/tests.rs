@@ -1,5 +1,6 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use tempfile::TempDir;
 
@@ -390,6 +391,28 @@ fn an_error_ends_the_watch_of_one_ce_only() {
     assert_eq!((changes.len(), errors.len()), (ids.iter().filter(|id| of_a(id)).count(), 1));
     break_credentials(0);
     assert!(matches!(pool.watch(&ids).wait(), Err(Error::ProxyGeneration { .. })));
+}
+
+#[test]
+fn a_thread_that_panics_ends_the_watch_of_its_ce() {
+    let (pool, [a, b]) = pool();
+    let ids = [&pool.members[0], &pool.members[1]].map(|member| member.submit(&job()).unwrap());
+    b.backend.jobs().get_mut(ids[1].as_str()).unwrap().state = ArcState::Finished;
+    // The next call to the first CE panics.
+    let unreachable = Arc::clone(&a.backend.unreachable);
+    let poison = move || {
+        let _locked = unreachable.lock().unwrap();
+        panic!("this poisons the lock");
+    };
+    std::thread::spawn(poison).join().unwrap_err();
+    // An open watch of the other CE keeps the channel open.
+    let begun = Instant::now();
+    let watch = pool.watch_all().poll(quickly()).deadline(Duration::from_secs(60));
+    let errors: Vec<Error> = watch.filter_map(Result::err).take(1).collect();
+    assert!(matches!(errors[..], [Error::Arc { .. }]), "{errors:?}");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    let report = pool.watch(&ids).poll(quickly()).deadline(Duration::from_secs(30)).wait().unwrap();
+    assert_eq!((report.end, report.unknown().count()), (Some(WatchEnd::Settled), 1));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::ops::ControlFlow;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -137,6 +137,21 @@ enum Source {
     Poller(usize, Box<Poller>),
     /// Threads that poll a CE each. They send its index with each step.
     Threads(Mutex<Receiver<(usize, Step)>>),
+}
+
+/// Sends the steps of a poller in a thread of its own. If the thread panics, that is the last step: the threads of other CEs
+/// keep the channel open.
+struct Steps {
+    sender: Sender<(usize, Step)>,
+    ce: usize,
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.sender.send((self.ce, Step::Failed(lost_thread())));
+        }
+    }
 }
 
 impl fmt::Debug for Watch<'_> {
@@ -397,11 +412,11 @@ impl<'a> Watch<'a> {
         let (sender, receiver) = channel();
         for (index, (ce, pending)) in watched {
             let mut poller = poller(index, ce, ce.limits.clone().with_cancel(&self.stop.0), pending);
-            let steps = sender.clone();
+            let steps = Steps { sender: sender.clone(), ce: index };
             let run = move || loop {
                 let step = poller.step();
                 let is_last = !matches!(step, Step::Polled { .. });
-                if steps.send((index, step)).is_err() || is_last {
+                if steps.sender.send((index, step)).is_err() || is_last {
                     break;
                 }
             };
@@ -600,6 +615,9 @@ impl ArcInterface {
     ///
     /// Jobs that have ended already are reported once. The watch does not end with the last job: it waits for new ones,
     /// until its deadline, a token or a callback ends it.
+    ///
+    /// The watch keeps every job that it has seen, also after the job is cleaned, for [`report`](Watch::report). It reports
+    /// nothing more about a job that has reached the goal, even if the job is restarted.
     ///
     /// Each poll is a list of your jobs that have not ended, also for a single job. Once a minute, another request lists
     /// those that have ended, for jobs that ended between two polls.
