@@ -553,6 +553,20 @@ fn a_ce_at_its_job_limit_is_a_retryable_error() {
 }
 
 #[test]
+fn texts_that_are_no_ids_are_no_jobs_of_a_watch() {
+    let server = Server::new();
+    server.respond(|request| {
+        let ids = ["", "../x", "a b", "a&#10;", "https://ce.example.org/arex/rest/1.0/jobs/b", RUNNING];
+        let job = |id| format!("<job><id>{id}</id><state>RUNNING</state></job>");
+        let list = || response("200 OK", &format!("<jobs>{}</jobs>", ids.map(job).concat()));
+        (request.method == "GET" && request.path.ends_with("/jobs")).then(list)
+    });
+    let report = server.interface().watch_all().deadline(Duration::from_secs(3)).wait().unwrap();
+    let ids: Vec<&str> = report.jobs.iter().map(|job| job.id.local_id()).collect();
+    assert_eq!(ids, [RUNNING], "{report:?}");
+}
+
+#[test]
 fn lost_orders_to_cancel_are_repeated() {
     let server = Server::new();
     let arc = server.interface();

@@ -54,7 +54,7 @@ fn list(pool: &Pool, path: &str) -> Result<Vec<jobs::Item>, Failure> {
 }
 
 /// Whether a text from the CE can be used as an id.
-fn is_id(pool: &Pool, id: &str) -> bool {
+pub(super) fn is_id(pool: &Pool, id: &str) -> bool {
     pool.endpoint().job_local_id(id) == Some(id)
 }
 

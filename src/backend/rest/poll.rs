@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use super::find::is_id;
 use super::jobs::{self, Item, act};
 use super::lookup::{Costs, look_up_each, recorded_state, states_in};
 use super::record::diagnose;
@@ -160,7 +161,8 @@ impl Poll<'_> {
                 self.recorded.insert(id, state);
             }
         }
-        self.others.extend(listed.into_iter().filter(|(_, state)| !state.is_unsettled()).map(|(id, _)| id));
+        let is_job = |(id, state): &(String, RestState)| !state.is_unsettled() && is_id(self.pool, id);
+        self.others.extend(listed.into_iter().filter(is_job).map(|(id, _)| id));
         Ok(())
     }
 
@@ -309,9 +311,16 @@ fn decide_state(
             RestState::Running => published.filter(RestState::is_in_batch_system).unwrap_or(RestState::Queuing),
             recorded => recorded.clone(),
         };
+        if state.is_final() {
+            memory.published.remove(id);
+        }
         return Ok(Some(state.arc_state()));
     }
     if let Some(item) = item.filter(|item| item.code != 200) {
+        if item.code == 404 {
+            memory.missing.remove(id);
+            memory.published.remove(id);
+        }
         return Err(item.failure(Operation::LookUp));
     }
     let missing = memory.missing.entry(id.to_owned()).or_default();
@@ -369,6 +378,17 @@ mod tests {
         ] {
             assert_eq!(state(recorded, &mut published), Some(expected));
         }
+    }
+
+    #[test]
+    fn jobs_that_have_ended_are_forgotten() {
+        let mut memory = memory(&[("a", "RUNNING")]);
+        assert_eq!(state("FINISHED", &mut memory), Some(ArcState::Finished));
+        assert!(memory.published.is_empty());
+        memory.published.insert("a".into(), "RUNNING".into());
+        assert_eq!(decide_state("a", None, None, &mut memory).unwrap(), None);
+        decide_state("a", None, Some(&item(404, "None")), &mut memory).unwrap_err();
+        assert!(memory.published.is_empty() && memory.missing.is_empty());
     }
 
     #[test]
