@@ -20,7 +20,7 @@ use crate::util::serde_forms;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Change {
-    /// The id as the caller gave it.
+    /// The id as the caller gave it, or as `watch_all` found it.
     pub id: JobId,
     /// The state that the watch has told before. `None` when it sees the job for the first time.
     pub from: Option<ArcState>,
@@ -115,7 +115,7 @@ impl From<ArcState> for WatchGoal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WatchReport {
-    /// The jobs, in the order in which the caller gave them.
+    /// The jobs, in the order in which the caller gave them, or `watch_all` found them.
     pub jobs: Vec<WatchedJob>,
     /// Why the watch has ended. `None` while it goes on.
     #[serde(default)]
@@ -169,7 +169,7 @@ impl WatchReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct WatchedJob {
-    /// The id as the caller gave it.
+    /// The id as the caller gave it, or as `watch_all` found it.
     pub id: JobId,
     /// What the watch has found.
     pub outcome: WatchOutcome,
@@ -239,11 +239,11 @@ pub struct PollSummary {
     pub jobs: usize,
     /// How many of them the watch still asks for.
     pub pending: usize,
-    /// Since when the CE has given no usable response. `None` if this poll succeeded. Of several CEs, that of the one that is
-    /// away longest. The serde form is whole seconds since 1970.
+    /// Since when the CE has given no usable response. `None` if its last poll succeeded. Of several CEs, that of the one that
+    /// is away longest. The serde form is whole seconds since 1970.
     #[serde(default, with = "serde_forms::since_1970")]
     pub unreachable_since: Option<SystemTime>,
-    /// Why the poll of this CE failed, if it did.
+    /// Why the last poll of this CE failed. `None` if no CE is away.
     #[serde(default)]
     pub error: Option<String>,
 }
