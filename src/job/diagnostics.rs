@@ -10,6 +10,7 @@ use super::JobId;
 use crate::util::byte_size::ByteSize;
 use crate::util::names::{self, Named};
 use crate::util::serde_forms;
+use crate::util::uri::without_password;
 
 /// A file that A-REX keeps about a job, named as in A-REX (`processJobControlDir` in `rest.cpp`).
 ///
@@ -107,8 +108,8 @@ impl<'de> Deserialize<'de> for DiagnosticPart {
     }
 }
 
-/// The text of a [`DiagnosticPart`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The text of a [`DiagnosticPart`]. `Debug` hides it, because it may have secrets of the job.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DiagnosticText {
     /// The text, with U+FFFD for bytes that are not UTF-8 and for characters that are cut. Of a part with more than 1 MiB it
@@ -120,6 +121,12 @@ pub struct DiagnosticText {
     /// The number of bytes that are left out.
     #[serde(default)]
     pub left_out: u64,
+}
+
+impl fmt::Debug for DiagnosticText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DiagnosticText({} bytes)", self.size)
+    }
 }
 
 /// What A-REX keeps about a job: [`ArcInterface::diagnostics`](crate::ArcInterface::diagnostics) returns it.
@@ -214,8 +221,8 @@ pub struct ResourceUsage {
     pub operating_system: Option<String>,
 }
 
-/// A file that A-REX has transferred.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A file that A-REX has transferred. `Debug` hides passwords in its URL.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TransferredFile {
     /// Whether it is an output file. Otherwise it is an input file.
@@ -254,8 +261,8 @@ pub enum StagingState {
     Kept,
 }
 
-/// An input or output file of a job.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An input or output file of a job. `Debug` hides passwords in its URL.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StagedFile {
     /// The name in the session directory.
@@ -265,6 +272,27 @@ pub struct StagedFile {
     pub url: Option<String>,
     /// How far it has come.
     pub state: StagingState,
+}
+
+impl fmt::Debug for StagedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.as_deref().map(without_password);
+        f.debug_struct("StagedFile").field("name", &self.name).field("url", &url).field("state", &self.state).finish()
+    }
+}
+
+impl fmt::Debug for TransferredFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TransferredFile { is_output, url, size, start_time, end_time, from_cache } = self;
+        f.debug_struct("TransferredFile")
+            .field("is_output", is_output)
+            .field("url", &without_password(url))
+            .field("size", size)
+            .field("start_time", start_time)
+            .field("end_time", end_time)
+            .field("from_cache", from_cache)
+            .finish()
+    }
 }
 
 impl JobDiagnostics {
@@ -607,5 +635,25 @@ mod tests {
         assert_eq!(known.local(), [("queue", "fork"), ("args", "/bin/sh -c a=b")]);
         let all = diagnostics(&[(DiagnosticPart::Input, "/x 7\n"), (DiagnosticPart::InputStatus, "/\n")]);
         assert_eq!(all.inputs().unwrap(), [file("x", None, StagingState::Uploaded)]);
+    }
+
+    #[test]
+    fn debug_hides_secrets() {
+        let url = "ftp://me:secret@h/a";
+        let file = StagedFile { name: "a".into(), url: Some(url.into()), state: StagingState::NotTransferred };
+        let transfer = TransferredFile {
+            is_output: false,
+            url: url.into(),
+            size: None,
+            start_time: None,
+            end_time: None,
+            from_cache: false,
+        };
+        let text = DiagnosticText { text: "PASSWORD=secret".into(), size: 15, left_out: 0 };
+        let shown = format!("{file:?} {transfer:?} {text:?}");
+        assert!(
+            !shown.contains("secret") && shown.contains("ftp://me:...@h/a") && shown.contains("15 bytes"),
+            "{shown}"
+        );
     }
 }

@@ -619,6 +619,8 @@ impl ArcInterface {
     /// The watch keeps every job that it has seen, also after the job is cleaned, for [`report`](Watch::report). It reports
     /// nothing more about a job that has reached the goal, even if the job is restarted.
     ///
+    /// Like every watch, it renews the delegations of all jobs that it watches.
+    ///
     /// Each poll is a list of your jobs that have not ended, also for a single job. Once a minute, another request lists
     /// those that have ended, for jobs that ended between two polls.
     ///
