@@ -6,12 +6,13 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::common::{Outputs, PATIENCE, Site, eventually, is_testbed};
+use crate::testbed::control_file;
 use jasmin_arc::{
     ByteSize, Error, InputFile, JobDescription, JobId, JobStatus, Notification, NotificationState, RuntimeEnvironment,
 };
@@ -47,28 +48,9 @@ fn shell(script: &str) -> JobDescription {
 }
 
 /// Reads A-REX's own record of a job in the control directory.
-///
-/// The file is `job.ID.part` with ARC 6. With ARC 7 it is `part` in a directory below `jobs/`, whose path consists of
-/// pieces of the id.
 fn record(id: &JobId, part: &str) -> String {
-    fn find(top: &Path, directory: &Path, id: &str, part: &str) -> Option<PathBuf> {
-        fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path()).find_map(|path| {
-            if path.is_dir() {
-                return find(top, &path, id, part);
-            }
-            let pieces: String =
-                path.parent()?.strip_prefix(top).ok()?.iter().filter_map(|piece| piece.to_str()).collect();
-            (pieces == id && path.file_name()? == part).then_some(path)
-        })
-    }
     let control = PathBuf::from(env::var_os("JASMIN_ARC_TESTBED_CONTROLDIR").unwrap());
-    let path = control.join(format!("job.{}.{part}", id.local_id()));
-    let jobs = control.join("jobs");
-    let path = if path.exists() {
-        path
-    } else {
-        find(&jobs, &jobs, id.local_id(), part).unwrap_or_else(|| panic!("{id} has no record {part}"))
-    };
+    let path = control_file(&control, id, part);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 

@@ -9,6 +9,7 @@ use jasmin_arc::{
 
 use crate::common::{PATIENCE, Site, eventually, is_testbed};
 use crate::descriptions::Server;
+use crate::testbed::control_file;
 
 fn shell(script: &str) -> JobDescription {
     JobDescription::new("/bin/sh").with_args(["-c", script]).with_stdout("stdout.txt").with_stderr("stderr.txt")
@@ -194,10 +195,7 @@ fn long_parts_keep_their_beginning_and_their_end() {
     let id = site.arc.submit(&shell("true").with_arg("x".repeat(100_000))).unwrap();
     assert_eq!(site.wait(&id), JobStatus::Completed);
     let control = std::env::var("JASMIN_ARC_TESTBED_CONTROLDIR").unwrap();
-    let log = std::path::Path::new(&control).join(format!("job.{}.errors", id.local_id()));
-    if !log.is_file() {
-        return; // ARC 7 has other names
-    }
+    let log = control_file(control.as_ref(), &id, "errors");
     let mut content = std::fs::read(&log).unwrap();
     let whole = site.arc.diagnostics(&id).unwrap();
     assert_eq!(whole.text(DiagnosticPart::Errors).unwrap().text.as_bytes(), content);

@@ -11,6 +11,7 @@ use jasmin_arc::{Delegation, Error, ErrorKind, JobDescription, JobId, JobStatus,
 
 use crate::common::{PATIENCE, Site, eventually};
 use crate::descriptions::Server;
+use crate::testbed::control_file;
 
 fn shell(script: &str) -> JobDescription {
     JobDescription::new("/bin/sh").with_args(["-c", script])
@@ -100,9 +101,7 @@ fn delegations_of_running_jobs_are_renewed() {
 
     // The CE has the new credentials: A-REX writes them beside the records of the job.
     if let Some(control) = env::var_os("JASMIN_ARC_TESTBED_CONTROLDIR").map(PathBuf::from) {
-        let id = delegated[0].local_id();
-        let file = [format!("job.{id}.proxy"), format!("jobs/{id}/proxy")].map(|name| control.join(name));
-        let proxy = || file.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default();
+        let proxy = || fs::read(control_file(&control, &delegated[0], "proxy")).unwrap_or_default();
         let before = proxy();
         assert!(!before.is_empty());
         site.another(json!({"PROXY_VALIDITY_PERIOD": 7200})).create_proxy().unwrap();

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use jasmin_arc::JobId;
+
 /// A CE that `tests/testbed/run` starts. It stops when this is dropped, and when the process ends.
 pub(crate) struct Ce {
     shell: Child,
@@ -173,4 +175,16 @@ pub(crate) fn jobs_named(control: &Path, wanted: impl Fn(&str) -> bool) -> Vec<(
 /// The control directory of the CE that all tests share.
 pub(crate) fn shared_control() -> Option<PathBuf> {
     env::var_os("JASMIN_ARC_TESTBED_CONTROLDIR").map(PathBuf::from)
+}
+
+/// The path of one of A-REX's records of a job, such as `local`: `job.ID.local` in ARC 6, and in ARC 7 `local` in a directory
+/// whose path consists of pieces of the id (`job_control_path`).
+pub(crate) fn control_file(control: &Path, id: &JobId, part: &str) -> PathBuf {
+    let id = id.local_id();
+    let flat = control.join(format!("job.{id}.{part}"));
+    if flat.exists() || !control.join("jobs").exists() {
+        return flat;
+    }
+    let pieces = [id.get(..3), id.get(3..6), id.get(6..9), id.get(9..)].into_iter().flatten();
+    control.join("jobs").join(pieces.collect::<PathBuf>()).join(part)
 }
