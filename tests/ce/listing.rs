@@ -109,7 +109,7 @@ fn names_and_states_of_all_jobs_cost_three_requests() {
         let before = link.count().requests;
         let found = arc.find_jobs(&JobFilter::new()).unwrap();
         let cost = link.count().requests - before;
-        assert!(cost >= 3);
+        assert!(cost >= 3, "{cost} requests");
         for (id, job) in ids.iter().zip(&jobs) {
             let info = found.iter().find(|info| info.id == *id).expect("the job");
             assert!(!info.status().is_final(), "{info:?}");

@@ -276,7 +276,9 @@ struct Flow {
     record: [usize; 2],
     /// Whether the fault has struck before the next byte.
     has_struck: [bool; 2],
-    /// Whether the TLS handshake is complete.
+    /// Whether the server has encrypted a part of the handshake.
+    is_tls_13: bool,
+    /// Whether the TLS 1.3 handshake is complete.
     is_established: bool,
     /// The number of the last request since the fault was set.
     request: Option<u64>,
@@ -469,9 +471,12 @@ impl Flow {
             return;
         }
         match (direction, u16::from_be_bytes(length)) {
-            // In TLS 1.3, the last record of the client's handshake looks like application data. It is "Finished", with
-            // a hash of 32 or 48 bytes.
-            (Direction::Up, length) if !self.is_established => self.is_established = matches!(length, 53 | 69),
+            // In TLS 1.3, the handshake ends with records that look like application data, first of the server. The last
+            // one is the client's "Finished", with a hash of 32 or 48 bytes. ARC 7.0 speaks TLS 1.2, which has no such
+            // records.
+            (Direction::Up, length) if self.is_tls_13 && !self.is_established => {
+                self.is_established = matches!(length, 53 | 69);
+            }
             // A shorter record is an alert.
             (Direction::Up, 41..) if self.request.is_none() || self.has_responded => {
                 state.requests += 1;
@@ -480,7 +485,10 @@ impl Flow {
                 (self.request_bytes, self.response_bytes, self.has_responded) = (0, 0, false);
             }
             (Direction::Up, _) => {}
-            (Direction::Down, _) => self.has_responded |= self.request.is_some(),
+            (Direction::Down, _) => {
+                self.is_tls_13 |= self.request.is_none();
+                self.has_responded |= self.request.is_some();
+            }
         }
     }
 
