@@ -9,8 +9,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
-use std::sync::{Once, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Arc, Once, OnceLock};
 use std::time::{Duration, Instant};
 use std::{env, fs, mem, process, ptr, thread};
 
@@ -737,6 +737,7 @@ fn killed_helper_raises_no_sigpipe() -> u8 {
 struct Server {
     process: process::Child,
     feeder: Option<thread::JoinHandle<()>>,
+    has_ended: Arc<AtomicBool>,
     config: ConnectionConfig,
 }
 
@@ -758,12 +759,14 @@ impl Server {
         eventually(|| TcpStream::connect(&address).is_ok());
         let mut input = process.stdin.take().unwrap();
         // openssl sends its standard input to the connected client.
+        let has_ended = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&has_ended);
         let feeder = thread::spawn(move || {
-            while input.write_all(response).is_ok() {
+            while !ended.load(Ordering::SeqCst) && input.write_all(response).is_ok() {
                 delay(50);
             }
         });
-        Server { process, feeder: Some(feeder), config: config.with_arc_server(address) }
+        Server { process, feeder: Some(feeder), has_ended, config: config.with_arc_server(address) }
     }
 
     fn arc(&self) -> ArcInterface {
@@ -776,6 +779,7 @@ impl Drop for Server {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         // At exit, ARC restores the default action of SIGPIPE: a thread that then writes to the pipe ends the process.
+        self.has_ended.store(true, Ordering::SeqCst);
         self.feeder.take().unwrap().join().unwrap();
     }
 }
