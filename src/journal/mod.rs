@@ -460,7 +460,15 @@ impl Journal {
         })?;
         let mut database = Connection::open(&self.path)?;
         database.busy_timeout(LOCK_TIMEOUT)?;
-        database.pragma_update(None, "journal_mode", "WAL")?;
+        // SQLite waits for no other process here: of two that create the journal at the same time, one would fail.
+        let begun = Instant::now();
+        while let Err(error) = database.pragma_update(None, "journal_mode", "WAL") {
+            let is_busy = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy);
+            if !is_busy || begun.elapsed() > LOCK_TIMEOUT {
+                return Err(error);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
         database.pragma_update(None, "synchronous", "NORMAL")?;
         let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
         match transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))? {

@@ -34,8 +34,11 @@ impl Owner {
             let name = random_hex()?;
             let path = directory.join(&name);
             create_private(&path)?;
-            let file = File::open(&path)?;
             // Another process may lock the file for a moment, or remove it, before it is locked here.
+            let file = match File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
                 continue;
             }

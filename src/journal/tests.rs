@@ -233,3 +233,20 @@ fn claims_end_with_a_killed_process() {
     child.wait().unwrap();
     assert_eq!(claim(&journal, "a"), Claim::New);
 }
+
+#[test]
+fn a_journal_can_be_created_by_many_at_once() {
+    for _ in 0..30 {
+        let directory = tempfile::tempdir().unwrap();
+        let barrier = std::sync::Barrier::new(8);
+        thread::scope(|scope| {
+            for n in 0..8 {
+                let (barrier, journal) = (&barrier, journal(directory.path()));
+                scope.spawn(move || {
+                    barrier.wait();
+                    assert_eq!(claim(&journal, &n.to_string()), Claim::New);
+                });
+            }
+        });
+    }
+}
