@@ -46,7 +46,9 @@ Proxy read_proxy(const std::string& path) {
   must(proxy.certificate != nullptr, "it has no certificate");
   while (X509* const next = PEM_read_bio_X509(file.get(), nullptr, &no_passphrase, nullptr))
     proxy.chain.emplace_back(next);
-  proxy.key.reset(PEM_read_bio_PrivateKey(open_file(path).get(), nullptr, &no_passphrase, nullptr));
+  // The same file again: another process may replace it with a new proxy certificate and key at any moment.
+  must(BIO_reset(file.get()) == 0, "it cannot be read twice");
+  proxy.key.reset(PEM_read_bio_PrivateKey(file.get(), nullptr, &no_passphrase, nullptr));
   must(proxy.key != nullptr, "it has no unencrypted key");
   return proxy;
 }

@@ -185,6 +185,10 @@ pub(crate) fn control_file(control: &Path, id: &JobId, part: &str) -> PathBuf {
     if flat.exists() || !control.join("jobs").exists() {
         return flat;
     }
-    let pieces = [id.get(..3), id.get(3..6), id.get(6..9), id.get(9..)].into_iter().flatten();
-    control.join("jobs").join(pieces.collect::<PathBuf>()).join(part)
+    control.join("jobs").join(in_pieces(id)).join(part)
+}
+
+/// The path into which A-REX makes an id: three pieces of three characters, and the rest.
+pub(crate) fn in_pieces(id: &str) -> PathBuf {
+    [id.get(..3), id.get(3..6), id.get(6..9), id.get(9..)].into_iter().flatten().collect()
 }

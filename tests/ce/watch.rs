@@ -16,7 +16,7 @@ use jasmin_arc::{
 use crate::common::{PATIENCE, Site, eventually};
 use crate::faults::Linked;
 use crate::link::Fault;
-use crate::testbed::{Ce, control_file, shared_control};
+use crate::testbed::{Ce, control_file, in_pieces, shared_control};
 
 /// How late an end may be seen on a machine that is busy with other tests. On a quiet one it takes a tenth of it.
 const LATEST: Duration = Duration::from_secs(10);
@@ -322,8 +322,7 @@ fn delegations_are_renewed_during_a_watch() {
 fn stored_delegation(control: &Path, id: &JobId) -> Option<Vec<u8>> {
     let record = fs::read_to_string(control_file(control, id, "local")).ok()?;
     let delegation = record.lines().find_map(|line| line.strip_prefix("delegationid="))?;
-    let parts = [delegation.get(..3)?, delegation.get(3..6)?, delegation.get(6..9)?, delegation.get(9..)?];
-    fs::read(control.join("delegations").join(parts.iter().collect::<std::path::PathBuf>())).ok()
+    fs::read(control.join("delegations").join(in_pieces(delegation))).ok()
 }
 
 #[test]
