@@ -157,7 +157,7 @@ pub struct JobInfo {
     /// The name in the job description. Always `None` over protocols other than REST.
     #[serde(default)]
     pub name: Option<String>,
-    /// The distinguished name of the job's owner.
+    /// The job's owner: the distinguished name of a certificate, or `ISSUER/SUBJECT` of a bearer token.
     #[serde(default)]
     pub owner: Option<String>,
     /// The account on the cluster that the job runs under.

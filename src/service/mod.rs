@@ -24,7 +24,7 @@ pub struct ServiceInfo {
     pub name: Option<String>,
     /// The software, such as `nordugrid-arc`.
     pub implementation: Option<String>,
-    /// The version of the software, which is the version of ARC, such as `6.17.0`.
+    /// The version of the software, which is the version of ARC, such as `6.17.0`. A-REX 7.0 does not publish it.
     pub version: Option<String>,
     /// The health of the interface in use.
     pub health: Option<HealthState>,

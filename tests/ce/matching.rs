@@ -120,8 +120,9 @@ fn the_ce_publishes_what_it_is_and_serves_the_user() {
         assert_eq!(site.arc.ping().unwrap_err().kind(), ErrorKind::Unsupported);
         return;
     }
-    let version = info.version.as_deref().expect("the version of ARC");
-    assert!(version.starts_with(|c: char| c.is_ascii_digit()), "{version}");
+    // A-REX 7.0 publishes no version (ConfigCentral.pm puts it where ARC1ClusterInfo.pm does not look).
+    let is_version = |version: &str| version.starts_with(|c: char| c.is_ascii_digit());
+    assert!(info.version.as_deref().is_none_or(is_version), "{:?}", info.version);
     assert_eq!(info.health, Some(HealthState::Ok));
     let rest = info.interfaces.iter().find(|interface| interface.name == "org.nordugrid.arcrest").unwrap();
     assert_eq!(rest.url, site.arc.config().endpoint_url().ok());
