@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jasmin_arc::{ArcInterface, ConnectionConfig, JobDescription, JobId};
 use tempfile::TempDir;
 
-use crate::Outcome;
 use crate::raw::Client;
+use crate::{Outcome, link};
 
 /// The REST states of jobs that keep the CE busy.
 const BUSY: &str = "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNING,EXECUTED,FINISHING,KILLING";
@@ -17,10 +18,17 @@ const BUSY: &str = "ACCEPTING,ACCEPTED,PREPARING,PREPARED,SUBMITTING,RUNNING,EXE
 /// The number of jobs in one request of the bare client.
 const CHUNK: usize = 1000;
 
+/// The number of connections of the bare client for many files.
+const CONNECTIONS: usize = 8;
+
 pub(crate) struct Ce {
     pub(crate) config: ConnectionConfig,
     pub(crate) arc: ArcInterface,
     raw: Client,
+    /// Whether the link to the CE has a longer round-trip time.
+    is_far: bool,
+    /// More connections of the bare client: see [`connect_many`](Self::connect_many).
+    many: Vec<Client>,
     /// The URL of the REST interface.
     pub(crate) url: String,
     /// The path of `url`.
@@ -40,14 +48,23 @@ pub(crate) fn job() -> JobDescription {
 pub(crate) fn connect() -> Outcome<(ConnectionConfig, ArcInterface)> {
     let path = std::env::var_os("JASMIN_ARC_CONFIG")
         .ok_or("set JASMIN_ARC_CONFIG to a configuration file, or use tests/testbed/run bench")?;
-    let config = ConnectionConfig::from_file(path)?;
+    interface(ConnectionConfig::from_file(path)?)
+}
+
+fn interface(config: ConnectionConfig) -> Outcome<(ConnectionConfig, ArcInterface)> {
     let arc = ArcInterface::builder().config(config.clone()).no_log().build()?;
     Ok((config, arc))
 }
 
 impl Ce {
-    pub(crate) fn new() -> Outcome<Ce> {
-        let (config, arc) = connect()?;
+    /// Connects to the CE, with a longer round-trip time if one is given.
+    pub(crate) fn new(round_trip: Option<Duration>) -> Outcome<Ce> {
+        let (mut config, mut arc) = connect()?;
+        if let Some(round_trip) = round_trip {
+            let port = config.endpoint_url()?.split(':').nth(2).and_then(|rest| rest.split('/').next()?.parse().ok());
+            let port = link::delayed(port.ok_or("the CE's URL has no port")?, round_trip)?;
+            (config, arc) = interface(config.with_arc_server(format!("localhost:{port}/arex")))?;
+        }
         let id = arc.submit(&job())?;
         let url = id.as_str().split("/jobs/").next().unwrap_or_default().to_owned();
         let path = url
@@ -58,9 +75,15 @@ impl Ce {
         let mut raw = Client::connect(&url, &config.proxy_file(), &config.certs_dir())?;
         let adl = raw.text("GET", &format!("{path}/jobs/{}/diagnose/description", id.local_id()), b"")?;
         let adl = adl[adl.find("<ActivityDescription").ok_or("the CE's record of the job has no ADL")?..].to_owned();
-        let mut ce = Ce { config, arc, raw, url, path, adl, files: tempfile::tempdir()? };
+        let is_far = round_trip.is_some();
+        let mut ce = Ce { config, arc, raw, is_far, many: Vec::new(), url, path, adl, files: tempfile::tempdir()? };
         ce.remove(&[id])?;
         Ok(ce)
+    }
+
+    /// Measures ARC's tools, unless the CE is far: the tools would take hours.
+    pub(crate) fn with_tools<T>(&mut self, measure: impl FnOnce(&mut Ce) -> Outcome<T>) -> Outcome<Option<T>> {
+        if self.is_far { Ok(None) } else { measure(self).map(Some) }
     }
 
     fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> Outcome<String> {
@@ -95,23 +118,65 @@ impl Ce {
         Ok(ids)
     }
 
-    /// Fetches all files of jobs, one by one, and returns their number.
+    /// Opens the connections for many files, because A-REX closes idle ones.
+    pub(crate) fn connect_many(&mut self) -> Outcome<()> {
+        let connect = |_| Client::connect(&self.url, &self.config.proxy_file(), &self.config.certs_dir());
+        self.many = (0..CONNECTIONS).map(connect).collect::<std::io::Result<_>>()?;
+        Ok(())
+    }
+
+    /// Does something for each item, over several connections.
+    fn each<I: Sync, T: Send>(
+        &mut self,
+        items: &[I],
+        work: impl Fn(&mut Client, usize, &I) -> std::io::Result<T> + Sync,
+    ) -> Outcome<Vec<T>> {
+        let next = AtomicUsize::new(0);
+        let share = |client: &mut Client| {
+            let mut results = Vec::new();
+            while let Some((index, item)) = items.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed)) {
+                results.push(work(client, index, item)?);
+            }
+            std::io::Result::Ok(results)
+        };
+        let shares: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = self.many.iter_mut().map(|client| scope.spawn(|| share(client))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a thread of the bare client")).collect()
+        });
+        Ok(shares.into_iter().collect::<std::io::Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// Fetches all files of jobs over several connections, and returns their number.
     pub(crate) fn fetch_raw(&mut self, ids: &[JobId], to: &Path) -> Outcome<usize> {
-        let mut files = 0;
-        for id in ids {
-            let session = format!("jobs/{}/session", id.local_id());
-            let mut directories = vec![session];
-            while let Some(directory) = directories.pop() {
-                let listing = self.ask("GET", &directory, b"")?;
-                directories.extend(texts(&listing, "dir").map(|name| format!("{directory}/{name}")));
-                for name in texts(&listing, "file") {
-                    let path = format!("{}/{directory}/{name}", self.path);
-                    self.raw.request("GET", &path, b"", File::create(to.join(files.to_string()))?)?;
-                    files += 1;
-                }
+        let mut directories: Vec<_> =
+            ids.iter().map(|id| format!("{}/jobs/{}/session", self.path, id.local_id())).collect();
+        let mut files = Vec::new();
+        while !directories.is_empty() {
+            let found = self.each(&directories, |client, _, directory| {
+                let listing = client.text("GET", directory, b"")?;
+                let named = |kind| texts(&listing, kind).map(|name| format!("{directory}/{name}")).collect::<Vec<_>>();
+                Ok((named("dir"), named("file")))
+            })?;
+            directories.clear();
+            for (inner, named) in found {
+                directories.extend(inner);
+                files.extend(named);
             }
         }
-        Ok(files)
+        self.each(&files, |client, index, path| {
+            client.request("GET", path, b"", File::create(to.join(index.to_string()))?)
+        })?;
+        Ok(files.len())
+    }
+
+    /// Submits jobs with one input file each and uploads the files over several connections.
+    pub(crate) fn submit_raw_with_input(&mut self, count: usize, content: &[u8]) -> Outcome<Vec<JobId>> {
+        let input = "<DataStaging><InputFile><Name>input</Name></InputFile>";
+        let ids = self.submit_raw(&self.adl.replace("<DataStaging>", input).repeat(count))?;
+        let paths: Vec<_> =
+            ids.iter().map(|id| format!("{}/jobs/{}/session/input", self.path, id.local_id())).collect();
+        self.each(&paths, |client, _, path| client.request("PUT", path, content, std::io::sink()))?;
+        Ok(ids)
     }
 
     /// Whether A-REX's own record says that a job has ended.

@@ -2,10 +2,11 @@
 //! side by side.
 //!
 //! `tests/testbed/run bench` uses a CE of its own. `cargo bench --bench ce` uses the CE of `JASMIN_ARC_CONFIG` and removes
-//! its jobs from it. Arguments choose parts of the table, as in `-- fetch`. `-- soak MINUTES` runs for some minutes instead
-//! and looks for errors and leaks.
+//! its jobs from it. Arguments choose parts of the table, as in `-- fetch`. `-- --rtt MS` measures over a link with a longer
+//! round-trip time, without ARC's tools. `-- soak MINUTES` runs for some minutes instead and looks for errors and leaks.
 
 mod ce;
+mod link;
 mod raw;
 mod soak;
 mod tools;
@@ -56,16 +57,20 @@ fn main() -> Outcome<()> {
         ["soak", minutes] => soak::run(minutes.parse()?),
         ["upload", file] => transfer::upload_here(file),
         ["download", job, directory] => transfer::download_here(job, directory),
-        ref chosen => table(chosen),
+        ["--rtt", milliseconds] => table(Some(milliseconds.parse()?), &["submit", "inputs", "unfinished", "fetch"]),
+        ["--rtt", milliseconds, ref chosen @ ..] => table(Some(milliseconds.parse()?), chosen),
+        ref chosen => table(None, chosen),
     }
 }
 
-/// Measures the chosen parts of the table, or all, and prints it.
-fn table(chosen: &[&str]) -> Outcome<()> {
+/// Measures the chosen parts of the table, or all, and prints it. The round-trip time is in milliseconds.
+fn table(round_trip: Option<u64>, chosen: &[&str]) -> Outcome<()> {
     type Part = fn(&mut Ce, &mut Vec<Row>) -> Outcome<()>;
-    let parts: [(&str, Part); 6] = [
+    let parts: [(&str, Part); 8] = [
         ("submit", submit),
+        ("inputs", inputs),
         ("status", status),
+        ("unfinished", unfinished),
         ("cancel", cancel),
         ("fetch", fetch),
         ("transfer", transfer::measure),
@@ -76,7 +81,7 @@ fn table(chosen: &[&str]) -> Outcome<()> {
             format!("unknown part {other}: use soak, or some of {}", parts.map(|(name, _)| name).join(", ")).into()
         );
     }
-    let mut ce = Ce::new()?;
+    let mut ce = Ce::new(round_trip.map(Duration::from_millis))?;
     let mut rows = Vec::new();
     for (name, part) in parts {
         if chosen.is_empty() || chosen.contains(&name) {
@@ -108,10 +113,41 @@ fn submit(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
                 Ok(time)
             },
         )?;
-        let tools = tools::submit(ce, count.min(5))?;
-        let tools = Some((tools * u32::try_from(count.div_ceil(5))?, count.min(5)));
+        let tools = ce.with_tools(|ce| tools::submit(ce, count.min(5)))?;
+        let tools =
+            tools.map(|time| time * u32::try_from(count.div_ceil(5)).unwrap_or(1)).map(|time| (time, count.min(5)));
         rows.push(Row { tools, ..Row::compared("submit", count, times, runs) });
     }
+    Ok(())
+}
+
+fn inputs(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
+    progress("submit 200 with an input file each");
+    let (count, runs) = (200, 5);
+    let content = vec![b'x'; 1024];
+    let file = ce.files.path().join("input");
+    std::fs::write(&file, &content)?;
+    let jobs = vec![ce::job().with_input_file(&file); count];
+    let times = compare(
+        ce,
+        runs,
+        |ce| {
+            let begun = Instant::now();
+            let ids = ce::all(ce.arc.submit_jobs(&jobs)?)?;
+            let time = begun.elapsed();
+            ce.remove(&ids)?;
+            Ok(time)
+        },
+        |ce| {
+            ce.connect_many()?;
+            let begun = Instant::now();
+            let ids = ce.submit_raw_with_input(count, &content)?;
+            let time = begun.elapsed();
+            ce.remove(&ids)?;
+            Ok(time)
+        },
+    )?;
+    rows.push(Row::compared("submit, with a file of 1 KiB each (raw: 8 connections)", count, times, runs));
     Ok(())
 }
 
@@ -126,7 +162,10 @@ fn status(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
         let tools = tools::status(ce, ids)?;
         status_of(ce, rows, "status, all jobs have ended", ids, Some((tools, count)))?;
     }
-    ce.remove(&ids)?;
+    ce.remove(&ids)
+}
+
+fn unfinished(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
     // The CE holds no other jobs, because their number adds to the cost.
     for count in COUNTS {
         let ids = ce.submit_waiting(count)?;
@@ -210,6 +249,7 @@ fn fetch(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
         },
         |ce| {
             let directory = tempfile::tempdir_in(ce.files.path())?;
+            ce.connect_many()?;
             let begun = Instant::now();
             let files = ce.fetch_raw(&ids, directory.path())?;
             let time = begun.elapsed();
@@ -217,8 +257,8 @@ fn fetch(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
             Ok(time)
         },
     )?;
-    let tools = Some((tools::fetch(ce, &ids, 12)?, count));
-    rows.push(Row { tools, ..Row::compared("fetch, 12 files of 1 KiB each", count, times, runs) });
+    let tools = ce.with_tools(|ce| tools::fetch(ce, &ids, 12))?.map(|time| (time, count));
+    rows.push(Row { tools, ..Row::compared("fetch, 12 files of 1 KiB each (raw: 8 connections)", count, times, runs) });
     ce.remove(&ids)
 }
 

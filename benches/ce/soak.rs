@@ -17,7 +17,7 @@ use crate::{Outcome, progress};
 const THREADS: usize = 8;
 
 /// The connections that an interface keeps to its CE at most.
-const CONNECTIONS: usize = 8;
+const CONNECTIONS: usize = 10;
 
 /// The growth of the memory that is allowed between the second and the last quarter of the time. Each thread of malloc
 /// has memory of its own, so the size varies.
