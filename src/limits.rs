@@ -279,6 +279,16 @@ impl Limits {
         }
     }
 
+    /// The limits of a part of the call that must end within `time`.
+    pub(crate) fn within(&self, time: Duration) -> Limits {
+        let end = Instant::now().checked_add(time);
+        match (end, self.deadline) {
+            (Some(end), Some((own, _))) if own <= end => self.clone(),
+            (None, _) => self.clone(),
+            (Some(end), _) => Limits { deadline: Some((end, time)), tokens: self.tokens.clone() },
+        }
+    }
+
     /// The time until the deadline, if there is one.
     pub(crate) fn left(&self) -> Option<Duration> {
         self.deadline.map(|(end, _)| end.saturating_duration_since(Instant::now()))

@@ -11,7 +11,7 @@ impl ArcInterface {
     /// Use it when the [failure reason](crate::JobInfo::failure_reason) is not enough. It works while the job runs and after it
     /// has ended, until the CE removes the job. A-REX's record `local` is looked up only for a job that has ended.
     ///
-    /// Costs 13 or 14 small requests, four at a time, and another one for each part with more than 512 KiB. Up to 1 MiB of each
+    /// Costs 13 or 14 small requests, several at a time, and another one for each part with more than 512 KiB. Up to 1 MiB of each
     /// part is kept. The log of a job with no remote files has about 15 KiB.
     ///
     /// # Errors

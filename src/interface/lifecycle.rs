@@ -150,7 +150,7 @@ impl ArcInterface {
     /// The call returns when A-REX has begun to restart the jobs, so a wait for their end that follows does not see the old
     /// failure. Other programs may see it until the CE publishes the new state, which takes up to a minute.
     ///
-    /// Costs one request for each 1000 jobs, and a few small ones per job, four at a time.
+    /// Costs one request for each 1000 jobs, and a few small ones per job, several at a time.
     ///
     /// # Errors
     ///

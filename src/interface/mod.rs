@@ -52,6 +52,9 @@ use crate::util::lock;
 /// The default of [`ArcInterfaceBuilder::timeout`].
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The default of [`ArcInterfaceBuilder::max_connections`].
+const DEFAULT_MAX_CONNECTIONS: usize = 10;
+
 /// A client for one ARC-CE.
 ///
 /// The type is cheap to clone, and any number of threads can use it. Every method blocks. Every wait for a silent CE
@@ -86,6 +89,7 @@ struct Inner {
     log: Arc<Log>,
     credentials: Arc<UserCredentials>,
     retries: RetryPolicy,
+    max_connections: usize,
     /// The REST interface of the CE, before it is known whether there is one.
     rest: Mutex<Option<RestBackend>>,
     backend: Mutex<Option<Arc<dyn Backend>>>,
@@ -118,6 +122,7 @@ pub struct ArcInterfaceBuilder {
     passphrase: Option<PassphraseCallback>,
     timeout: Duration,
     retries: RetryPolicy,
+    max_connections: usize,
     level: LogLevel,
     destination: Destination,
     commit: bool,
@@ -205,6 +210,18 @@ impl ArcInterfaceBuilder {
     /// Repeats no request: the same as `.retries(RetryPolicy::none())`.
     pub fn no_retries(self) -> Self {
         self.retries(RetryPolicy::none())
+    }
+
+    /// Sets how many connections to the CE the interface may have open at once. The default is 10.
+    ///
+    /// A call for many files or jobs sends four requests at a time to a near CE, and one more for each 2 ms of the round-trip
+    /// time, up to two fewer than this number. The other two connections serve other calls meanwhile. With a CE that is
+    /// 100 ms away, 50 connections move small files five times as fast. 0 counts as 1.
+    ///
+    /// Over EMI-ES it has no effect.
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.max_connections = count;
+        self
     }
 
     /// Sets the most detailed level that is logged, for ARC's messages and this crate's. The default is
@@ -303,6 +320,7 @@ impl ArcInterfaceBuilder {
             log: log.clone(),
             credentials,
             retries: self.retries,
+            max_connections: self.max_connections,
             rest: Mutex::default(),
             backend: Mutex::default(),
             journal,
@@ -372,6 +390,7 @@ impl ArcInterface {
             passphrase: None,
             timeout: DEFAULT_TIMEOUT,
             retries: RetryPolicy::default(),
+            max_connections: DEFAULT_MAX_CONNECTIONS,
             level: LogLevel::default(),
             destination: Destination::Facade,
             commit: false,
@@ -527,7 +546,8 @@ impl ArcInterface {
         }
         let (endpoint, delegation) = (self.0.endpoint.clone(), self.0.config.delegation());
         let credentials = Arc::clone(&self.0.credentials);
-        let backend = RestBackend::new(endpoint, settings, credentials, delegation, self.0.retries.clone())?;
+        let retries = self.0.retries.clone();
+        let backend = RestBackend::new(endpoint, settings, credentials, delegation, retries, self.0.max_connections)?;
         Ok(rest.insert(backend).clone())
     }
 

@@ -33,7 +33,7 @@ impl ArcInterface {
     /// system is [`JobStatus::InProgress`].
     ///
     /// Costs one request for each 1000 jobs. Jobs that have not ended cost one or two small requests each, or one for all of
-    /// them where that is cheaper. The repository's `docs/costs.md` has the details.
+    /// them where that is cheaper. If they were looked up in the last ten seconds, these are the only requests. The repository's `docs/costs.md` has the details.
     ///
     /// # Errors
     ///

@@ -82,6 +82,7 @@ fn inner(config: ConnectionConfig, backend: &Arc<FakeBackend>) -> Inner {
         log: Log::new(LogLevel::Info, Destination::Nowhere),
         credentials: Arc::new(any_credential(&config)),
         retries: RetryPolicy::none(),
+        max_connections: DEFAULT_MAX_CONNECTIONS,
         rest: Mutex::default(),
         backend: Mutex::new(Some(backend.clone() as Arc<dyn Backend>)),
         journal: Journal::new(&config.jobs_info_file(), false, None),

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::common::{PATIENCE, Site, child, eventually, is_child, run_child};
+use crate::faults::Linked;
 use jasmin_arc::{Error, JobDescription, JobId, JobStatus};
 use serde_json::json;
 
@@ -321,4 +322,25 @@ fn silent_ce_times_out() {
 fn is_unreachable<T>(answer: &Result<T, Error>, server: &str) -> bool {
     let Err(error) = answer else { return false };
     matches!(error, Error::Connection { .. } | Error::NoTargetsAvailable { .. }) && error.to_string().contains(server)
+}
+
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn a_repeated_look_up_of_a_job_costs_one_request() {
+    let site = Site::new();
+    if !site.is_rest() {
+        return;
+    }
+    let Linked { arc, link, .. } = &Linked::patient(site);
+    let id = arc.submit_job("/bin/sleep", &["600"], &[]).unwrap();
+    let is = |status| arc.job_status(&id).unwrap() == status;
+    eventually("the job runs", PATIENCE, || is(JobStatus::InProgress));
+    // What the information system has published is asked for again every ten seconds.
+    eventually("a look-up costs one request", PATIENCE, || {
+        let before = link.count().requests;
+        assert!(is(JobStatus::InProgress));
+        link.count().requests == before + 1
+    });
+    arc.cancel_job(&id).unwrap();
+    eventually("the end is seen", PATIENCE, || is(JobStatus::Failed));
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Deserialize;
 
 use super::jobs;
-use super::parallel::in_parallel;
 use super::session::{Pool, Repeat};
 use crate::backend::failure::{Failure, JobFailure};
 use crate::error::Operation;
@@ -136,7 +135,7 @@ pub(super) fn renew(
     delegations.sort_unstable();
     delegations.dedup();
     let expires = if delegations.is_empty() { SystemTime::UNIX_EPOCH } else { ffi::read_credential(proxy)?.not_after };
-    let renewed = in_parallel(&delegations, |id| renew_one(pool, proxy, id));
+    let renewed = pool.in_parallel(&delegations, |id| renew_one(pool, proxy, id));
     for (id, renewed) in delegations.iter().zip(&renewed) {
         if renewed.is_ok() {
             known.renewed(id, expires);

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::jobs::act;
-use super::parallel::in_parallel;
 use super::record::{ATTEMPTS, PAUSE, diagnose};
 use super::session::Pool;
 use crate::backend::failure::{Failure, JobFailure};
@@ -84,7 +83,7 @@ pub(super) fn parts(pool: &Pool, id: &str) -> Result<BTreeMap<DiagnosticPart, Di
         _ => true,
     };
     let wanted: Vec<DiagnosticPart> = DiagnosticPart::ALL.iter().copied().filter(is_wanted).collect();
-    let texts = in_parallel(&wanted, |part| read(pool, id, *part));
+    let texts = pool.in_parallel(&wanted, |part| read(pool, id, *part));
     let mut parts = BTreeMap::new();
     parts.extend(status.map(|status| (DiagnosticPart::Status, status)));
     for (part, text) in wanted.into_iter().zip(texts) {
@@ -147,7 +146,7 @@ pub(super) fn look_up_failed_files<'a>(pool: &Pool, jobs: impl Iterator<Item = &
             None => job.failed_files = if failed_transfer(job).is_some() { staging_files(job) } else { Vec::new() },
         }
     }
-    let found = in_parallel(&lists, |(id, list)| diagnose(pool, id, list));
+    let found = pool.in_parallel(&lists, |(id, list)| diagnose(pool, id, list));
     for ((job, (_, list)), text) in asked.into_iter().zip(&lists).zip(found) {
         let text = text.ok().flatten().unwrap_or_default();
         job.failed_files = failed_files(job, &text, *list == "output");

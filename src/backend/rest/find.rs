@@ -8,7 +8,6 @@ use std::collections::{HashMap, HashSet};
 use super::activity::{self, Item};
 use super::jobs;
 use super::lookup::{self, Costs, Observed, forget_ending, newer, set_state};
-use super::parallel::in_parallel;
 use super::record::{diagnose, local_record};
 use super::session::{Pool, Repeat};
 use super::state::{RestState, jobs_in_any_state};
@@ -179,7 +178,7 @@ fn tell_cancelled(pool: &Pool, jobs: &mut [JobInfo]) -> Result<(), Failure> {
     let mut failed: Vec<&mut JobInfo> =
         jobs.iter_mut().filter(|job| job.state == ArcState::Failed && !is_published(job)).collect();
     let ids: Vec<String> = failed.iter().map(|job| job.id.to_string()).collect();
-    let reasons = in_parallel(&ids, |id| diagnose(pool, id, "failed"));
+    let reasons = pool.in_parallel(&ids, |id| diagnose(pool, id, "failed"));
     for (job, reason) in failed.iter_mut().zip(reasons) {
         let state = RestState::failed_because(&reason?.unwrap_or_default());
         set_state(job, &Observed { state, freshness: Freshness::Current });
@@ -200,7 +199,7 @@ fn add_names(
     }
     if filter.needs_name_or_key() {
         let ids: Vec<String> = unpublished.iter().map(|job| job.id.to_string()).collect();
-        let records = in_parallel(&ids, |id| local_record(pool, id));
+        let records = pool.in_parallel(&ids, |id| local_record(pool, id));
         for (job, record) in unpublished.into_iter().zip(records) {
             let Some(record) = record? else { continue };
             job.name = Some(record.name).filter(|name| !name.is_empty());

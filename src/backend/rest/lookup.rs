@@ -9,11 +9,9 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::MAX_PARALLEL;
 use super::activity;
 use super::diagnostics;
 use super::jobs::{self, Item, act};
-use super::parallel::in_parallel;
 use super::record::{MissingInputs, diagnose, missing_inputs};
 use super::session::{Pool, Repeat, Response};
 use super::state::{RestState, jobs_in_any_state};
@@ -25,10 +23,17 @@ use crate::logging::{LogLevel, log};
 use crate::util::lock;
 
 /// Up to this number of jobs, the record is looked up job by job without comparing costs.
-const MAX_SINGLE_LOOKUPS: usize = 4 * MAX_PARALLEL;
+const MAX_SINGLE_LOOKUPS: usize = 16;
+
+/// A list of all jobs of the user that was not measured may take this time, or that of single look-ups. It is tried when single
+/// look-ups have taken as long, so a program that makes one call for some jobs never pays for the other jobs on the CE.
+const TRIAL: Duration = Duration::from_millis(250);
 
 /// How long a measured cost stays valid.
 const COST_TTL: Duration = Duration::from_secs(300);
+
+/// How long a published state that is not final is not asked for again. The information provider runs about once a minute.
+const PUBLISHED_TTL: Duration = Duration::from_secs(10);
 
 /// How long a final state of a job that was restarted is looked up in A-REX's record. The information provider needs a
 /// minute, and more on a busy CE.
@@ -51,15 +56,23 @@ pub(super) struct Observed {
     pub(super) freshness: Freshness,
 }
 
-/// What look-ups on this CE remember: the last measured costs of the two ways to look up A-REX's record, and the jobs that
-/// were restarted.
+/// What look-ups on this CE remember.
 #[derive(Debug, Default)]
-pub(super) struct Costs(Mutex<Measured>, Mutex<HashMap<String, Instant>>);
+pub(super) struct Costs {
+    /// The last measured costs of the two ways to look up A-REX's record.
+    measured: Mutex<Measured>,
+    /// The jobs that were restarted, and when.
+    restarted: Mutex<HashMap<String, Instant>>,
+    /// The published states that are not final, and when they were read.
+    published: Mutex<HashMap<String, (RestState, Instant)>>,
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Measured {
-    /// The time to look up [`MAX_PARALLEL`] jobs with one parallel request each, and when it was measured.
-    round: Option<(Duration, Instant)>,
+    /// The time of a look-up of many jobs with one request each, divided by their number, and when it was measured.
+    single: Option<(Duration, Instant)>,
+    /// The time that single look-ups have taken since the list was measured.
+    spent: Duration,
     /// The time to get the list of all jobs of the user, and when it was measured.
     list: Option<(Duration, Instant)>,
 }
@@ -67,45 +80,78 @@ struct Measured {
 impl Costs {
     /// Remembers that jobs were restarted, and forgets those that were restarted long ago.
     pub(super) fn restarted<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
-        let mut restarted = lock(&self.1);
+        let mut restarted = lock(&self.restarted);
         restarted.retain(|_, when| when.elapsed() < RESTART_TTL);
         restarted.extend(ids.into_iter().map(|id| (id.to_owned(), Instant::now())));
     }
 
     /// Whether a final state that the CE has published may be the one before a restart.
     pub(super) fn was_restarted(&self, id: &str) -> bool {
-        lock(&self.1).get(id).is_some_and(|when| when.elapsed() < RESTART_TTL)
+        lock(&self.restarted).get(id).is_some_and(|when| when.elapsed() < RESTART_TTL)
+    }
+
+    /// The states of jobs that were published lately. Their jobs had not ended.
+    fn published_lately<'a>(&self, ids: &[&'a str]) -> Vec<(&'a str, RestState)> {
+        let mut published = lock(&self.published);
+        published.retain(|_, (_, when)| when.elapsed() < PUBLISHED_TTL);
+        ids.iter().filter_map(|id| Some((*id, published.get(*id)?.0.clone()))).collect()
+    }
+
+    /// Remembers published states that are not final.
+    fn were_published(&self, states: &[(&str, RestState)]) {
+        let now = Instant::now();
+        let unfinished = states.iter().filter(|(_, state)| !state.is_final() && !state.is_unsettled());
+        lock(&self.published).extend(unfinished.map(|(id, state)| ((*id).to_owned(), (state.clone(), now))));
     }
 
     fn update(&self, change: impl FnOnce(&mut Measured)) {
-        change(&mut lock(&self.0));
+        change(&mut lock(&self.measured));
     }
 
     /// Records how long the list of all jobs of the user took.
     pub(super) fn list_took(&self, time: Duration) {
-        self.update(|measured| measured.list = Some((time, Instant::now())));
+        self.update(|measured| (measured.list, measured.spent) = (Some((time, Instant::now())), Duration::ZERO));
+    }
+
+    /// Records how long `count` single look-ups took.
+    fn singles_took(&self, time: Duration, count: usize) {
+        self.update(|measured| {
+            measured.single = Some((time.div_f64(count as f64), Instant::now()));
+            measured.spent += time;
+        });
+    }
+
+    fn are_singles_unknown(&self) -> bool {
+        recent(lock(&self.measured).single).is_none()
     }
 
     /// Whether to get the list of all jobs of the user instead of `count` single look-ups: it takes at most `cheap`, is
     /// cheaper than they are, or there is no recent measurement.
     pub(super) fn list_pays(&self, count: usize, cheap: Duration) -> bool {
-        let list = lock(&self.0).list.filter(|(_, when)| when.elapsed() < COST_TTL);
-        list.is_none_or(|(list, _)| list <= cheap) || self.list_is_cheaper(count) == Some(true)
+        let measured = *lock(&self.measured);
+        let Some(list) = recent(measured.list) else { return true };
+        list <= cheap || recent(measured.single).is_some_and(|single| list < times(single, count))
     }
 
-    /// Whether the list of all jobs of the user is cheaper than `count` single look-ups. `None` if there is no recent
-    /// measurement of single look-ups.
-    fn list_is_cheaper(&self, count: usize) -> Option<bool> {
-        let recent = |cost: Option<(Duration, Instant)>| cost.filter(|(_, when)| when.elapsed() < COST_TTL);
-        let measured = *lock(&self.0);
-        let (round, _) = recent(measured.round)?;
-        // Without a recent measurement of the list, try it once to measure it.
-        Some(recent(measured.list).is_none_or(|(list, _)| list < round.saturating_mul(rounds(count))))
+    /// How long a list of all jobs of the user may take instead of `count` single look-ups. `None` if it is, or may be, more
+    /// expensive than they are.
+    fn time_for_list(&self, count: usize) -> Option<Duration> {
+        let measured = *lock(&self.measured);
+        let singles = times(recent(measured.single)?, count);
+        let pays = match recent(measured.list) {
+            Some(list) => list < singles,
+            None => measured.spent + singles >= TRIAL,
+        };
+        pays.then(|| singles.max(TRIAL))
     }
 }
 
-fn rounds(count: usize) -> u32 {
-    u32::try_from(count.div_ceil(MAX_PARALLEL)).unwrap_or(u32::MAX)
+fn recent(cost: Option<(Duration, Instant)>) -> Option<Duration> {
+    cost.filter(|(_, when)| when.elapsed() < COST_TTL).map(|(cost, _)| cost)
+}
+
+fn times(duration: Duration, count: usize) -> Duration {
+    duration.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
 /// Looks up the current states of jobs, in the order of `ids`.
@@ -144,10 +190,30 @@ pub(super) fn states_in(response: &Response) -> Result<HashMap<String, RestState
 }
 
 fn merged_states(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<Observed, JobFailure>>, Failure> {
+    let published = costs.published_lately(ids);
+    let recorded = recorded_states(pool, costs, &published)?;
+    let is_settled = |state: &&RestState| !state.is_unsettled();
+    let one = |(id, published): (_, RestState)| {
+        let recorded = recorded.get(id).filter(is_settled)?;
+        Some((id, newer(published, Some(recorded.clone()))))
+    };
+    let known: HashMap<&str, Observed> = published.into_iter().filter_map(one).collect();
+    let others: Vec<&str> = ids.iter().copied().filter(|id| !known.contains_key(id)).collect();
+    let mut others = published_and_recorded_states(pool, costs, &others)?.into_iter();
+    let left_out = || Err(Failure::invalid_response("the response leaves out a job").into());
+    Ok(ids.iter().map(|id| known.get(id).cloned().map_or_else(|| others.next().unwrap_or_else(left_out), Ok)).collect())
+}
+
+fn published_and_recorded_states(
+    pool: &Pool,
+    costs: &Costs,
+    ids: &[&str],
+) -> Result<Vec<Result<Observed, JobFailure>>, Failure> {
     let items = act(pool, "status", ids)?;
     let known = items.iter().flatten().filter(|item| item.code == 200);
     let published: Vec<(&str, RestState)> =
         known.map(|item| (item.id.as_str(), RestState::parse(&item.state))).collect();
+    costs.were_published(&published);
     let mut recorded = recorded_states(pool, costs, &published)?;
     let one = |item: Result<Item, Failure>| {
         let item = item?;
@@ -210,7 +276,7 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
             ended.push((item.id.clone(), observed.state == RestState::Finished));
         }
     }
-    let missing = in_parallel(&waiting, |id| missing_inputs(pool, id));
+    let missing = pool.in_parallel(&waiting, |id| missing_inputs(pool, id));
     for (id, missing) in waiting.iter().zip(missing) {
         let info = items.get_mut(id).and_then(|item| item.info.as_mut());
         if let (Some(info), MissingInputs::Files(missing)) = (info, missing?) {
@@ -219,7 +285,7 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
     }
     // These jobs ended after the last run of the information provider, so their exit codes and errors are not published
     // yet.
-    let endings = in_parallel(&ended, |(id, succeeded)| ending(pool, id, *succeeded));
+    let endings = pool.in_parallel(&ended, |(id, succeeded)| ending(pool, id, *succeeded));
     for ((id, _), ending) in ended.iter().zip(endings) {
         let info = items.get_mut(id).and_then(|item| item.info.as_mut());
         let (Some(info), Ok((usage, failure))) = (info, ending) else { continue };
@@ -274,14 +340,16 @@ fn recorded_states(
     let pending: Vec<&str> = published.iter().filter(may_change).map(|(id, _)| *id).collect();
     let mut found = HashMap::with_capacity(pending.len());
     let mut rest = &pending[..];
-    if rest.len() > MAX_SINGLE_LOOKUPS && costs.list_is_cheaper(rest.len()).is_none() {
+    if rest.len() > MAX_SINGLE_LOOKUPS && costs.are_singles_unknown() {
         let (some, others) = rest.split_at(MAX_SINGLE_LOOKUPS);
         look_up_each(pool, costs, some, &mut found)?;
         rest = others;
     }
-    if rest.len() > MAX_SINGLE_LOOKUPS && costs.list_is_cheaper(rest.len()) == Some(true) {
+    let time = if rest.len() > MAX_SINGLE_LOOKUPS { costs.time_for_list(rest.len()) } else { None };
+    if let Some(time) = time {
+        let limited = pool.with_limits(pool.limits().within(time));
         let begun = Instant::now();
-        let response = pool.request(Repeat::Never, "GET", &jobs_in_any_state(), b"");
+        let response = limited.request(Repeat::Never, "GET", &jobs_in_any_state(), b"");
         costs.list_took(begun.elapsed());
         match response {
             Ok(response) if response.code == 200 => {
@@ -290,7 +358,7 @@ fn recorded_states(
             }
             Ok(response) => log(LogLevel::Verbose, response.refusal().into_error(pool.endpoint()).to_string()),
             Err(Failure::Exiting) => return Err(Failure::Exiting),
-            // If the user has too many jobs to list them in time, single look-ups can still succeed.
+            // If the CE has too many jobs to list them in time, single look-ups can still succeed.
             Err(failure) => log(LogLevel::Verbose, failure.into_error(pool.endpoint()).to_string()),
         }
     }
@@ -309,8 +377,8 @@ pub(super) fn look_up_each(
         return Ok(());
     }
     let begun = Instant::now();
-    let states = in_parallel(ids, |id| recorded_state(pool, id));
-    costs.update(|measured| measured.round = Some((begun.elapsed() / rounds(ids.len()), Instant::now())));
+    let states = pool.in_parallel(ids, |id| recorded_state(pool, id));
+    costs.singles_took(begun.elapsed(), ids.len());
     for (id, state) in ids.iter().zip(states) {
         if let Some(state) = state? {
             found.insert((*id).to_owned(), state);
@@ -372,9 +440,9 @@ mod tests {
         assert!(costs.list_pays(2, second));
         costs.list_took(4 * second);
         assert!(!costs.list_pays(1000, second), "single look-ups must be measured");
-        costs.update(|measured| measured.round = Some((second / 10, Instant::now())));
-        assert!(!costs.list_pays(40 * MAX_PARALLEL, second));
-        assert!(costs.list_pays(41 * MAX_PARALLEL, second));
+        costs.update(|measured| measured.single = Some((second / 40, Instant::now())));
+        assert!(!costs.list_pays(160, second));
+        assert!(costs.list_pays(161, second));
         let stale = Instant::now().checked_sub(COST_TTL);
         costs.update(|measured| measured.list = stale.map(|at| (4 * second, at)));
         assert!(costs.list_pays(2, second), "the list must be measured again");
@@ -401,19 +469,38 @@ mod tests {
     }
 
     #[test]
+    fn published_states_that_may_change_are_not_asked_for_again_at_once() {
+        let costs = Costs::default();
+        let states = ["RUNNING", "FINISHED", "None"].map(|state| (state, RestState::parse(state)));
+        costs.were_published(&states);
+        assert_eq!(costs.published_lately(&["RUNNING", "FINISHED", "None", "other"]), states[..1]);
+        let past = Instant::now().checked_sub(PUBLISHED_TTL).expect("a past");
+        lock(&costs.published).values_mut().for_each(|(_, when)| *when = past);
+        assert!(costs.published_lately(&["RUNNING"]).is_empty() && lock(&costs.published).is_empty());
+    }
+
+    #[test]
     fn the_cheaper_lookup_is_chosen_once_both_costs_are_known() {
         let ago = |cost, age| Some((Duration::from_millis(cost), Instant::now().checked_sub(age).expect("a past")));
         let now = |cost| ago(cost, Duration::ZERO);
         let costs = Costs::default();
-        assert_eq!(costs.list_is_cheaper(100), None, "no cost is known");
-        costs.update(|measured| measured.round = now(30));
-        assert_eq!(costs.list_is_cheaper(20), Some(true), "the list is tried once");
-        costs.update(|measured| measured.list = now(10_000));
-        assert_eq!(costs.list_is_cheaper(200), Some(false), "the list is slow");
-        assert_eq!(costs.list_is_cheaper(2000), Some(true));
-        costs.update(|measured| measured.list = now(50));
-        assert_eq!(costs.list_is_cheaper(20), Some(true), "the list is fast");
-        costs.update(|measured| measured.round = ago(1, COST_TTL));
-        assert_eq!(costs.list_is_cheaper(20), None, "the measurement is too old");
+        let milliseconds = |time| Some(Duration::from_millis(time));
+        assert_eq!(costs.time_for_list(1000), None, "no cost is known");
+        costs.singles_took(Duration::from_millis(16), 16);
+        assert_eq!(costs.time_for_list(100), None, "the list may be slow");
+        assert_eq!(costs.time_for_list(234), milliseconds(250), "the list is tried once");
+        assert_eq!(costs.time_for_list(1000), milliseconds(1000));
+        costs.singles_took(Duration::from_millis(100), 100);
+        costs.singles_took(Duration::from_millis(100), 100);
+        assert_eq!(costs.time_for_list(100), milliseconds(250), "single look-ups have taken as long");
+        costs.list_took(Duration::from_millis(250));
+        assert_eq!(costs.time_for_list(200), None, "the list is slow");
+        assert_eq!(costs.time_for_list(2000), milliseconds(2000));
+        costs.list_took(Duration::from_millis(10));
+        assert_eq!(costs.time_for_list(20), milliseconds(250), "the list is fast");
+        costs.update(|measured| measured.single = ago(1, COST_TTL));
+        assert!(costs.are_singles_unknown() && costs.time_for_list(20).is_none(), "the measurement is too old");
+        costs.update(|measured| (measured.single, measured.list) = (now(1), ago(1, COST_TTL)));
+        assert_eq!(costs.time_for_list(20), None, "the list must be tried again");
     }
 }

@@ -47,15 +47,11 @@ use crate::limits::{Limits, RetryPolicy};
 use crate::service::ServiceInfo;
 use files::FetchFailure;
 use jobs::{Item, act};
-use parallel::in_parallel;
-use session::{CONNECTIONS, Pool, Repeat};
+use session::{Pool, Repeat};
 use state::RestState;
 
 /// ARC's name for the interface.
 const INTERFACE: &str = "org.nordugrid.arcrest";
-
-/// The number of requests that run in parallel. One CE does not process more of them faster.
-const MAX_PARALLEL: usize = CONNECTIONS / 2;
 
 /// The pause in which A-REX usually accepts a job that was just submitted.
 const ACCEPTING_PAUSE: Duration = Duration::from_millis(100);
@@ -78,9 +74,10 @@ impl RestBackend {
         credentials: Arc<dyn Credentials>,
         delegation: Delegation,
         retries: RetryPolicy,
+        max_connections: usize,
     ) -> Result<RestBackend> {
         Ok(RestBackend {
-            pool: Pool::new(endpoint, settings, credentials, retries)?,
+            pool: Pool::new(endpoint, settings, credentials, retries, max_connections)?,
             proxy: settings.proxy.as_str().into(),
             delegation,
             delegations: Arc::default(),
@@ -360,7 +357,7 @@ impl Backend for RestBackend {
 
     fn files(&self, ids: &[JobId], enters: &Enters<'_>) -> Result<Vec<Result<SessionFiles>>> {
         self.ask(ids, |ids| {
-            let listed = in_parallel(ids, |id| listing::list(&self.pool, id, enters));
+            let listed = self.pool.in_parallel(ids, |id| listing::list(&self.pool, id, enters));
             let without: Vec<&str> =
                 ids.iter().zip(&listed).filter(|(_, listed)| matches!(listed, Ok(None))).map(|(id, _)| *id).collect();
             let mut known = act(&self.pool, "status", &without)?.into_iter();
@@ -384,7 +381,7 @@ impl Backend for RestBackend {
             Some(id) => files::fetch(&self.pool, id, fetch, !ended.contains(fetch.id), || self.is_running(id)),
             None => Err(FetchFailure::Mismatch("the id of the job is that of another CE".into())),
         };
-        let fetched = in_parallel(wanted, one);
+        let fetched = self.pool.in_parallel(wanted, one);
         let named = |(fetch, result): (&Fetch<'_>, Result<Fetched, FetchFailure>)| {
             result.map_err(|failure| match failure {
                 FetchFailure::Request(

@@ -3,13 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::MAX_PARALLEL;
+use super::session::Pool;
 use crate::backend::failure::{Failure, FileFailure, JobFailure};
 use crate::logging;
 use crate::util::lock;
-
-/// After this number of consecutive requests without a response, the remaining requests are not sent.
-const MAX_CONSECUTIVE_FAILURES: usize = 2 * MAX_PARALLEL;
 
 /// An error that may mean that the CE did not respond.
 pub(super) trait MayBeUnanswered: Send + Sized {
@@ -54,8 +51,21 @@ impl MayBeUnanswered for FileFailure {
     }
 }
 
-/// Runs `work` on each item, several at a time. The results are in the order of the items.
-pub(super) fn in_parallel<I: Sync, T: Send, E: MayBeUnanswered>(
+impl Pool {
+    /// Runs `work` on each item, several at a time. The results are in the order of the items.
+    pub(super) fn in_parallel<I: Sync, T: Send, E: MayBeUnanswered>(
+        &self,
+        items: &[I],
+        work: impl Fn(&I) -> Result<T, E> + Sync,
+    ) -> Vec<Result<T, E>> {
+        in_parallel(self.width(), items, work)
+    }
+}
+
+/// Runs `work` on each item, up to `width` at a time. After twice as many consecutive requests without a response, the
+/// remaining ones are not sent.
+fn in_parallel<I: Sync, T: Send, E: MayBeUnanswered>(
+    width: usize,
     items: &[I],
     work: impl Fn(&I) -> Result<T, E> + Sync,
 ) -> Vec<Result<T, E>> {
@@ -65,7 +75,7 @@ pub(super) fn in_parallel<I: Sync, T: Send, E: MayBeUnanswered>(
     let done: Mutex<Vec<(usize, Result<T, E>)>> = Mutex::new(Vec::with_capacity(items.len()));
     let interface_log = logging::current();
     let try_one = |item: &I| {
-        let is_dead = consecutive.load(Ordering::Relaxed) >= MAX_CONSECUTIVE_FAILURES;
+        let is_dead = consecutive.load(Ordering::Relaxed) >= 2 * width;
         if let Some(failure) = lock(&last).as_ref().filter(|_| is_dead) {
             return Err(E::from_failure(failure.not_tried_after()));
         }
@@ -89,7 +99,7 @@ pub(super) fn in_parallel<I: Sync, T: Send, E: MayBeUnanswered>(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..items.len().min(MAX_PARALLEL) {
+        for _ in 1..items.len().min(width) {
             // This thread works too, so failing to start another thread only makes the work slower.
             if std::thread::Builder::new().spawn_scoped(scope, share).is_err() {
                 break;
@@ -106,16 +116,18 @@ pub(super) fn in_parallel<I: Sync, T: Send, E: MayBeUnanswered>(
 mod tests {
     use super::*;
 
+    const WIDTH: usize = 4;
+
     #[test]
     fn requests_stop_when_the_ce_does_not_respond() {
         let asked = AtomicUsize::new(0);
         let items = [(); 100];
-        let results = in_parallel(&items, |()| {
+        let results = in_parallel(WIDTH, &items, |()| {
             asked.fetch_add(1, Ordering::Relaxed);
             Err::<(), _>(Failure::timed_out(60))
         });
         assert_eq!(results.len(), items.len());
-        assert!(asked.load(Ordering::Relaxed) < MAX_CONSECUTIVE_FAILURES + MAX_PARALLEL);
+        assert!(asked.load(Ordering::Relaxed) < 3 * WIDTH);
         let Some(Err(Failure::Connection { message, .. })) = results.last() else { panic!("{results:?}") };
         assert_eq!(message.matches("not tried after").count(), 1, "{message}");
     }
@@ -124,7 +136,7 @@ mod tests {
     fn local_failures_do_not_stop_other_transfers() {
         let items = [(); 100];
         let asked = AtomicUsize::new(0);
-        in_parallel(&items, |()| {
+        in_parallel(WIDTH, &items, |()| {
             asked.fetch_add(1, Ordering::Relaxed);
             Err::<(), _>(FileFailure::Local(std::io::ErrorKind::PermissionDenied.into()))
         });

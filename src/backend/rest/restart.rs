@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::RestBackend;
 use super::jobs::Item;
 use super::lookup::recorded_state;
-use super::parallel::in_parallel;
 use super::record::diagnose;
 use super::session::Pool;
 use crate::backend::failure::{Failure, JobFailure, shorten};
@@ -44,7 +43,7 @@ impl RestBackend {
     /// Refuses jobs that failed in the batch system. A-REX would confirm the order, and then keep the id of the batch job that
     /// has failed instead of submitting a new one (`JobsList::state_submitting`, 6.17 to 7.2).
     pub(super) fn restart_jobs(&self, ids: &[&str]) -> Result<Vec<Result<(), JobFailure>>, Failure> {
-        let failures = in_parallel(ids, |id| failure_in_batch_system(&self.pool, id));
+        let failures = self.pool.in_parallel(ids, |id| failure_in_batch_system(&self.pool, id));
         let asked: Vec<&str> = ids
             .iter()
             .zip(&failures)
@@ -69,7 +68,7 @@ impl RestBackend {
                 break;
             }
             self.pool.limits().sleep(pause)?;
-            let states = in_parallel(&waiting, |index| recorded_state(&self.pool, ids[*index]));
+            let states = self.pool.in_parallel(&waiting, |index| recorded_state(&self.pool, ids[*index]));
             let mut still = Vec::new();
             for (index, state) in waiting.into_iter().zip(states) {
                 match state {

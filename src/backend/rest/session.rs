@@ -1,6 +1,7 @@
 //! [`Pool`]: the kept-alive connections to one CE, shared by all threads.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,12 +15,19 @@ use crate::limits::{Limits, RetryPolicy, retry_after};
 use crate::logging::{self, LogLevel};
 use crate::util::lock;
 
-/// The maximum number of connections. One CE does not process more requests faster.
-pub(super) const CONNECTIONS: usize = 8;
+/// The number of connections that transfers of files leave to requests, so that a status request does not wait for a large
+/// file.
+const RESERVED: usize = 2;
 
-/// The maximum number of connections for files. The others serve requests, so that a status request does not wait for a
-/// large file.
-const TRANSFERS: usize = CONNECTIONS - 2;
+/// The number of requests at once that a near CE serves best. Its CPU is the limit there.
+const NEAR_WIDTH: usize = 4;
+
+/// One more request at once pays for each part of this length in the round-trip time. A-REX serves a small request in 0.5 to
+/// 2 ms.
+const SERVICE_TIME: Duration = Duration::from_millis(2);
+
+/// The round trips of a first request: TCP, TLS, and the request.
+const ROUND_TRIPS_OF_FIRST: u32 = 4;
 
 /// The maximum age of a connection. It ensures that connections use the current proxy certificate.
 const LIFETIME: Duration = Duration::from_secs(300);
@@ -57,6 +65,9 @@ struct Shared {
     policy: RetryPolicy,
     breaker: Breaker,
     version: OnceLock<&'static str>,
+    max_connections: usize,
+    /// The shortest time of a request so far, in microseconds. It is little more than the round-trip time.
+    fastest: AtomicU64,
     state: Mutex<State>,
     freed: Condvar,
 }
@@ -172,6 +183,27 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
+
+    /// The maximum number of connections for files.
+    fn max_transfers(&self) -> usize {
+        self.max_connections.saturating_sub(RESERVED).max(1)
+    }
+
+    /// Records how long a request took on an open connection, or on a new one.
+    fn request_took(&self, time: Duration, is_reused: bool) {
+        let round_trips = if is_reused { 1 } else { ROUND_TRIPS_OF_FIRST };
+        let micros = u64::try_from((time / round_trips).as_micros()).unwrap_or(u64::MAX);
+        self.fastest.fetch_min(micros, Ordering::Relaxed);
+    }
+
+    /// The number of requests that run at once for one call.
+    fn width(&self) -> usize {
+        let further = match self.fastest.load(Ordering::Relaxed) {
+            u64::MAX => 0,
+            micros => Duration::from_micros(micros).div_duration_f64(SERVICE_TIME) as usize,
+        };
+        NEAR_WIDTH.saturating_add(further).min(self.max_transfers())
+    }
 }
 
 impl Pool {
@@ -180,6 +212,7 @@ impl Pool {
         settings: &SessionSettings,
         credentials: Arc<dyn Credentials>,
         policy: RetryPolicy,
+        max_connections: usize,
     ) -> Result<Pool, ffi::Error> {
         let timeout = settings.timeout_seconds;
         let shared = Shared {
@@ -190,6 +223,8 @@ impl Pool {
             breaker: Breaker::new(policy.pause(), Duration::from_secs(timeout.into())),
             policy,
             version: OnceLock::new(),
+            max_connections: max_connections.max(1),
+            fastest: AtomicU64::new(u64::MAX),
             state: Mutex::default(),
             freed: Condvar::new(),
         };
@@ -199,6 +234,11 @@ impl Pool {
     /// Returns the pool for a call with limits.
     pub(super) fn with_limits(&self, limits: Limits) -> Pool {
         Pool { shared: Arc::clone(&self.shared), limits }
+    }
+
+    /// The number of requests that run at once for one call. It grows with the round-trip time.
+    pub(super) fn width(&self) -> usize {
+        self.shared.width()
     }
 
     /// The limits of the call.
@@ -231,8 +271,8 @@ impl Pool {
         // A long operation outlives a proxy certificate or a token.
         let credential = self.credential()?;
         let mut state = shared.state();
-        while purpose == Purpose::Transfer && state.transfers == TRANSFERS
-            || state.idle.is_empty() && state.open == CONNECTIONS
+        while purpose == Purpose::Transfer && state.transfers == shared.max_transfers()
+            || state.idle.is_empty() && state.open == shared.max_connections
         {
             // This wait is bounded, because every use of a connection ends in bounded time.
             state = self.limits.wait(&shared.freed, state)?;
@@ -348,7 +388,11 @@ impl Pool {
         let is_reused = lease.reused;
         let Some(pooled) = &mut lease.pooled else { return Err(Failure::Exiting) };
         pooled.connection.set_limits(&self.request_limits(idle))?;
+        let sent_at = Instant::now();
         let (result, reasons) = logging::capture(|| work(&mut pooled.connection));
+        if result.is_ok() {
+            self.shared.request_took(sent_at.elapsed(), is_reused);
+        }
         let (was_sent, idle) = (pooled.connection.sent(), pooled.connection.idle_left());
         let result = result.map_err(|error| Failure::from_connection(error, &reasons, &self.limits, was_sent));
         if let Err(failure) = &result {
@@ -461,12 +505,13 @@ mod tests {
             verify_host: true,
         };
         let endpoint = ConnectionConfig::default().endpoint().expect("a CE");
-        let pool = Pool::new(endpoint, &settings, Arc::new(AnyCredential), RetryPolicy::none()).expect("a pool");
+        let pool = Pool::new(endpoint, &settings, Arc::new(AnyCredential), RetryPolicy::none(), 4);
+        let pool = pool.expect("a pool");
         let lease = |purpose| pool.lease(purpose, false).expect("no error").expect("a connection");
         let (sender, leased) = channel();
         thread::scope(|scope| {
-            let mut transfers: Vec<_> = (0..TRANSFERS).map(|_| lease(Purpose::Transfer)).collect();
-            let requests: Vec<_> = (TRANSFERS..CONNECTIONS).map(|_| lease(Purpose::Request)).collect();
+            let mut transfers: Vec<_> = (0..2).map(|_| lease(Purpose::Transfer)).collect();
+            let requests: Vec<_> = (2..4).map(|_| lease(Purpose::Request)).collect();
             for purpose in [Purpose::Transfer, Purpose::Request] {
                 let sender = sender.clone();
                 scope.spawn(move || sender.send(lease(purpose).purpose));

@@ -4,11 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::jobs::Item;
-use super::parallel::in_parallel;
 use super::record::{InputState, MissingInputs};
 use super::session::{Repeat, Response};
 use super::state::RestState;
-use super::{INTERFACE, MAX_PARALLEL, RestBackend, files, find, jobs, lookup, record};
+use super::{INTERFACE, RestBackend, files, find, jobs, lookup, record};
 use crate::backend::failure::{Failure, FileFailure, JobFailure, is_job_limit};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{Discarded, Found, Inputs, Loss, Progress, Search, Submitted, Uploaded};
@@ -30,7 +29,7 @@ const SUBMIT_BYTES: usize = 32 << 20;
 const GIVE_UP_CHECK_AFTER: Duration = Duration::from_secs(9 * 60);
 
 /// How many jobs a search looks at before it checks whether it has found all.
-const SEARCH_CHUNK: usize = 16 * MAX_PARALLEL;
+const SEARCH_CHUNK: usize = 64;
 
 /// Why no more requests are sent.
 enum StopReason {
@@ -234,7 +233,7 @@ impl RestBackend {
             .filter(|(index, (_, job))| !job.uploads.is_empty() && !failures.contains_key(index));
         let looks: Vec<(usize, &str)> =
             with_uploads.map(|(index, (place, _))| (index, place.local_id.as_str())).collect();
-        let states = in_parallel(&looks, |(_, id)| record::input_state(&self.pool, id));
+        let states = self.pool.in_parallel(&looks, |(_, id)| record::input_state(&self.pool, id));
         for ((index, _), state) in looks.iter().zip(states) {
             if matches!(state, Ok(InputState::Known(Inputs::NeverRan))) {
                 failures.insert(*index, "the upload took so long that the CE gave up waiting".into());
@@ -244,7 +243,7 @@ impl RestBackend {
 
     /// Uploads files, given as the index of the job, its id and the file. Returns why jobs do not have all their files.
     fn upload_files(&self, uploads: &[(usize, &str, &Upload)]) -> HashMap<usize, String> {
-        let results = in_parallel(uploads, |(_, id, input)| files::upload(&self.pool, id, input));
+        let results = self.pool.in_parallel(uploads, |(_, id, input)| files::upload(&self.pool, id, input));
         let mut failures = HashMap::new();
         for ((index, _, input), result) in uploads.iter().zip(results) {
             let Err(failure) = result else { continue };
@@ -298,7 +297,7 @@ impl RestBackend {
     pub(super) fn discard_jobs(&self, ids: &[&str]) -> Result<Vec<Result<Discarded, JobFailure>>, Failure> {
         let ordered = self.order_to_cancel(ids, |_| true)?;
         let looks: Vec<(&str, Result<(), JobFailure>)> = ids.iter().copied().zip(ordered).collect();
-        let results = in_parallel(&looks, |(id, ordered)| {
+        let results = self.pool.in_parallel(&looks, |(id, ordered)| {
             ordered.clone()?;
             match record::input_state(&self.pool, id)? {
                 // Nobody uploads its input files, so it never runs.
@@ -317,7 +316,7 @@ impl RestBackend {
 
     /// Looks whether jobs have their input files, with up to five requests for each.
     pub(super) fn inputs_of(&self, ids: &[&str]) -> Result<Vec<Result<Inputs, JobFailure>>, Failure> {
-        let states = in_parallel(ids, |id| {
+        let states = self.pool.in_parallel(ids, |id| {
             Ok(match record::input_state(&self.pool, id)? {
                 InputState::Waiting(_) => Inputs::Waiting,
                 InputState::Known(inputs) => inputs,
@@ -381,7 +380,7 @@ impl RestBackend {
             if wanted.is_empty() && search == Search::UntilFound {
                 break;
             }
-            let records = in_parallel(chunk, |id| record::local_record(&self.pool, id));
+            let records = self.pool.in_parallel(chunk, |id| record::local_record(&self.pool, id));
             for (id, record) in chunk.iter().zip(records) {
                 // Skip jobs that were removed after the list was read.
                 let Some(record) = record? else { continue };
@@ -422,7 +421,7 @@ impl RestBackend {
             jobs.iter().map(|(id, _)| endpoint.job_local_id(id.as_str()).unwrap_or_default()).collect();
         let looks: Vec<(&str, &PreparedJob)> =
             local_ids.iter().copied().zip(jobs.iter().map(|(_, job)| *job)).collect();
-        let awaited = in_parallel(&looks, |(id, job)| match *id {
+        let awaited = self.pool.in_parallel(&looks, |(id, job)| match *id {
             "" => Err(JobFailure::NotFound),
             id => Ok((id, self.awaited(id, job)?)),
         });
