@@ -174,8 +174,11 @@ pub enum Error {
         message: String,
     },
 
-    /// The CE holds as many jobs as its configuration allows. It has not accepted the job, and may do so later.
-    #[error("{endpoint} accepts no more jobs at present: {message}")]
+    /// The CE accepts no more jobs at present, because of the limit `maxjobs` in its configuration. It has not accepted
+    /// the job, and may do so later.
+    ///
+    /// A-REX of ARC 7 compares the limit with the number of jobs in one request.
+    #[error("{endpoint} accepts no more jobs at present, because of its limit maxjobs: {message}")]
     #[non_exhaustive]
     JobLimit {
         /// The URL of the CE.
@@ -743,6 +746,7 @@ impl Error {
             Error::SubmissionUnknown { .. } => {
                 "call recover() or find_submission() after half a minute, or submit again with this key"
             }
+            Error::JobLimit { .. } => "submit the job again later, in smaller groups",
             Error::Unsupported { .. } => "use the REST interface: set INTERFACE to org.nordugrid.arcrest",
             Error::OutputFile { source: Some(source), .. } | Error::ProxyGeneration { source: Some(source), .. } => {
                 match source.kind() {
@@ -825,6 +829,7 @@ mod tests {
         assert_eq!((unmapped.kind(), unmapped.is_retryable()), (ErrorKind::AccessDenied, false));
         let full = Error::JobLimit { endpoint: https.into(), message: "No more jobs allowed".into() };
         assert_eq!((full.kind(), full.is_retryable()), (ErrorKind::JobLimit, true));
+        assert!(full.to_string().contains("maxjobs") && full.hint().is_some(), "{full}");
         let id = Some(JobId::from("a"));
         let submission = Error::JobSubmission { endpoint: https.into(), job_id: id.clone(), message: "lost".into() };
         assert!(!submission.is_retryable());

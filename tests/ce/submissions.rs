@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use jasmin_arc::{ArcInterface, ArcState, Error, InputFile, JobDescription, JobId, JobStatus, SubmissionOutcome};
+use jasmin_arc::{
+    ArcInterface, ArcState, Error, ErrorKind, InputFile, JobDescription, JobId, JobStatus, SubmissionOutcome,
+};
 
 use crate::common::{PATIENCE, Site, child, eventually, is_child, is_testbed};
 use crate::faults::Linked;
@@ -489,4 +491,36 @@ fn submissions_survive_a_storm() {
         lost_by_the_ce.len()
     );
     assert!(strikes > 0 && killed_programs > 0 && killed_ces > 0);
+}
+
+/// A-REX never counts its jobs (no provider writes the `AllJobs` that its `InformationCollector` reads), so ARC 6 has no
+/// limit in practice. ARC 7 also compares the limit with the number of descriptions in each request.
+#[test]
+#[ignore = "needs an ARC-CE"]
+fn jobs_above_the_limit_of_the_ce_can_be_submitted_later() {
+    let Some(ce) = Ce::start() else { return };
+    ce.limit_jobs("-1 -1 -1 3 -1");
+    let site = Site::of(&ce.config());
+    if !site.is_rest() {
+        return;
+    }
+    let limit =
+        if site.arc.service_info().unwrap().version.is_some_and(|version| version.starts_with("6.")) { 5 } else { 3 };
+    let prefix = prefix("limit");
+    let keys = keys(&prefix, 5);
+    let jobs: Vec<JobDescription> = keys.iter().map(|key| job(key)).collect();
+    let results = site.arc.submit_jobs(&jobs).unwrap();
+    for (number, result) in results.iter().enumerate() {
+        match result {
+            Ok(_) => assert!(number < limit, "{results:?}"),
+            Err(error) => {
+                assert!(number >= limit, "{results:?}");
+                assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::JobLimit, true), "{error}");
+                assert!(error.to_string().contains("maxjobs"), "{error}");
+            }
+        }
+    }
+    // The keys of the refused jobs are free.
+    let ids: Vec<JobId> = site.arc.submit_jobs(&jobs).unwrap().into_iter().map(Result::unwrap).collect();
+    assert_one_of_each(&in_the_records(&ce.dir().join("control"), &prefix), &ids);
 }

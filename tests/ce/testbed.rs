@@ -58,9 +58,14 @@ impl Ce {
 
     /// Restarts the CE so that it runs four jobs at a time. It accepts any number.
     pub(crate) fn run_few_jobs(&self) {
+        self.limit_jobs("-1 4 -1 -1 -1");
+    }
+
+    /// Restarts the CE with a value for `maxjobs`.
+    pub(crate) fn limit_jobs(&self, limits: &str) {
         let path = self.dir.join("arc.conf");
         let settings = fs::read_to_string(&path).unwrap();
-        let limited = settings.replacen("\n[arex]\n", "\n[arex]\nmaxjobs = -1 4 -1 -1 -1\n", 1);
+        let limited = settings.replacen("\n[arex]\n", &format!("\n[arex]\nmaxjobs = {limits}\n"), 1);
         assert_ne!(limited, settings);
         fs::write(path, limited).unwrap();
         self.restart();
