@@ -49,15 +49,16 @@ void list_directory(const Session& session, const Arc::URL& directory, const std
                     rust::Vec<RemoteFile>& files) {
   if (depth > max_depth) throw std::runtime_error("the session directory is nested too deep at " + prefix);
   for (const Arc::FileInfo& entry : read_directory(session, directory)) {
-    const std::string& name = entry.GetName();
-    if (name == "." || name == "..") continue;
+    // ARC ends the names of directories with a slash (DataPointHTTP). A-REX's REST interface would begin the names in such
+    // a directory with another one (ProcessPROPFIND).
+    const std::string listed = entry.GetName();
+    const std::string name = listed.substr(0, listed.find_last_not_of('/') + 1);
+    if (name.empty() || name == "." || name == "..") continue;
     Arc::URL url(directory);
     const std::string base = directory.Path();
     url.ChangePath(base + (base.empty() || base.back() != '/' ? "/" : "") + name);
     if (entry.GetType() == Arc::FileInfo::file_type_dir) {
-      // ARC ends the names of directories with a slash (DataPointHTTP).
-      const std::string plain = name.substr(0, name.find_last_not_of('/') + 1);
-      list_directory(session, url, prefix + plain + "/", depth + 1, files);
+      list_directory(session, url, prefix + name + "/", depth + 1, files);
     } else {
       RemoteFile file{};
       file.path = rust::String::lossy(prefix + name);

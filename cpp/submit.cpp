@@ -37,14 +37,21 @@ JobPlace place_of(const Arc::Job& job) {
   return place;
 }
 
+// ARC 7 has a setting for the delegation of a job. Its default is true.
+template <typename Job> auto set_delegation(Job& job, bool delegate, int) -> decltype(job.X509Delegation, void()) {
+  job.X509Delegation = delegate;
+}
+template <typename Job> void set_delegation(Job&, bool, long) {}
+
 } // namespace
 
 Submission submit(const Session& session, rust::Str endpoint, rust::Str information_interface,
-                  rust::Str submission_interface, const Description& description) {
+                  rust::Str submission_interface, const Description& description, bool delegate) {
   const std::lock_guard<std::mutex> lock(plugins());
   Submission result{};
   const std::string queue(description.queue);
-  const Arc::JobDescription job_description = to_arc(description);
+  Arc::JobDescription job_description = to_arc(description);
+  set_delegation(job_description, delegate, 0);
   std::list<Arc::ExecutionTarget> targets =
       find_targets(session, endpoint, information_interface, submission_interface);
   if (targets.empty()) return result;

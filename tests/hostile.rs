@@ -11,12 +11,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use jasmin_arc::{
-    ArcInterface, ConnectionConfig, Error, ErrorKind, Existing, InputFile, JobDescription, JobId, JobStatus, Result,
+    ArcInterface, ConnectionConfig, Error, ErrorKind, Existing, InputFile, JobDescription, JobId, JobStatus, Protocol,
+    Result,
 };
+use openssl::hash::MessageDigest;
 use openssl::ssl::{SslAcceptor, SslMethod, SslStream, SslVerifyMode};
+use openssl::x509::X509Req;
 use tempfile::TempDir;
 
-use tls::{Authority, LOCALHOST, user_home};
+use tls::{Authority, LOCALHOST, new_key, user_home};
 
 mod tls;
 
@@ -84,7 +87,7 @@ fn arex(request: &Request) -> Vec<u8> {
         }),
         ("POST", "jobs", "action=kill" | "action=clean") => each("202", &|_| String::new()),
         ("POST", "jobs", "action=new") => {
-            let count = body.matches("<ActivityDescription ").count();
+            let count = body.matches("ActivityDescription xmlns").count(); // ARC's plugin adds a prefix
             let job = |n| format!("<job><status-code>201</status-code><reason>Created</reason><id>new{n}</id></job>");
             response("201 Created", &format!("<jobs>{}</jobs>", (0..count).map(job).collect::<String>()))
         }
@@ -522,6 +525,118 @@ fn a_wrong_first_response_decides_nothing() {
         assert!(recovered, "{shown}");
         assert!(server.requests().iter().all(|request| request.path.starts_with("/arex/rest")), "{shown}");
     }
+}
+
+/// The response to a request for the versions of REST.
+fn only_version_2(request: &Request) -> Option<Vec<u8>> {
+    let list = "<versions><version>2.0</version></versions>";
+    (request.path == "/arex/rest").then(|| response("200 OK", list))
+}
+
+#[test]
+fn a_ce_with_other_versions_of_rest_is_used_through_the_plugin_of_arc() {
+    let server = Server::new();
+    let with = |protocol| {
+        let config = server.interface().config().clone().with_interface(protocol);
+        let builder = ArcInterface::builder().config(config).timeout(Duration::from_secs(2)).no_retries();
+        builder.no_log().build().unwrap()
+    };
+    // The installed ARC asks for version 1.0, which this CE serves without listing it.
+    server.respond(only_version_2);
+    let arc = server.interface();
+    assert_eq!(arc.job_status(&JobId::from(RUNNING)).unwrap(), JobStatus::InProgress);
+    assert_eq!(arc.job_status(&JobId::from(ENDED)).unwrap(), JobStatus::Completed);
+    let is_from_plugin = |request: &Request| request.path == "/arex/rest/1.0/jobs" && request.query == "action=info";
+    assert!(server.requests().iter().filter(|request| is_from_plugin(request)).count() >= 2);
+    let error = arc.list_jobs().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    let unknown = "<jobs><job><status-code>404</status-code><reason>Job not found</reason><id>none</id></job></jobs>";
+    server.respond(move |request| is_action(request, "info").then(|| response("201 Created", unknown)));
+    let error = arc.job_status(&JobId::from("none")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::JobNotFound, "{error}");
+    for (code, kind) in [("401 No", ErrorKind::AccessDenied), ("503 Later", ErrorKind::Refused)] {
+        server.respond(move |request| is_action(request, "info").then(|| response(code, "")));
+        let error = arc.job_status(&JobId::from(RUNNING)).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+    // This one does not, and nothing installed knows version 2.0.
+    server.respond(|request| only_version_2(request).or_else(|| Some(response("404 Version Not Supported", ""))));
+    let job = JobDescription::new("/bin/true");
+    for protocol in [Protocol::Auto, Protocol::ArcRest] {
+        let arc = with(protocol);
+        for error in [arc.job_status(&JobId::from(RUNNING)).unwrap_err(), arc.submit(&job).unwrap_err()] {
+            assert_eq!(error.kind(), ErrorKind::NoTargetsAvailable, "{protocol}: {error}");
+            assert!(error.to_string().contains("only version 2.0"), "{protocol}: {error}");
+        }
+    }
+    // With the plugin by configuration, nobody asks for the versions.
+    let arc = with(Protocol::ArcRestPlugin);
+    server.requests();
+    let error = arc.job_status(&JobId::from(RUNNING)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error}");
+    assert!(server.requests().iter().all(|request| request.path != "/arex/rest"));
+}
+
+/// A-REX's responses to what the plugin of ARC sends for a submission, besides those of [`arex`].
+fn arex_for_plugin(port: u16) -> impl Fn(&Request) -> Option<Vec<u8>> + Clone {
+    let mut certificate_request = X509Req::builder().unwrap();
+    let key = new_key();
+    certificate_request.set_pubkey(&key).unwrap();
+    certificate_request.sign(&key, MessageDigest::sha256()).unwrap();
+    let certificate_request = String::from_utf8(certificate_request.build().to_pem().unwrap()).unwrap();
+    let service = format!(
+        "<InfoRoot><Domains><AdminDomain><Services><ComputingService><ComputingEndpoint>\
+         <URL>https://localhost:{port}/arex</URL><Capability>executionmanagement.jobcreation</Capability>\
+         <InterfaceName>org.nordugrid.arcrest</InterfaceName></ComputingEndpoint>\
+         <ComputingShare><Name>q</Name></ComputingShare></ComputingService></Services></AdminDomain></Domains></InfoRoot>"
+    );
+    move |request| match (request.method.as_str(), request.path.strip_prefix("/arex/rest/1.0/")?) {
+        ("GET", "info") => Some(response("200 OK", &service)),
+        ("POST", "delegations") => {
+            let place = format!("201 Created\r\nLocation: https://localhost:{port}/arex/rest/1.0/delegations/d");
+            Some(response(&place, &certificate_request))
+        }
+        _ => None,
+    }
+}
+
+#[test]
+fn a_submission_through_the_plugin_of_arc_loses_no_job() {
+    let server = Server::new();
+    let arc = {
+        let config = server.interface().config().clone().with_interface(Protocol::ArcRestPlugin);
+        let builder = ArcInterface::builder().config(config).timeout(Duration::from_secs(2)).no_retries();
+        builder.no_log().build().unwrap()
+    };
+    let job = |key: &str| JobDescription::new("/bin/true").with_key(key);
+    let arex = arex_for_plugin(server.port);
+
+    server.respond(arex.clone());
+    let id = arc.submit(&job("complete")).unwrap();
+    assert_eq!(id.as_str(), format!("https://localhost:{}/arex/rest/1.0/jobs/new0", server.port));
+    assert_eq!(arc.submit(&job("complete")).unwrap(), id);
+
+    let normal = arex.clone();
+    server.respond(move |request| {
+        normal(request).or_else(|| is_action(request, "new").then(|| response("500 No more jobs allowed", "")))
+    });
+    let error = arc.submit(&job("limit")).unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::JobLimit, true), "{error}");
+
+    let normal = arex.clone();
+    server.respond(move |request| normal(request).or_else(|| is_action(request, "new").then(Vec::new)));
+    let error = arc.submit(&job("lost")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SubmissionUnknown, "{error}");
+
+    server.respond(move |request| {
+        let is_upload = request.method == "PUT" && request.path.contains("/session/");
+        arex(request).or_else(|| is_upload.then(|| response("507 Insufficient Storage", "")))
+    });
+    server.requests();
+    let error = arc.submit(&job("incomplete").with_input(InputFile::bytes("in", "data"))).unwrap_err();
+    let Error::JobSubmission { job_id, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(job_id.as_ref(), Some(&id), "{error}");
+    assert!(server.requests().iter().any(|request| is_action(request, "kill")), "{error}");
 }
 
 #[test]

@@ -50,7 +50,7 @@ fn status_error(config: ConnectionConfig) -> Error {
 #[test]
 fn a_ce_with_another_name_is_untrusted_over_every_protocol() {
     let site = Site::new(Named { alternative: &["other.example"], ..LOCALHOST });
-    for protocol in [Protocol::Auto, Protocol::ArcRest, Protocol::EmiEs] {
+    for protocol in [Protocol::Auto, Protocol::ArcRest, Protocol::ArcRestPlugin, Protocol::EmiEs] {
         let error = status_error(site.config().with_interface(protocol));
         let Error::Untrusted { message, .. } = &error else { panic!("{protocol}: {error:?}") };
         assert!(message.contains("other.example") && message.contains("localhost"), "{message}");

@@ -10,16 +10,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::backend::breaker::{Breaker, PROBE_LIMIT};
-use crate::backend::failure::{Failure, JobFailure, not_found, shorten};
+use crate::backend::failure::{Failure, JobFailure, is_job_limit, not_found, shorten};
 use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{
     Backend, Discarded, Enters, Fetch, Fetched, Found, Inputs, KnownNames, Loss, Progress, Search, SessionFile,
     SessionFiles, Submitted, Uploaded,
 };
-use crate::config::Protocol;
 use crate::config::endpoint::Endpoint;
-use crate::description::{Content, invalid, is_below};
+use crate::description::{Content, Delegation, invalid, is_below};
 use crate::error::{ConnectionFailure, Error, Operation, Result};
 use crate::ffi::{
     self, Connection, Description, JobPlace, JobRecord, Output, RemoteFile, RequestLimits, Session, SessionSettings,
@@ -37,12 +36,71 @@ const CHUNK: usize = 250;
 /// The least time between two polls of a watch. The CE publishes states once a minute.
 const POLL_PAUSE: Duration = Duration::from_secs(10);
 
-/// ARC's names for the parts of one interface (the plugins' `SupportedInterfaces`).
+/// A protocol that this crate uses through ARC's plugins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PluginProtocol {
+    EmiEs,
+    ArcRest,
+}
+
+/// ARC's names for the parts of a protocol (the plugins' `SupportedInterfaces`).
 #[derive(Clone, Copy, Debug)]
 struct Names {
     information: &'static str,
     submission: &'static str,
     management: &'static str,
+}
+
+impl PluginProtocol {
+    const fn names(self) -> Names {
+        match self {
+            PluginProtocol::EmiEs => Names {
+                information: "org.ogf.glue.emies.resourceinfo",
+                submission: "org.ogf.glue.emies.activitycreation",
+                management: "org.ogf.glue.emies.activitymanagement",
+            },
+            PluginProtocol::ArcRest => Names {
+                information: "org.nordugrid.arcrest",
+                submission: "org.nordugrid.arcrest",
+                management: "org.nordugrid.arcrest",
+            },
+        }
+    }
+
+    /// The name in messages.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            PluginProtocol::EmiEs => "EMI-ES",
+            PluginProtocol::ArcRest => "ARC's REST plugin",
+        }
+    }
+
+    /// The path of a job below the path of the CE. `id` is an id of the job.
+    ///
+    /// ARC's REST plugin uses the id as the address of the job, with the version of REST that the plugin speaks. Those of
+    /// ARC 6.17 to 7.2 speak 1.0.
+    fn job_path(self, id: &str, local_id: &str) -> String {
+        match self {
+            PluginProtocol::EmiEs => local_id.to_owned(),
+            PluginProtocol::ArcRest => {
+                let before_name = id.rsplit_once("/jobs/").and_then(|(start, _)| start.rsplit_once("/rest/"));
+                let version = before_name.map_or("1.0", |(_, version)| version);
+                format!("rest/{version}/jobs/{local_id}")
+            }
+        }
+    }
+
+    /// The path of a job in what follows the address of the CE in a message of ARC.
+    fn job_in(self, rest: &str) -> Option<&str> {
+        let (begin, min_length) = match self {
+            // The ids of ARC 6 have about 54 characters. Other names below this address are shorter.
+            PluginProtocol::EmiEs => (0, 20),
+            PluginProtocol::ArcRest if rest.starts_with("rest/") => (rest.find("/jobs/")? + "/jobs/".len(), 1),
+            PluginProtocol::ArcRest => return None,
+        };
+        let length = rest[begin..].find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len() - begin);
+        (length >= min_length).then(|| &rest[..begin + length])
+    }
 }
 
 /// A CE behind ARC's plugins.
@@ -53,9 +111,11 @@ struct Names {
 pub(crate) struct PluginBackend {
     session: Session,
     endpoint: Endpoint,
-    names: Names,
-    /// Whether the configuration leaves the interface open, the CE has no REST interface, and it has not responded to
-    /// EMI-ES yet either.
+    protocol: PluginProtocol,
+    delegation: Delegation,
+    /// Why REST is not used, if the configuration leaves the protocol open.
+    instead_of_rest: Arc<str>,
+    /// Whether the configuration leaves the protocol open, and the CE has not responded to the plugin yet.
     is_untried_fallback: Arc<AtomicBool>,
     /// In seconds.
     timeout: u32,
@@ -65,23 +125,23 @@ pub(crate) struct PluginBackend {
 }
 
 impl PluginBackend {
+    /// Creates the backend. `instead_of_rest` is why REST is not used, if the configuration leaves the protocol open.
+    /// `delegation` decides which jobs get the user's credentials.
     pub(crate) fn new(
         endpoint: Endpoint,
-        protocol: Protocol,
+        protocol: PluginProtocol,
+        instead_of_rest: Option<&str>,
         settings: &SessionSettings,
+        delegation: Delegation,
         policy: RetryPolicy,
     ) -> Result<PluginBackend> {
-        // A CE without the REST interface, which has its own backend, is an old one that speaks EMI-ES.
-        let names = Names {
-            information: "org.ogf.glue.emies.resourceinfo",
-            submission: "org.ogf.glue.emies.activitycreation",
-            management: "org.ogf.glue.emies.activitymanagement",
-        };
         Ok(PluginBackend {
             session: Session::new(settings)?,
             endpoint,
-            names,
-            is_untried_fallback: Arc::new(AtomicBool::new(protocol == Protocol::Auto)),
+            protocol,
+            delegation,
+            instead_of_rest: instead_of_rest.unwrap_or_default().into(),
+            is_untried_fallback: Arc::new(AtomicBool::new(instead_of_rest.is_some())),
             timeout: settings.timeout_seconds,
             breaker: Arc::new(Breaker::new(policy.pause(), Duration::from_secs(settings.timeout_seconds.into()))),
             policy,
@@ -134,12 +194,13 @@ impl PluginBackend {
     fn place_of(&self, id: &JobId) -> Option<JobPlace> {
         let local_id = self.endpoint.job_local_id(id.as_str())?;
         let url = self.endpoint.url();
+        let names = self.protocol.names();
         Some(JobPlace {
-            id: format!("{url}/{local_id}"),
+            id: format!("{url}/{}", self.protocol.job_path(id.as_str(), local_id)),
             local_id: local_id.into(),
             service_url: url,
-            information_interface: self.names.information.into(),
-            management_interface: self.names.management.into(),
+            information_interface: names.information.into(),
+            management_interface: names.management.into(),
             name: String::new(),
             stdout: String::new(),
             stderr: String::new(),
@@ -170,7 +231,7 @@ impl PluginBackend {
     fn records_of(&self, places: &[JobPlace]) -> Result<Vec<JobRecord>> {
         let (records, reasons) = logging::capture(|| self.session.update_jobs(places));
         let records = records.map_err(|error| self.call_error(error))?;
-        match records.iter().any(|record| record.found) || has_responded(&reasons) {
+        match records.iter().any(|record| record.found) || has_responded(self.protocol, reasons.texts()) {
             true => Ok(records),
             false => Err(self.connection_error(&reasons)),
         }
@@ -193,7 +254,11 @@ impl PluginBackend {
         if self.is_untried_fallback.load(Ordering::Relaxed) {
             return self.no_targets(reasons);
         }
-        Failure::from_arc(&reasons.text(), reasons).into_error(&self.endpoint)
+        let failure = match reasons.texts().find_map(refused_code) {
+            Some(code) => Failure::Refused { code, message: shorten(&reasons.text()) },
+            None => Failure::from_arc(&reasons.text(), reasons),
+        };
+        failure.into_error(&self.endpoint)
     }
 
     /// The error for an exception of ARC's classes. ARC 7 has no plugin for EMI-ES, so a CE without REST offers nothing to it.
@@ -212,25 +277,32 @@ impl PluginBackend {
 
     fn no_targets_because(&self, reasons: &str) -> Error {
         let message = if self.is_untried_fallback.load(Ordering::Relaxed) {
-            format!("the CE has no REST interface of a known version and does not respond to EMI-ES: {reasons}")
+            format!("{}, and it does not respond to {}: {reasons}", self.instead_of_rest, self.protocol.as_str())
         } else {
-            format!("nothing accepts jobs over {}: {reasons}", self.names.submission)
+            format!("nothing accepts jobs over {}: {reasons}", self.protocol.as_str())
         };
         Error::NoTargetsAvailable { endpoint: self.endpoint.url(), message }
     }
 
     fn unsupported(&self, what: &str) -> Error {
-        let message = format!("{} has no {what}", self.names.submission);
+        let message = format!("{} has no {what}", self.protocol.as_str());
         Error::Unsupported { endpoint: self.endpoint.url(), message }
     }
 
     fn submit_one(&self, job: &PreparedJob) -> Submitted {
-        let (description, _files) = match with_paths(job) {
+        let (description, _files) = match with_paths(self.protocol, job) {
             Ok(described) => described,
             Err(error) => return Submitted::Failed(error),
         };
+        let delegate = match self.delegation {
+            Delegation::Always => true,
+            Delegation::Never => false,
+            _ => job.delegate,
+        };
+        let names = self.protocol.names();
         let (submission, reasons) = logging::capture(|| {
-            self.session.submit(&self.endpoint.url(), self.names.information, self.names.submission, &description)
+            let url = self.endpoint.url();
+            self.session.submit(&url, names.information, names.submission, &description, delegate)
         });
         let submission = match submission {
             Ok(submission) => submission,
@@ -252,10 +324,15 @@ impl PluginBackend {
     /// The CE may have created the job before the failure. ARC then only logs its URL. Cancels such a job, because it
     /// would wait for its input files.
     fn not_submitted(&self, message: &str, reasons: &Reasons) -> Submitted {
-        let message = shorten(message);
+        let is_job_limit = is_job_limit(message);
+        let is_useful = |part: &&str| !ALWAYS_LOGGED.iter().any(|text| part.contains(text));
+        let message = shorten(&message.split("; ").filter(is_useful).collect::<Vec<_>>().join("; "));
         let Some(id) = reasons.texts().find_map(|text| self.job_in(text)) else {
             if may_have_been_received(&reasons.text()) {
                 return Submitted::Unknown { message, loss: Loss::Broken };
+            }
+            if is_job_limit {
+                return Submitted::Failed(Error::JobLimit { endpoint: self.endpoint.url(), message });
             }
             return Submitted::Failed(Error::JobSubmission { endpoint: self.endpoint.url(), job_id: None, message });
         };
@@ -271,8 +348,7 @@ impl PluginBackend {
     fn job_in(&self, text: &str) -> Option<JobId> {
         let base = format!("{}/", self.endpoint.url());
         let (_, rest) = text.split_once(&base)?;
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len());
-        (end >= 20).then(|| JobId::from(format!("{base}{}", &rest[..end])))
+        Some(JobId::from(format!("{base}{}", self.protocol.job_in(rest)?)))
     }
 
     fn fetch_one(&self, fetch: &Fetch<'_>) -> Result<Fetched> {
@@ -495,7 +571,8 @@ impl Backend for PluginBackend {
 
     fn service(&self) -> Result<ServiceInfo> {
         self.reach()?;
-        let ask = || self.session.offered(&self.endpoint.url(), self.names.information, self.names.submission);
+        let names = self.protocol.names();
+        let ask = || self.session.offered(&self.endpoint.url(), names.information, names.submission);
         let (offered, reasons) = logging::capture(ask);
         let offered = offered.map_err(|error| match error {
             ffi::Error::Exception(message) => Failure::from_arc(&message, &reasons).into_error(&self.endpoint),
@@ -539,11 +616,23 @@ fn is_transient(error: &Error) -> bool {
 }
 
 /// Whether the CE responded that it does not know a job, as opposed to not responding. Only ARC's log contains this
-/// (EMIESClient.cpp).
-fn has_responded(reasons: &Reasons) -> bool {
+/// (EMIESClient.cpp, and JobControllerPluginREST::ProcessJobs).
+fn has_responded<'a>(protocol: PluginProtocol, mut texts: impl Iterator<Item = &'a str>) -> bool {
     const FAILURES: [&str; 6] =
         ["Failed to connect", "Unable to connect", "Failed processing", "failed", "timed out", "No response"];
-    !reasons.texts().any(|text| FAILURES.iter().any(|failure| text.contains(failure)))
+    match protocol {
+        PluginProtocol::EmiEs => !texts.any(|text| FAILURES.iter().any(|failure| text.contains(failure))),
+        PluginProtocol::ArcRest => {
+            texts.any(|text| text.starts_with("Failed to process job: ") && text.contains(" - 404 "))
+        }
+    }
+}
+
+/// The HTTP status with which the CE refused a request, in a message of ARC (JobControllerPluginREST::ProcessJobs). ARC
+/// writes 0 if there was no response.
+fn refused_code(text: &str) -> Option<u16> {
+    let code = text.strip_prefix("Failed to process jobs - wrong response: ")?.parse().ok()?;
+    Some(code).filter(|code| *code >= 300)
 }
 
 fn job_info(id: JobId, record: JobRecord) -> JobInfo {
@@ -600,7 +689,7 @@ fn queue(target: Target) -> QueueInfo {
 }
 
 /// Returns the description for ARC's client, which uploads only from paths, and the files behind these paths.
-fn with_paths(job: &PreparedJob) -> Result<(Description, Vec<File>)> {
+fn with_paths(protocol: PluginProtocol, job: &PreparedJob) -> Result<(Description, Vec<File>)> {
     let mut description = job.description.clone();
     // ARC adds each of these as an output (Arc::JobDescription::Prepare), and A-REX then deletes the rest of its
     // directory (Arc::DirDeleteExcl).
@@ -608,7 +697,8 @@ fn with_paths(job: &PreparedJob) -> Result<(Description, Vec<File>)> {
         let contains = |output: &&Output| output.url.is_empty() && is_below(name, &output.name);
         if let Some(Output { name: directory, .. }) = description.outputs.iter().find(contains) {
             return Err(invalid(format!(
-                "{name:?} is inside the output {directory:?}: over EMI-ES the CE would keep nothing else of it"
+                "{name:?} is inside the output {directory:?}: over {} the CE would keep nothing else of it",
+                protocol.as_str()
             )));
         }
     }
@@ -629,10 +719,99 @@ fn with_paths(job: &PreparedJob) -> Result<(Description, Vec<File>)> {
     Ok((description, files))
 }
 
+/// What ARC logs of every submission.
+const ALWAYS_LOGGED: [&str; 2] = ["will expire in", "added to the list for submission brokering"];
+
 /// Whether the CE may have received a submission that failed with these messages of ARC. ARC reports a connection that
 /// it cannot make in other words.
 fn may_have_been_received(messages: &str) -> bool {
     const SIGNS: [&str; 6] =
         ["Connection was closed", "unexpected eof", "Connection reset", "timed out", "No response", "no response"];
-    SIGNS.iter().any(|sign| messages.contains(sign)) && !messages.contains("Failed to establish connection")
+    // The REST plugin says only this for every failure without a response, and more after a response
+    // (SubmitterPluginREST::SubmitInternal).
+    const REST_SIGNS: [&str; 2] = ["Failed to submit all jobs.", "Failed uploading local input files"];
+    REST_SIGNS.iter().any(|sign| messages.contains(sign))
+        || SIGNS.iter().any(|sign| messages.contains(sign)) && !messages.contains("Failed to establish connection")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ConnectionConfig;
+
+    fn backend(protocol: PluginProtocol) -> PluginBackend {
+        let settings = SessionSettings {
+            proxy: "/nonexistent".into(),
+            ca_directory: "/nonexistent".into(),
+            timeout_seconds: 1,
+            verify_host: true,
+        };
+        let endpoint = ConnectionConfig::default().with_arc_server("ce.example.org").endpoint().unwrap();
+        PluginBackend::new(endpoint, protocol, None, &settings, Delegation::Auto, RetryPolicy::none()).unwrap()
+    }
+
+    #[test]
+    fn jobs_have_the_ids_of_the_protocol() {
+        let rest = backend(PluginProtocol::ArcRest);
+        let emi_es = backend(PluginProtocol::EmiEs);
+        let place = |backend: &PluginBackend, id: &str| backend.place_of(&id.into()).map(|place| place.id);
+        let ce = "https://ce.example.org:443/arex";
+        for (id, path) in [
+            ("abc".to_owned(), "rest/1.0/jobs/abc"),
+            (format!("{ce}/abc"), "rest/1.0/jobs/abc"),
+            (format!("{ce}/rest/1.1/jobs/abc"), "rest/1.1/jobs/abc"),
+            (format!("{ce}/rest/2.0/jobs/jobs"), "rest/2.0/jobs/jobs"),
+        ] {
+            assert_eq!(place(&rest, &id), Some(format!("{ce}/{path}")), "{id}");
+            assert_eq!(place(&emi_es, &id), Some(format!("{ce}/{}", JobId::from(id).local_id())));
+        }
+        for other in ["https://other.example.org/arex/rest/1.0/jobs/abc", "https://ce.example.org/arex/rest/x/jobs/abc"]
+        {
+            assert_eq!(place(&rest, other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_job_is_found_in_the_message_about_its_upload() {
+        let ce = "https://ce.example.org:443/arex";
+        let long = "a1".repeat(27);
+        let rest = backend(PluginProtocol::ArcRest);
+        let text = format!("Failed uploading file file:///in to {ce}/rest/1.0/jobs/0a1b/session/jobs/in: no space");
+        assert_eq!(rest.job_in(&text), Some(format!("{ce}/rest/1.0/jobs/0a1b").into()));
+        for other in [format!("POST {ce}/rest/1.0/jobs?action=new"), format!("{ce}/rest/1.0/delegations/0a1b")] {
+            assert_eq!(rest.job_in(&other), None, "{other}");
+        }
+        let emi_es = backend(PluginProtocol::EmiEs);
+        assert_eq!(emi_es.job_in(&format!("to {ce}/{long}/in")), Some(format!("{ce}/{long}").into()));
+        assert_eq!(emi_es.job_in(&format!("{ce}/rest/1.0/jobs")), None);
+    }
+
+    #[test]
+    fn a_missing_job_differs_from_a_missing_response() {
+        let has_responded = |protocol, texts: &[&str]| has_responded(protocol, texts.iter().copied());
+        let rest = PluginProtocol::ArcRest;
+        assert!(has_responded(rest, &["Failed to process job: 0a1b - 404 Job not found"]));
+        assert!(!has_responded(rest, &["Failed to process job: https://ce.example.org/arex/rest/1.0/jobs/0a1b"]));
+        assert!(!has_responded(rest, &[]));
+        assert!(has_responded(PluginProtocol::EmiEs, &[]));
+        assert!(!has_responded(PluginProtocol::EmiEs, &["Failed to connect to ce.example.org(IPv4):443"]));
+
+        assert_eq!(refused_code("Failed to process jobs - wrong response: 503"), Some(503));
+        assert_eq!(refused_code("Failed to process jobs - wrong response: 0"), None);
+        assert_eq!(refused_code("wrong response: 503"), None);
+    }
+
+    #[test]
+    fn lost_submissions_differ_from_refused_ones() {
+        let submitted = |text: &str| backend(PluginProtocol::ArcRest).not_submitted(text, &Reasons::default());
+        for lost in ["Failed to submit all jobs.", "Failed uploading local input files", "Connection was closed"] {
+            assert!(may_have_been_received(lost), "{lost}");
+        }
+        assert!(!may_have_been_received("Failed to establish connection: Connection was closed"));
+        let limit = submitted("Failed to submit all jobs: 500 No more jobs allowed");
+        assert!(matches!(limit, Submitted::Failed(Error::JobLimit { .. })), "{limit:?}");
+        let refused = submitted("Certificate /CN=x will expire in 1 hour; Failed to submit all jobs: 500 Wrong queue");
+        let Submitted::Failed(Error::JobSubmission { message, .. }) = &refused else { panic!("{refused:?}") };
+        assert_eq!(message, "Failed to submit all jobs: 500 Wrong queue");
+    }
 }

@@ -175,7 +175,7 @@ impl ConnectionConfig {
     /// - `PROXY_RENEWAL_THRESHOLD` is not less than `PROXY_VALIDITY_PERIOD`, because every operation would then create
     ///   a new proxy certificate;
     /// - an element of `VOMS` does not begin with the name of a VO, or contains spaces or control characters;
-    /// - `TOKEN_FILE` is set, and `VERIFY_HOST` is `false`, `INTERFACE` is EMI-ES, or `DELEGATION` is `always`;
+    /// - `TOKEN_FILE` is set, and `VERIFY_HOST` is `false`, `INTERFACE` is EMI-ES or `arcrest-plugin`, or `DELEGATION` is `always`;
     /// - `OUTPUT_FILE` contains control characters or `..`, is absolute, or names no file;
     /// - `OUTPUT_FILE` is `stdout.txt` or `stderr.txt`, or is below one of them, because `submit_job` uses these names
     ///   for the standard streams of the job.

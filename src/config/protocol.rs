@@ -9,7 +9,8 @@ use crate::util::names::{self, Named};
 
 /// The protocol between this crate and the CE, the value of the configuration key `INTERFACE`.
 ///
-/// The form in JSON and in text is ARC's name of the interface.
+/// The form in JSON and in text is ARC's name of the interface, except for [`Auto`](Self::Auto) and
+/// [`ArcRestPlugin`](Self::ArcRestPlugin).
 ///
 /// ```
 /// use jasmin_arc::{ConnectionConfig, Protocol};
@@ -22,11 +23,17 @@ use crate::util::names::{self, Named};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
-    /// `auto`: REST if the CE offers it, otherwise EMI-ES.
+    /// `auto`: REST if the CE offers it, otherwise EMI-ES. A CE that offers only versions of REST that this crate does not
+    /// know is used as with [`ArcRestPlugin`](Self::ArcRestPlugin).
     #[default]
     Auto,
-    /// `org.nordugrid.arcrest`: ARC's REST interface, which every current CE offers.
+    /// `org.nordugrid.arcrest`: ARC's REST interface, which every current CE offers. This crate speaks versions 1.0 and 1.1
+    /// of it itself.
     ArcRest,
+    /// `arcrest-plugin`: ARC's REST interface, spoken by the plugin of the installed ARC client. It is slower than
+    /// [`ArcRest`](Self::ArcRest) and offers less. It is there for CEs whose version of REST only the installed ARC knows.
+    /// What this documentation says of EMI-ES also holds for it.
+    ArcRestPlugin,
     /// `org.ogf.glue.emies.activitycreation`: EMI-ES, for old CEs. ARC 7 does not have it.
     EmiEs,
 }
@@ -37,13 +44,14 @@ impl Protocol {
         match self {
             Protocol::Auto => "auto",
             Protocol::ArcRest => "org.nordugrid.arcrest",
+            Protocol::ArcRestPlugin => "arcrest-plugin",
             Protocol::EmiEs => "org.ogf.glue.emies.activitycreation",
         }
     }
 }
 
 impl Named for Protocol {
-    const ALL: &'static [Self] = &[Protocol::Auto, Protocol::ArcRest, Protocol::EmiEs];
+    const ALL: &'static [Self] = &[Protocol::Auto, Protocol::ArcRest, Protocol::ArcRestPlugin, Protocol::EmiEs];
 
     fn name(self) -> &'static str {
         self.as_str()

@@ -225,6 +225,7 @@ fn tokens_need_a_verified_rest_interface_and_no_delegation() {
     for (config, key) in [
         (config().with_verify_host(false), "VERIFY_HOST"),
         (config().with_interface(Protocol::EmiEs), "INTERFACE"),
+        (config().with_interface(Protocol::ArcRestPlugin), "INTERFACE"),
         (config().with_delegation(Delegation::Always), "DELEGATION"),
         (config().with_token_file(""), "TOKEN_FILE"),
     ] {
@@ -275,7 +276,7 @@ fn protocols_are_read_by_name() {
     for name in ["", "Auto", "arcrest", "org.nordugrid.gridftpjob"] {
         let text = format!("{{\n\"INTERFACE\": \"{name}\"\n\n}}");
         check_refused(&text, 2, "INTERFACE", &format!("{name:?}"));
-        for allowed in ["auto", "org.nordugrid.arcrest", "org.ogf.glue.emies.activitycreation"] {
+        for allowed in ["auto", "org.nordugrid.arcrest", "arcrest-plugin", "org.ogf.glue.emies.activitycreation"] {
             check_refused(&text, 2, "INTERFACE", allowed);
         }
     }
@@ -287,7 +288,7 @@ fn protocols_are_read_by_name() {
     }
     assert_eq!(
         "rest".parse::<Protocol>().unwrap_err().to_string(),
-        "\"rest\" is not an interface; use one of auto, org.nordugrid.arcrest, \
+        "\"rest\" is not an interface; use one of auto, org.nordugrid.arcrest, arcrest-plugin, \
          org.ogf.glue.emies.activitycreation"
     );
 }

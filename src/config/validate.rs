@@ -59,9 +59,11 @@ impl ConnectionConfig {
             let message = "it must not be false with TOKEN_FILE: anyone who poses as the CE would get the token";
             return Err(("VERIFY_HOST", message.to_owned()));
         }
-        if self.interface() == Protocol::EmiEs {
-            let message = "EMI-ES cannot be used with TOKEN_FILE; set it to auto or org.nordugrid.arcrest";
-            return Err(("INTERFACE", message.to_owned()));
+        let protocol = self.interface();
+        if matches!(protocol, Protocol::EmiEs | Protocol::ArcRestPlugin) {
+            let message =
+                format!("{protocol} cannot be used with TOKEN_FILE; set INTERFACE to auto or org.nordugrid.arcrest");
+            return Err(("INTERFACE", message));
         }
         if self.delegation() == Delegation::Always {
             let message = "a token cannot be delegated, so it must not be always with TOKEN_FILE";

@@ -249,7 +249,8 @@ impl<'de> Deserialize<'de> for NotificationState {
 ///
 /// The CE stages files by URL if the job has an input with a URL, an output with a URL, or a list of outputs.
 ///
-/// Only the REST interface uses this setting. Over EMI-ES, ARC's client library creates a delegation for each job.
+/// The REST interface uses this setting, and so does [`Protocol::ArcRestPlugin`](crate::Protocol::ArcRestPlugin) with an ARC 7
+/// client. Otherwise ARC's client library creates a delegation for each job.
 ///
 /// # Serde form
 ///

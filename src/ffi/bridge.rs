@@ -286,6 +286,7 @@ pub(crate) mod cpp {
             information_interface: &str,
             submission_interface: &str,
             description: &Description,
+            delegate: bool,
         ) -> Result<Submission>;
 
         fn update_jobs(session: &Session, jobs: &[JobPlace]) -> Result<Vec<JobRecord>>;

@@ -272,8 +272,11 @@ impl Session {
         information_interface: &str,
         submission_interface: &str,
         description: &Description,
+        delegate: bool,
     ) -> Result<Submission> {
-        cpp::submit(&self.0, endpoint, information_interface, submission_interface, description).map_err(error)
+        let session = &self.0;
+        cpp::submit(session, endpoint, information_interface, submission_interface, description, delegate)
+            .map_err(error)
     }
 
     /// Requests the offer of the CE over an interface.

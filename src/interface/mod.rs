@@ -35,8 +35,8 @@ use std::time::Duration;
 
 use self::credentials::UserCredentials;
 use crate::backend::Backend;
-use crate::backend::plugin::PluginBackend;
-use crate::backend::rest::RestBackend;
+use crate::backend::plugin::{PluginBackend, PluginProtocol};
+use crate::backend::rest::{RestBackend, RestOffer};
 use crate::config::endpoint::Endpoint;
 use crate::config::{ConnectionConfig, Protocol};
 use crate::credential::Credentials;
@@ -520,22 +520,34 @@ impl ArcInterface {
             let message = "VERIFY_HOST is false: any certificate of a CA in CERTS_DIR is accepted as the CE's";
             logging::log(LogLevel::Warning, format!("{endpoint}: {message}"));
         }
-        if matches!(protocol, Protocol::Auto | Protocol::ArcRest) {
-            let rest = self.rest(settings)?;
-            if rest.limited(call.limits.clone()).is_offered()? {
-                return Ok(Arc::new(rest));
-            }
-            let message = "the CE has no REST interface of a known version";
-            if self.0.credentials.is_token() {
-                let message = format!("{message}, and a token can be used over REST only");
-                return Err(Error::NoTargetsAvailable { endpoint: endpoint.url(), message });
-            }
-            if protocol == Protocol::ArcRest {
-                return Err(Error::NoTargetsAvailable { endpoint: endpoint.url(), message: message.into() });
-            }
-            logging::log(LogLevel::Info, format!("{endpoint}: {message}, trying EMI-ES"));
+        let plugin = |protocol, instead_of_rest| -> Result<Arc<dyn Backend>> {
+            let (endpoint, retries) = (endpoint.clone(), self.0.retries.clone());
+            let delegation = self.0.config.delegation();
+            Ok(Arc::new(PluginBackend::new(endpoint, protocol, instead_of_rest, settings, delegation, retries)?))
+        };
+        match protocol {
+            Protocol::EmiEs => return plugin(PluginProtocol::EmiEs, None),
+            Protocol::ArcRestPlugin => return plugin(PluginProtocol::ArcRest, None),
+            Protocol::Auto | Protocol::ArcRest => {}
         }
-        Ok(Arc::new(PluginBackend::new(endpoint.clone(), protocol, settings, self.0.retries.clone())?))
+        let rest = self.rest(settings)?;
+        let (message, other) = match rest.limited(call.limits.clone()).offer()? {
+            RestOffer::Known => return Ok(Arc::new(rest)),
+            RestOffer::Nothing => ("the CE has no REST interface".to_owned(), PluginProtocol::EmiEs),
+            RestOffer::OtherVersions(versions) => {
+                let message = format!("the CE has only version {versions} of the REST interface, and not 1.0 or 1.1");
+                (message, PluginProtocol::ArcRest)
+            }
+        };
+        if self.0.credentials.is_token() {
+            let message = format!("{message}, and a token needs version 1.0 or 1.1 of it");
+            return Err(Error::NoTargetsAvailable { endpoint: endpoint.url(), message });
+        }
+        if protocol == Protocol::ArcRest {
+            return Err(Error::NoTargetsAvailable { endpoint: endpoint.url(), message });
+        }
+        logging::log(LogLevel::Info, format!("{endpoint}: {message}, trying {}", other.as_str()));
+        plugin(other, Some(&message))
     }
 
     /// Returns the backend for REST, which all calls share before the protocol is known.

@@ -22,6 +22,7 @@ mod listing;
 mod logging;
 mod matching;
 mod outputs;
+mod plugin;
 mod pool;
 mod proxy;
 mod secrets;

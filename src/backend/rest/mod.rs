@@ -30,14 +30,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::backend::failure::{Failure, JobFailure, not_found};
+use crate::backend::failure::{Failure, JobFailure, not_found, shorten};
 use crate::backend::poll::{PollMemory, Polled};
 use crate::backend::prepare::PreparedJob;
 use crate::backend::{
     Backend, Discarded, Enters, Fetch, Fetched, Found, Inputs, KnownNames, Progress, Search, SessionFiles, Submitted,
     Uploaded,
 };
-use crate::config::endpoint::Endpoint;
+use crate::config::endpoint::{Endpoint, is_version};
 use crate::credential::Credentials;
 use crate::description::Delegation;
 use crate::error::{Error, Operation, Result};
@@ -49,6 +49,19 @@ use files::FetchFailure;
 use jobs::{Item, act};
 use session::{Pool, Repeat};
 use state::RestState;
+
+/// What a CE offers of the REST interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RestOffer {
+    /// A version that [`RestBackend`] speaks.
+    Known,
+    /// Only these other versions.
+    OtherVersions(String),
+    Nothing,
+}
+
+/// The versions that [`RestBackend`] speaks, the newest first.
+const KNOWN_VERSIONS: [&str; 2] = ["1.1", "1.0"];
 
 /// ARC's name for the interface.
 const INTERFACE: &str = "org.nordugrid.arcrest";
@@ -90,15 +103,14 @@ impl RestBackend {
         RestBackend { pool: self.pool.with_limits(limits), ..self.clone() }
     }
 
-    /// Asks the CE for the versions of its REST interface and selects the newest known one. `false` if the CE has no REST
-    /// interface or no known version of it.
+    /// Asks the CE for the versions of its REST interface and selects the newest known one.
     ///
     /// Version 1.1 (ARC 7) includes all of 1.0.
-    pub(crate) fn is_offered(&self) -> Result<bool> {
+    pub(crate) fn offer(&self) -> Result<RestOffer> {
         let response = self.pool.versions().map_err(|failure| self.error(failure))?;
         match response.code {
             200 => {}
-            404 | 501 => return Ok(false),
+            404 | 501 => return Ok(RestOffer::Nothing),
             _ => return Err(self.error(response.refusal())),
         }
         let text = String::from_utf8_lossy(&response.body);
@@ -107,11 +119,15 @@ impl RestBackend {
             let message = "the response does not list the versions of the REST interface";
             return Err(self.error(Failure::invalid_response(message)));
         }
-        let newest = ["1.1", "1.0"].into_iter().find(|version| text.contains(&format!("<version>{version}</version>")));
-        if let Some(version) = newest {
-            self.pool.use_version(version);
+        let offered = versions(&text);
+        match KNOWN_VERSIONS.into_iter().find(|known| offered.contains(known)) {
+            Some(newest) => {
+                self.pool.use_version(newest);
+                Ok(RestOffer::Known)
+            }
+            None if offered.is_empty() => Ok(RestOffer::Nothing),
+            None => Ok(RestOffer::OtherVersions(shorten(&offered.join(", ")))),
         }
-        Ok(newest.is_some())
     }
 
     fn error(&self, failure: Failure) -> Error {
@@ -441,6 +457,12 @@ impl Backend for RestBackend {
             _ => Err(self.error(response.refusal())),
         }
     }
+}
+
+/// The versions in A-REX's list of them (`ARexRest::processVersions`).
+fn versions(list: &str) -> Vec<&str> {
+    let elements = list.split("<version>").skip(1).filter_map(|rest| rest.split_once("</version>"));
+    elements.map(|(version, _)| version.trim()).filter(|version| is_version(version)).collect()
 }
 
 /// The outputs of a job whose session directory the CE does not find. There are none after A-REX has removed them.

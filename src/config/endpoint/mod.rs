@@ -142,7 +142,7 @@ fn parse_authority(authority: &str, scheme: &str) -> Result<(String, u16), Strin
 }
 
 /// Whether `text` is a version of the REST interface, such as `1.0`.
-fn is_version(text: &str) -> bool {
+pub(crate) fn is_version(text: &str) -> bool {
     let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     text.split_once('.').is_some_and(|(major, minor)| number(major) && number(minor))
 }
