@@ -5,14 +5,11 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <type_traits>
 
 #include <openssl/objects.h>
 
-#include <arc/credential/Credential.h>
-#include <arc/credential/PasswordSource.h>
-
 #include "openssl.h"
+#include "versions.h"
 
 #include "jasmin-arc/src/ffi/bridge.rs.h"
 
@@ -24,22 +21,6 @@ std::time_t to_time(const ASN1_TIME* time) {
   struct tm fields;
   if (!ASN1_TIME_to_tm(time, &fields)) throw std::runtime_error("a certificate has an invalid time");
   return timegm(&fields);
-}
-
-// Arc::Credential's constructor takes flags that select the system's CA certificates before the password: none in ARC
-// 6, one in 7.0, three in 7.2. PasswordSourceNone keeps ARC from prompting: the key is not needed here.
-template <typename Credential>
-std::unique_ptr<Credential> open_credential(const std::string& path) {
-  Arc::PasswordSourceNone none;
-  const std::string unset;
-  if constexpr (std::is_constructible_v<Credential, const std::string&, const std::string&, const std::string&,
-                                        const std::string&, Arc::PasswordSource&>)
-    return std::make_unique<Credential>(path, unset, unset, unset, none);
-  else if constexpr (std::is_constructible_v<Credential, const std::string&, const std::string&, const std::string&,
-                                             const std::string&, bool, Arc::PasswordSource&>)
-    return std::make_unique<Credential>(path, unset, unset, unset, false, none);
-  else
-    return std::make_unique<Credential>(path, unset, unset, unset, false, false, false, none);
 }
 
 // The extension in which arcproxy and voms-proxy-init put the attributes that a VOMS server certifies.
@@ -56,7 +37,7 @@ bool is_proxy(X509* certificate) { return X509_get_ext_by_NID(certificate, NID_p
 } // namespace
 
 CredentialFile read_credential(rust::Str path) {
-  const auto read = open_credential<Arc::Credential>(std::string(path));
+  const auto read = open_credential(std::string(path));
   const Arc::Credential& credential = *read;
   X509* const first = credential.GetCert();
   if (!first) throw std::runtime_error("the file holds no certificate");

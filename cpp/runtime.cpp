@@ -23,13 +23,12 @@
 
 #include <arc/ArcLocation.h>
 #include <arc/DateTime.h>
-#include <arc/HostnameResolver.h>
 #include <arc/Logger.h>
 #include <arc/Run.h>
-#include <arc/credential/Credential.h>
 #include <arc/credential/VOMSUtil.h>
 
 #include "logging.h"
+#include "versions.h"
 
 namespace jasmin_arc {
 

@@ -7,11 +7,12 @@
 #include <cstddef>
 #include <functional>
 #include <list>
-#include <mutex> // ARC 7.2 forgets it in HostnameResolver.h
+#include <mutex>
 #include <string>
 
-#include <arc/HostnameResolver.h>
 #include <arc/message/MCC.h>
+
+#include "versions.h"
 
 namespace jasmin_arc {
 

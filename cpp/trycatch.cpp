@@ -6,7 +6,7 @@
 #include <exception>
 #include <memory>
 
-#include <glibmm.h>
+#include "versions.h"
 
 namespace jasmin_arc {
 
@@ -30,8 +30,7 @@ std::string current_exception_text() noexcept {
   try {
     try {
       throw;
-#if GLIBMM_MAJOR_VERSION == 2 && GLIBMM_MINOR_VERSION < 68
-      // Since glibmm 2.68 Glib::Exception is a std::exception.
+#ifdef JASMIN_ARC_GLIB_EXCEPTION
     } catch (const Glib::Exception& e) {
       return e.what();
 #endif

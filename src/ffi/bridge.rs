@@ -255,6 +255,7 @@ pub(crate) mod cpp {
         include!("jasmin-arc/cpp/http.h");
         include!("jasmin-arc/cpp/guard_name.h");
         include!("jasmin-arc/cpp/delegation.h");
+        include!("jasmin-arc/cpp/generated.h"); // last
 
         fn runtime_start(location: &str) -> Result<()>;
         fn runtime_throw(kind: u8) -> Result<()>;
