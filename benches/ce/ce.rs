@@ -1,10 +1,11 @@
 //! The measured CE, with an interface of this crate and a bare client.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jasmin_arc::{ArcInterface, ConnectionConfig, JobDescription, JobId};
 use tempfile::TempDir;
@@ -76,7 +77,18 @@ impl Ce {
         let adl = raw.text("GET", &format!("{path}/jobs/{}/diagnose/description", id.local_id()), b"")?;
         let adl = adl[adl.find("<ActivityDescription").ok_or("the CE's record of the job has no ADL")?..].to_owned();
         let is_far = round_trip.is_some();
-        let mut ce = Ce { config, arc, raw, is_far, many: Vec::new(), url, path, adl, files: tempfile::tempdir()? };
+        let mut ce = Ce {
+            config,
+            arc,
+            raw,
+            raw_used: Instant::now(),
+            is_far,
+            many: Vec::new(),
+            url,
+            path,
+            adl,
+            files: tempfile::tempdir()?,
+        };
         ce.remove(&[id])?;
         Ok(ce)
     }
@@ -87,6 +99,11 @@ impl Ce {
     }
 
     fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> Outcome<String> {
+        // A-REX closes idle connections.
+        if self.raw_used.elapsed() > Duration::from_secs(10) {
+            self.raw = Client::connect(&self.url, &self.config.proxy_file(), &self.config.certs_dir())?;
+        }
+        self.raw_used = Instant::now();
         Ok(self.raw.text(method, &format!("{}/{path}", self.path), body)?)
     }
 
@@ -193,6 +210,23 @@ impl Ce {
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())
+    }
+
+    /// Waits until jobs have ended. Other jobs may still wait.
+    pub(crate) fn wait_for_end(&mut self, ids: &[JobId]) -> Outcome<()> {
+        loop {
+            let ended = self.ask("GET", "jobs?state=FINISHED,FAILED,KILLED", b"")?;
+            let ended: HashSet<&str> = texts(&ended, "id").collect();
+            if ids.iter().all(|id| ended.contains(id.local_id())) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// Lists all jobs of the user with their states.
+    pub(crate) fn list_raw(&mut self) -> Outcome<String> {
+        self.ask("GET", &format!("jobs?state={BUSY},FINISHED,FAILED,KILLED,WIPED"), b"")
     }
 
     /// Waits until the CE's information system, which ARC's tools read, has published the end of jobs.

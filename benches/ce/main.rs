@@ -3,11 +3,13 @@
 //!
 //! `tests/testbed/run bench` uses a CE of its own. `cargo bench --bench ce` uses the CE of `JASMIN_ARC_CONFIG` and removes
 //! its jobs from it. Arguments choose parts of the table, as in `-- fetch`. `-- --rtt MS` measures over a link with a longer
-//! round-trip time, without ARC's tools. `-- soak MINUTES` runs for some minutes instead and looks for errors and leaks.
+//! round-trip time, without ARC's tools. `-- --scale N` measures with N more jobs on the CE. `-- soak MINUTES` runs for some
+//! minutes instead and looks for errors and leaks.
 
 mod ce;
 mod link;
 mod raw;
+mod scale;
 mod soak;
 mod tools;
 mod transfer;
@@ -57,6 +59,9 @@ fn main() -> Outcome<()> {
         ["soak", minutes] => soak::run(minutes.parse()?),
         ["upload", file] => transfer::upload_here(file),
         ["download", job, directory] => transfer::download_here(job, directory),
+        ["statuses", file] => scale::statuses_here(file),
+        ["submit-one"] => scale::submit_here(),
+        ["--scale", count] => scaled(count.parse()?),
         ["--rtt", milliseconds] => table(Some(milliseconds.parse()?), &["submit", "inputs", "unfinished", "fetch"]),
         ["--rtt", milliseconds, ref chosen @ ..] => table(Some(milliseconds.parse()?), chosen),
         ref chosen => table(None, chosen),
@@ -66,7 +71,7 @@ fn main() -> Outcome<()> {
 /// Measures the chosen parts of the table, or all, and prints it. The round-trip time is in milliseconds.
 fn table(round_trip: Option<u64>, chosen: &[&str]) -> Outcome<()> {
     type Part = fn(&mut Ce, &mut Vec<Row>) -> Outcome<()>;
-    let parts: [(&str, Part); 8] = [
+    let parts: [(&str, Part); 10] = [
         ("submit", submit),
         ("inputs", inputs),
         ("status", status),
@@ -75,6 +80,8 @@ fn table(round_trip: Option<u64>, chosen: &[&str]) -> Outcome<()> {
         ("fetch", fetch),
         ("transfer", transfer::measure),
         ("end", end_seen),
+        ("cold", scale::cold),
+        ("small-files", scale::small_files),
     ];
     if let Some(other) = chosen.iter().find(|name| parts.iter().all(|(part, _)| part != *name)) {
         return Err(
@@ -88,6 +95,14 @@ fn table(round_trip: Option<u64>, chosen: &[&str]) -> Outcome<()> {
             part(&mut ce, &mut rows)?;
         }
     }
+    print(&mut ce, &rows)
+}
+
+/// Measures operations on a CE that holds `count` jobs more.
+fn scaled(count: usize) -> Outcome<()> {
+    let mut ce = Ce::new(None)?;
+    let mut rows = Vec::new();
+    scale::measure(&mut ce, &mut rows, count)?;
     print(&mut ce, &rows)
 }
 

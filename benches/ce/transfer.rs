@@ -93,7 +93,7 @@ fn curl(ce: &Ce, id: &JobId, arguments: &[&str]) -> Outcome<Duration> {
 }
 
 /// Runs this program with other arguments and reads what [`report`] prints: the time, the peak memory in KiB, a word.
-fn child(arguments: &[&str]) -> Outcome<(Duration, u64, String)> {
+pub(crate) fn child(arguments: &[&str]) -> Outcome<(Duration, u64, String)> {
     let output = Command::new(std::env::current_exe()?).args(arguments).stderr(Stdio::inherit()).output()?;
     let printed = String::from_utf8(output.stdout)?;
     match printed.split_whitespace().collect::<Vec<_>>()[..] {
@@ -105,7 +105,7 @@ fn child(arguments: &[&str]) -> Outcome<(Duration, u64, String)> {
 }
 
 /// Prints the time since `begun`, the peak memory of this process, and `text`.
-fn report(begun: Instant, text: &str) -> Outcome<()> {
+pub(crate) fn report(begun: Instant, text: &str) -> Outcome<()> {
     let time = begun.elapsed();
     println!("{} {} {text}", time.as_secs_f64(), memory("VmHWM")?);
     Ok(())
@@ -124,7 +124,7 @@ pub(crate) fn download_here(job: &str, directory: &str) -> Outcome<()> {
     let (_, arc) = ce::connect()?;
     let begun = Instant::now();
     ce::all(arc.save_jobs_outputs_to(&[job.into()], Path::new(directory))?)?;
-    report(begun, "-")
+    report(begun, &cpu_seconds()?)
 }
 
 /// Returns a memory value of this process in KiB, by its name in `/proc/self/status`.
@@ -135,4 +135,13 @@ pub(crate) fn memory(name: &str) -> Outcome<u64> {
         .and_then(|line| line.split_whitespace().next())
         .ok_or_else(|| format!("no {name} in /proc/self/status"))?
         .parse()?)
+}
+
+/// The CPU time of this process in seconds.
+fn cpu_seconds() -> Outcome<String> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // The name of the program, in parentheses, may contain blanks. 1 tick is 10 ms.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse().unwrap_or(0)).sum();
+    Ok(format!("{:.2}", ticks as f64 / 100.0))
 }
