@@ -1,8 +1,8 @@
 //! How a submission passes through the journal: claim the keys, send the jobs, and find those whose answer is lost.
 
-use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{ArcInterface, Call, CreatedJob};
@@ -16,6 +16,7 @@ use crate::job_list;
 use crate::journal::{Claim, Scope, Sent};
 use crate::limits::Limits;
 use crate::logging::{self, LogLevel};
+use crate::util::lock;
 
 /// If two searches at least this far apart both miss a job, the crate treats it as never created. A-REX needs seconds for a request that
 /// it has received.
@@ -41,7 +42,7 @@ pub(super) struct Submission<'a> {
     limits: &'a Limits,
     scope: Scope,
     /// The keys that belong to this call. They are released when it ends, whatever happens.
-    claimed: RefCell<HashSet<String>>,
+    claimed: Mutex<HashSet<String>>,
 }
 
 impl Drop for Submission<'_> {
@@ -53,7 +54,7 @@ impl Drop for Submission<'_> {
 impl Submission<'_> {
     /// Ends the claims of this call.
     fn release(&self) {
-        let claimed = self.claimed.take();
+        let claimed = std::mem::take(&mut *lock(&self.claimed));
         let keys: Vec<&str> = claimed.iter().map(String::as_str).collect();
         if keys.is_empty() {
             return;
@@ -95,7 +96,7 @@ impl Progress for Recorder<'_> {
 impl<'a> Submission<'a> {
     pub(super) fn new(arc: &'a ArcInterface, backend: &'a dyn Backend, call: &'a Call) -> Result<Submission<'a>> {
         let scope = Scope { endpoint: arc.0.endpoint.url(), identity: arc.0.credentials.identity()? };
-        Ok(Submission { arc, backend, limits: &call.limits, scope, claimed: RefCell::default() })
+        Ok(Submission { arc, backend, limits: &call.limits, scope, claimed: Mutex::default() })
     }
 
     /// Submits jobs with different keys. The results are in the order of `jobs`.
@@ -181,7 +182,7 @@ impl<'a> Submission<'a> {
     pub(super) fn claim(&self, keys: &[&str]) -> Result<Vec<Claim>> {
         let claims = self.arc.0.journal.claim(&self.scope, keys)?;
         let taken = keys.iter().zip(&claims).filter(|(_, claim)| !matches!(claim, Claim::Exists(_) | Claim::Busy));
-        self.claimed.borrow_mut().extend(taken.map(|(key, _)| (*key).to_owned()));
+        lock(&self.claimed).extend(taken.map(|(key, _)| (*key).to_owned()));
         Ok(claims)
     }
 
@@ -533,7 +534,7 @@ impl<'a> Submission<'a> {
     }
 
     fn drop_claims(&self, keys: &[&str]) {
-        let mut claimed = self.claimed.borrow_mut();
+        let mut claimed = lock(&self.claimed);
         for key in keys {
             claimed.remove(*key);
         }
