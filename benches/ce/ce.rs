@@ -26,6 +26,7 @@ pub(crate) struct Ce {
     pub(crate) config: ConnectionConfig,
     pub(crate) arc: ArcInterface,
     raw: Client,
+    raw_used: Instant,
     /// Whether the link to the CE has a longer round-trip time.
     is_far: bool,
     /// More connections of the bare client: see [`connect_many`](Self::connect_many).
