@@ -1,11 +1,13 @@
 #include "files.h"
 
+#include <algorithm>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
 
+#include <arc/StringConv.h>
 #include <arc/data/DataHandle.h>
 #include <arc/data/DataMover.h>
 #include <arc/data/FileCache.h>
@@ -43,16 +45,32 @@ std::list<Arc::FileInfo> read_directory(const Session& session, const Arc::URL& 
   return entries;
 }
 
+// The name of an entry in a directory, empty for the directory itself.
+//
+// ARC ends the names of directories with a slash. A-REX's REST interface would begin the names in such a directory with
+// another one (ProcessPROPFIND). If the path of the directory has characters that are encoded in a URL, the name is the
+// whole URL (DataPointHTTP::do_list_webdav, 6.17 and 7.0).
+std::string name_in(const Arc::URL& directory, std::string name) {
+  name.erase(name.find_last_not_of('/') + 1);
+  const std::size_t authority = name.find("://");
+  const std::size_t path = authority == std::string::npos ? authority : name.find('/', authority + 3);
+  if (path == std::string::npos) return name;
+  for (std::string base : {Arc::uri_encode(directory.Path(), false), directory.Path()}) {
+    base.erase(base.find_last_not_of('/') + 1);
+    if (name.compare(path, base.size(), base) != 0) continue;
+    const std::string rest = name.substr(path + base.size());
+    if (rest.empty() || rest.front() == '/') return rest.substr(std::min<std::size_t>(rest.size(), 1));
+  }
+  return name;
+}
+
 // Appends the files in a directory and its subdirectories. `prefix` is the directory's path in the session directory,
 // empty or with a slash at its end.
 void list_directory(const Session& session, const Arc::URL& directory, const std::string& prefix, int depth,
                     rust::Vec<RemoteFile>& files) {
   if (depth > max_depth) throw std::runtime_error("the session directory is nested too deep at " + prefix);
   for (const Arc::FileInfo& entry : read_directory(session, directory)) {
-    // ARC ends the names of directories with a slash (DataPointHTTP). A-REX's REST interface would begin the names in such
-    // a directory with another one (ProcessPROPFIND).
-    const std::string listed = entry.GetName();
-    const std::string name = listed.substr(0, listed.find_last_not_of('/') + 1);
+    const std::string name = name_in(directory, entry.GetName());
     if (name.empty() || name == "." || name == "..") continue;
     Arc::URL url(directory);
     const std::string base = directory.Path();
