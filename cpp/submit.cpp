@@ -11,6 +11,7 @@
 #include "description.h"
 #include "session.h"
 #include "targets.h"
+#include "versions.h"
 
 #include "jasmin-arc/src/ffi/bridge.rs.h"
 
@@ -37,12 +38,6 @@ JobPlace place_of(const Arc::Job& job) {
   return place;
 }
 
-// ARC 7 has a setting for the delegation of a job. Its default is true.
-template <typename Job> auto set_delegation(Job& job, bool delegate, int) -> decltype(job.X509Delegation, void()) {
-  job.X509Delegation = delegate;
-}
-template <typename Job> void set_delegation(Job&, bool, long) {}
-
 } // namespace
 
 Submission submit(const Session& session, rust::Str endpoint, rust::Str information_interface,
@@ -51,7 +46,7 @@ Submission submit(const Session& session, rust::Str endpoint, rust::Str informat
   Submission result{};
   const std::string queue(description.queue);
   Arc::JobDescription job_description = to_arc(description);
-  set_delegation(job_description, delegate, 0);
+  set_delegation(job_description, delegate);
   std::list<Arc::ExecutionTarget> targets =
       find_targets(session, endpoint, information_interface, submission_interface);
   if (targets.empty()) return result;

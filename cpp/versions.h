@@ -6,6 +6,7 @@
 #include <mutex> // HostnameResolver.h of ARC 7.2 uses std::mutex without it
 #include <string>
 #include <type_traits>
+#include <utility>
 
 #if __has_include(<glibmm/exception.h>)
 #include <glibmm/exception.h>
@@ -32,6 +33,15 @@ std::unique_ptr<Credential> open_credential(const std::string& path) {
     return std::make_unique<Credential>(path, unset, unset, unset, false, none);
   else
     return std::make_unique<Credential>(path, unset, unset, unset, false, false, false, none);
+}
+
+template <typename Job, typename = void> struct HasDelegation : std::false_type {};
+template <typename Job>
+struct HasDelegation<Job, std::void_t<decltype(std::declval<Job&>().X509Delegation)>> : std::true_type {};
+
+/// Sets whether a job gets the user's credentials. ARC 6 has no such setting and gives them to every job.
+template <typename Job> void set_delegation(Job& job, [[maybe_unused]] bool delegate) {
+  if constexpr (HasDelegation<Job>::value) job.X509Delegation = delegate;
 }
 
 } // namespace jasmin_arc
