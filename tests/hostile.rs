@@ -143,7 +143,7 @@ impl Server {
             .with_proxy_file(path("proxy.pem"))
             .with_jobs_info_file(path("jobs.dat"));
         // Repeating the requests would only take time.
-        let builder = ArcInterface::builder().config(config).timeout(Duration::from_secs(2)).no_retries();
+        let builder = ArcInterface::builder().config(config).timeout(Duration::from_secs(10)).no_retries();
         builder.no_log().build().unwrap()
     }
 
@@ -538,7 +538,7 @@ fn a_ce_with_other_versions_of_rest_is_used_through_the_plugin_of_arc() {
     let server = Server::new();
     let with = |protocol| {
         let config = server.interface().config().clone().with_interface(protocol);
-        let builder = ArcInterface::builder().config(config).timeout(Duration::from_secs(2)).no_retries();
+        let builder = ArcInterface::builder().config(config).timeout(Duration::from_secs(10)).no_retries();
         builder.no_log().build().unwrap()
     };
     // The installed ARC asks for version 1.0, which this CE serves without listing it.
@@ -605,7 +605,7 @@ fn a_submission_through_the_plugin_of_arc_loses_no_job() {
     let server = Server::new();
     let arc = {
         let config = server.interface().config().clone().with_interface(Protocol::ArcRestPlugin);
-        let builder = ArcInterface::builder().config(config).timeout(Duration::from_secs(2)).no_retries();
+        let builder = ArcInterface::builder().config(config).timeout(Duration::from_secs(10)).no_retries();
         builder.no_log().build().unwrap()
     };
     let job = |key: &str| JobDescription::new("/bin/true").with_key(key);
