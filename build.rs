@@ -80,16 +80,17 @@ fn glibmm(libraries: &Path) -> &'static str {
     if bytes.windows(new.len()).any(|window| window == new) { "glibmm-2.68" } else { "glibmm-2.4" }
 }
 
-/// Ends the build with an error and the commands that install ARC.
+/// Ends the build with an error and the commands that install ARC. The package of ARC's headers requires the headers of
+/// the glibmm that it was built with.
 fn stop(error: &str) -> ! {
     println!("cargo::error={error}");
     println!(
         "cargo::error=Debian, Ubuntu: apt install nordugrid-arc-dev nordugrid-arc-client nordugrid-arc-plugins-arcrest \
-         libglibmm-2.4-dev libxml2-dev libssl-dev libsqlite3-dev pkg-config g++"
+         libxml2-dev libssl-dev libsqlite3-dev pkg-config g++"
     );
     println!(
         "cargo::error=Fedora, EL with EPEL: dnf install nordugrid-arc-devel nordugrid-arc-client \
-         nordugrid-arc-plugins-arcrest glibmm24-devel libxml2-devel openssl-devel sqlite-devel pkgconf gcc-c++"
+         nordugrid-arc-plugins-arcrest libxml2-devel openssl-devel sqlite-devel pkgconf gcc-c++"
     );
     println!("cargo::error=If ARC is installed elsewhere, set ARC_LOCATION to its prefix, such as /opt/arc");
     std::process::exit(1);
