@@ -1,17 +1,21 @@
 #include "files.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <list>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <arc/StringConv.h>
+#include <arc/data/DataBuffer.h>
 #include <arc/data/DataHandle.h>
-#include <arc/data/DataMover.h>
-#include <arc/data/FileCache.h>
-#include <arc/data/URLMap.h>
 
 #include "jobs.h"
 #include "session.h"
@@ -87,6 +91,33 @@ void list_directory(const Session& session, const Arc::URL& directory, const std
   }
 }
 
+// A local file that is written.
+class File {
+public:
+  explicit File(const char* path) : descriptor(open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, S_IRUSR | S_IWUSR)) {
+    if (descriptor < 0) throw std::runtime_error(std::string("the local file cannot be created: ") + std::strerror(errno));
+  }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+  ~File() { close(descriptor); }
+
+  // Returns 0, or the error.
+  int write(const char* bytes, std::size_t length, unsigned long long offset) const {
+    while (length > 0) {
+      const ssize_t written = pwrite(descriptor, bytes, length, static_cast<off_t>(offset));
+      if (written < 0 && errno == EINTR) continue;
+      if (written < 0) return errno;
+      bytes += written;
+      length -= static_cast<std::size_t>(written);
+      offset += static_cast<unsigned long long>(written);
+    }
+    return 0;
+  }
+
+private:
+  int descriptor;
+};
+
 } // namespace
 
 rust::Vec<RemoteFile> list_files(const Session& session, const JobPlace& place) {
@@ -102,30 +133,34 @@ rust::Vec<RemoteFile> list_files(const Session& session, const JobPlace& place) 
   return files;
 }
 
-// Arc::Job::CopyJobFile does the same with two static handles, which all threads of the process would share.
+// Arc::Job::CopyJobFile does the same with two static handles, which all threads of the process would share. Arc::DataMover
+// cannot write the file: ARC 7 closes the descriptor of a file that it has written twice (DataPointFile::StopWriting), and
+// the second time it may be another thread's.
 void fetch_file(const Session& session, rust::Str url, rust::Str path) {
   Arc::URL source_url{std::string(url)};
   source_url.AddOption("checksum=no", false);
-  Arc::URL target_url("file:///");
-  target_url.ChangePath(std::string(path));
   const auto source_handle = open_data(session, source_url);
-  const auto target_handle = open_data(session, target_url);
   Arc::DataPoint& source = **source_handle;
-  Arc::DataPoint& target = **target_handle;
   source.SetAdditionalChecks(false);
-  target.SetAdditionalChecks(false);
-  source.SetTries(2);
-  target.SetTries(1);
-  Arc::DataMover mover;
-  mover.retry(true);
-  mover.secure(false);
-  mover.passive(true);
-  mover.verbose(false);
-  mover.checks(false);
-  Arc::FileCache no_cache;
-  const Arc::DataStatus status =
-      mover.Transfer(source, target, no_cache, Arc::URLMap(), 0, 0, 0, session.config().Timeout());
-  if (!status.Passed()) throw std::runtime_error(std::string(status));
+  const File file(std::string(path).c_str());
+  Arc::DataBuffer buffer;
+  buffer.speed.set_max_inactivity_time(session.config().Timeout());
+  const Arc::DataStatus started = source.StartReading(buffer);
+  if (!started.Passed()) throw std::runtime_error(std::string(started));
+  int error = 0;
+  int block;
+  unsigned int length;
+  unsigned long long offset;
+  while (!error && buffer.for_write(block, length, offset, true)) {
+    error = file.write(buffer[block], length, offset);
+    buffer.is_written(block);
+  }
+  const bool failed = buffer.error();
+  const Arc::DataStatus stopped = source.StopReading();
+  if (error) throw std::runtime_error(std::string("the local file cannot be written: ") + std::strerror(error));
+  if (!failed && stopped.Passed()) return;
+  const Arc::DataStatus reason = source.GetFailureReason();
+  throw std::runtime_error(std::string(reason.Passed() ? stopped : reason));
 }
 
 } // namespace jasmin_arc

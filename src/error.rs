@@ -12,6 +12,9 @@ use crate::job::JobId;
 /// How the message of [`Error::JobNotFound`] begins if the id belongs to another CE. [`Error::hint`] depends on it.
 pub(crate) const OTHER_CE: &str = "it is not the id of a job on";
 
+/// How the message of [`Error::NoTargetsAvailable`] begins if the CE has other versions of REST than this crate.
+pub(crate) const OTHER_VERSIONS: &str = "the CE has only version";
+
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -735,6 +738,9 @@ impl Error {
             }
             Error::Refused { code, message, .. } if is_access_denied(*code, message) => {
                 "ask the administrators of the CE whether the subject of your certificate or token may use it"
+            }
+            Error::NoTargetsAvailable { message, .. } if message.starts_with(OTHER_VERSIONS) => {
+                "update ARC's client library on this machine, or this crate"
             }
             Error::Refused { code: 404, .. } | Error::NoTargetsAvailable { .. } => {
                 "check the path in ARC_SERVER, which is /arex on most CEs"

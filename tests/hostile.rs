@@ -567,6 +567,7 @@ fn a_ce_with_other_versions_of_rest_is_used_through_the_plugin_of_arc() {
         for error in [arc.job_status(&JobId::from(RUNNING)).unwrap_err(), arc.submit(&job).unwrap_err()] {
             assert_eq!(error.kind(), ErrorKind::NoTargetsAvailable, "{protocol}: {error}");
             assert!(error.to_string().contains("only version 2.0"), "{protocol}: {error}");
+            assert!(error.hint().is_some_and(|hint| hint.starts_with("update")), "{protocol}: {error}");
         }
     }
     // With the plugin by configuration, nobody asks for the versions.

@@ -40,7 +40,7 @@ use crate::backend::rest::{RestBackend, RestOffer};
 use crate::config::endpoint::Endpoint;
 use crate::config::{ConnectionConfig, Protocol};
 use crate::credential::Credentials;
-use crate::error::{ConnectionFailure, Error, Result};
+use crate::error::{ConnectionFailure, Error, OTHER_VERSIONS, Result};
 use crate::ffi::{self, SessionSettings};
 use crate::job::JobId;
 use crate::journal::Journal;
@@ -535,7 +535,7 @@ impl ArcInterface {
             RestOffer::Known => return Ok(Arc::new(rest)),
             RestOffer::Nothing => ("the CE has no REST interface".to_owned(), PluginProtocol::EmiEs),
             RestOffer::OtherVersions(versions) => {
-                let message = format!("the CE has only version {versions} of the REST interface, and not 1.0 or 1.1");
+                let message = format!("{OTHER_VERSIONS} {versions} of the REST interface, and not 1.0 or 1.1");
                 (message, PluginProtocol::ArcRest)
             }
         };
