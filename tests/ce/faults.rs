@@ -81,10 +81,11 @@ fn the_link_recognises_requests() {
     let before = link.count();
     arc.job_status(&id).unwrap();
     let after = link.count();
-    // The published status, and A-REX's record.
-    assert_eq!((after.requests - before.requests, after.connections), (2, before.connections), "{before:?} {after:?}");
+    // A-REX's record, and the published status if ten seconds have passed.
+    let requests = after.requests - before.requests;
+    assert!((1..=2).contains(&requests) && after.connections == before.connections, "{before:?} {after:?}");
     for phase in [Phase::Before, Phase::Within(10), Phase::After, Phase::Response(100)] {
-        link.arm(Fault::Request { request: 2, phase, act: Act::Hold(Duration::from_millis(300)) }, 1);
+        link.arm(Fault::Request { request: 1, phase, act: Act::Hold(Duration::from_millis(300)) }, 1);
         let begun = Instant::now();
         arc.job_status(&id).unwrap();
         assert!(begun.elapsed() >= Duration::from_millis(300), "{phase:?}");
