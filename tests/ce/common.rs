@@ -179,6 +179,16 @@ pub(crate) fn is_testbed() -> bool {
     is
 }
 
+/// The batch system of the testbed: `fork`, which is none, or `slurm`. `None` if the tests use another CE.
+pub(crate) fn batch_system() -> Option<String> {
+    env::var("JASMIN_ARC_TESTBED_LRMS").ok()
+}
+
+/// The queue of the testbed.
+pub(crate) fn queue() -> String {
+    env::var("JASMIN_ARC_TESTBED_QUEUE").expect("the testbed")
+}
+
 /// Returns a command that runs one test of this program, `module::name`, in its own process.
 ///
 /// [`is_child`] is true in that process. Run the command with [`run_child`].

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::common::{Outputs, PATIENCE, Site, eventually, is_testbed};
+use crate::common::{Outputs, PATIENCE, Site, batch_system, eventually, is_testbed, queue};
 use crate::testbed::control_file;
 use jasmin_arc::{
     ByteSize, Error, InputFile, JobDescription, JobId, JobStatus, Notification, NotificationState, RuntimeEnvironment,
@@ -431,6 +431,8 @@ fn requirements_reach_the_records_of_the_ce() {
         return;
     }
     let site = Site::new();
+    // The testbed's SLURM has one node, so all slots must be there.
+    let (per_host, hosts) = if batch_system().as_deref() == Some("slurm") { (4, 1) } else { (2, 2) };
     let all = JobDescription::new("/bin/true")
         .with_name("it's <named> $x")
         .with_description("In \"prose\".")
@@ -442,11 +444,11 @@ fn requirements_reach_the_records_of_the_ce() {
         .with_virtual_memory(ByteSize::mib(222))
         .with_disk(ByteSize::mib(333))
         .with_slots(4)
-        .with_slots_per_host(2)
+        .with_slots_per_host(per_host)
         .with_processes_per_slot(3)
         .with_threads_per_process(5)
         .with_exclusive(true)
-        .with_queue("fork")
+        .with_queue(queue())
         .with_priority(77)
         .with_rerun(2)
         .with_log_directory("records")
@@ -476,19 +478,19 @@ fn requirements_reach_the_records_of_the_ce() {
         "joboption_virtualmemory=222",
         "joboption_disk=333",
         "joboption_count=4",
-        "joboption_countpernode=2",
-        "joboption_numnodes=2",
+        &format!("joboption_countpernode={per_host}"),
+        &format!("joboption_numnodes={hosts}"),
         "joboption_penv_processesperhost=3",
         "joboption_penv_threadsperprocess=5",
         "joboption_exclusivenode=true",
-        "joboption_queue='fork'",
+        &format!("joboption_queue='{}'", queue()),
         "joboption_priority=77",
         r"joboption_jobname='it'\''s <named> $x'",
     ];
     assert_recorded(&ids[0], "grami", &grami);
     let local = [
         "jobname=it's <named> $x",
-        "queue=fork",
+        &format!("queue={}", queue()),
         "rerun=2",
         "priority=77",
         "gmlog=records",
@@ -512,7 +514,7 @@ fn requirements_reach_the_records_of_the_ce() {
     assert_eq!(job.requested_wall_time, Some(4 * Duration::from_secs(1234)), "{job:?}");
     assert_eq!(job.requested_cpu_time, Some(Duration::from_secs(2345)), "{job:?}");
     assert_eq!(job.requested_slots, Some(4), "{job:?}");
-    assert_eq!(job.queue.as_deref(), Some("fork"), "{job:?}");
+    assert_eq!(job.queue.as_deref(), Some(queue().as_str()), "{job:?}");
 }
 
 #[test]

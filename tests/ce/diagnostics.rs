@@ -7,7 +7,7 @@ use jasmin_arc::{
     StagingState,
 };
 
-use crate::common::{PATIENCE, Site, eventually, is_testbed};
+use crate::common::{PATIENCE, Site, batch_system, eventually, is_testbed};
 use crate::descriptions::Server;
 use crate::testbed::control_file;
 
@@ -48,7 +48,12 @@ fn check(site: &Site, jobs: Vec<(JobDescription, Check)>) -> Vec<JobInfo> {
 fn jobs_that_fail_in_the_batch_system_have_a_reason() {
     let site = Site::new();
     let jobs: Vec<(JobDescription, Check)> = vec![
-        (JobDescription::new("/no/such/program"), |reason| matches!(reason, FailureReason::CannotStart { .. })),
+        (JobDescription::new("/no/such/program"), |reason| match batch_system().as_deref() {
+            Some("slurm") => {
+                matches!(reason, FailureReason::ExitCode { code: 1, .. } | FailureReason::CommandNotFound { .. })
+            }
+            _ => matches!(reason, FailureReason::CannotStart { .. }),
+        }),
         (shell("exit 7"), |reason| matches!(reason, FailureReason::ExitCode { code: 7, .. })),
         (shell("no-such-command"), |reason| matches!(reason, FailureReason::CommandNotFound { code: 127, .. })),
         (shell("kill -9 $$"), |reason| matches!(reason, FailureReason::Signal { signal: 9, .. })),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::common::{Site, is_testbed};
+use crate::common::{Site, batch_system, is_testbed, queue};
 use jasmin_arc::{
     ByteSize, Error, ErrorKind, HealthState, JobDescription, Mismatch, ResourceAmount, RuntimeEnvironment, ServingState,
 };
@@ -62,11 +62,13 @@ fn testbed_limits_are_mismatches() {
     }
     let site = Site::new();
     let check = |job: &JobDescription| site.arc.mismatches(job).unwrap();
+    // For SLURM, A-REX publishes the limit of the wall time as that of the CPU time too (SLURMmod.pm).
+    let cpu_time = if batch_system().as_deref() == Some("slurm") { 7 * DAY } else { 100 * DAY };
     let fitting = job()
-        .with_queue("fork")
+        .with_queue(queue())
         .with_slots(1)
         .with_wall_time(7 * DAY)
-        .with_cpu_time(100 * DAY)
+        .with_cpu_time(cpu_time)
         .with_memory(ByteSize::gib(100))
         .with_virtual_memory(ByteSize::gib(100))
         .with_disk(ByteSize::mib(100))
@@ -77,7 +79,7 @@ fn testbed_limits_are_mismatches() {
     let found = check(&job().with_queue("long"));
     assert!(
         matches!(&found[..], [Mismatch::NoSuchQueue { requested, available, .. }]
-            if requested == "long" && *available == ["fork"]),
+            if requested == "long" && *available == [queue()]),
         "{found:?}"
     );
     for (name, similar) in [
@@ -96,7 +98,7 @@ fn testbed_limits_are_mismatches() {
     let found = check(&job().with_wall_time(8 * DAY));
     assert!(
         matches!(&found[..], [Mismatch::AboveLimit { queue, requested, limit, .. }]
-            if queue == "fork" && *requested == eight && *limit == seven),
+            if *queue == self::queue() && *requested == eight && *limit == seven),
         "{found:?}"
     );
     let found = check(&job().with_slots(1_000_000).with_disk(ByteSize::gib(1 << 20)));

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use jasmin_arc::JobId;
 
+use super::common::batch_system;
+
 /// A CE that `tests/testbed/run` starts. It stops when this is dropped, and when the process ends.
 pub(crate) struct Ce {
     shell: Child,
@@ -20,13 +22,19 @@ pub(crate) struct Ce {
 impl Ce {
     /// Starts a CE. `None` without the testbed's programs, if the tests use another CE.
     pub(crate) fn start() -> Option<Ce> {
+        Ce::start_with(&[])
+    }
+
+    /// Starts a CE with environment variables of `tests/testbed/run`.
+    pub(crate) fn start_with(variables: &[(&str, &str)]) -> Option<Ce> {
         if !super::common::is_testbed() {
             return None;
         }
         // The shell prints the directory and waits for the end of its input. It is in a process group of its own, so
         // that an interrupt from the terminal leaves it the time to stop the CE.
         let mut shell = script();
-        shell.args(["shell", "sh", "-c", "echo \"$JASMIN_ARC_TESTBED\"; exec cat"]).process_group(0);
+        shell.envs(variables.iter().copied()).args(["shell", "--lrms", &batch_system()?]);
+        shell.args(["sh", "-c", "echo \"$JASMIN_ARC_TESTBED\"; exec cat"]).process_group(0);
         shell.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut shell = shell.spawn().unwrap();
         let mut dir = String::new();
