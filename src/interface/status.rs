@@ -30,7 +30,7 @@ impl ArcInterface {
     ///
     /// Over the REST interface the statuses are current, with one exception: only the CE's information system, which
     /// runs about once a minute, distinguishes queued jobs from running ones. Until it has run, a job in the batch
-    /// system is [`JobStatus::InProgress`].
+    /// system is [`JobStatus::NotStarted`]. On a CE without a batch system (`fork`), jobs are never queued.
     ///
     /// Costs one request for each 1000 jobs. Jobs that have not ended cost one or two small requests each, or one for all of
     /// them where that is cheaper. If they were looked up in the last ten seconds, these are the only requests. The repository's `docs/costs.md` has the details.
@@ -119,7 +119,8 @@ impl ArcInterface {
     ///
     /// Costs the same requests as [`job_statuses`](Self::job_statuses) with larger responses of some 2 kB for each job, and
     /// one or two more for a job that ended within the last minute. Costs one more for a job that failed because of a file,
-    /// unless the texts of the CE name it ([`failed_files`](JobInfo::failed_files)).
+    /// unless the texts of the CE name it ([`failed_files`](JobInfo::failed_files)), and one or two more for a job that was
+    /// killed or lost, because SLURM tells only the log of the job that it used too much memory.
     ///
     /// # Errors
     ///

@@ -220,6 +220,9 @@ impl JobInfo {
         match self.state {
             ArcState::Killed => Some(FailureReason::Cancelled),
             ArcState::Failed => {
+                if let Some(text) = self.errors.iter().find(|text| exceeds_memory(text)) {
+                    return Some(FailureReason::MemoryExceeded { used: memory_in(text).or(self.used_memory()) });
+                }
                 let reason = self.errors.iter().find_map(|text| self.reason_of(text.trim()));
                 Some(reason.unwrap_or_else(|| FailureReason::Other { message: self.errors.join("; ") }))
             }
@@ -255,7 +258,7 @@ impl JobInfo {
     fn batch_system_reason(&self, code: Option<i32>, text: &str) -> FailureReason {
         let has = |part: &str| text.contains(part);
         let message = || text.to_owned();
-        let used = self.used_memory.filter(|used| used.get() > 0);
+        let used = self.used_memory();
         let wall_time = self.requested_wall_time.map(|limit| limit / self.slots());
         let signal = self.exit_code.and_then(signal_in).or_else(|| code.and_then(signal_in));
         // Condor and SGE guess the limit; Torque writes it in the output of the job.
@@ -305,6 +308,10 @@ impl JobInfo {
         }
     }
 
+    fn used_memory(&self) -> Option<ByteSize> {
+        self.used_memory.filter(|used| used.get() > 0)
+    }
+
     fn slots(&self) -> u32 {
         self.requested_slots.unwrap_or(1).max(1)
     }
@@ -318,6 +325,34 @@ impl JobInfo {
         let limit = self.requested_wall_time.map(|limit| limit / self.slots());
         elapsed.zip(limit).is_some_and(|(elapsed, limit)| elapsed >= limit && !limit.is_zero())
     }
+}
+
+/// Whether the log of a failed job may say that it used too much memory. For SLURM, A-REX only publishes that the job was killed
+/// by a signal, or that it is missing: `scan-SLURM-job` does not know the state `OUT_OF_MEMORY` (6.17 and 7.0).
+pub(crate) fn may_have_exceeded_memory(job: &JobInfo) -> bool {
+    use FailureReason::{KilledByBatchSystem, LostByBatchSystem, Signal};
+    let reason = job.failure_reason();
+    matches!(reason, Some(Signal { signal: 9 } | KilledByBatchSystem { .. } | LostByBatchSystem { .. }))
+}
+
+/// Whether a line is a message of SLURM about a job that used too much memory. It comes from the job accounting, such as
+/// `slurmstepd: error: StepId=5.batch exceeded memory limit (426037504 > 52428800), being killed`, or from the kernel, such as
+/// `slurmstepd: error: Detected 1 oom_kill event in StepId=5.batch.`
+pub(crate) fn exceeds_memory(line: &str) -> bool {
+    let texts = [
+        "exceeded memory limit",
+        "Exceeded job memory limit",
+        "oom_kill event",
+        "oom-kill event",
+        "out-of-memory handler",
+    ];
+    line.starts_with("slurmstepd") && texts.iter().any(|text| line.contains(text))
+}
+
+/// The used memory in a message of SLURM.
+fn memory_in(line: &str) -> Option<ByteSize> {
+    let (_, numbers) = line.split_once("exceeded memory limit (")?;
+    numbers.split_once(' ')?.0.parse().ok().map(ByteSize::new)
 }
 
 /// The signal in an exit code: shells add 128 to its number, SLURM and PBS 256.
@@ -443,6 +478,38 @@ mod tests {
             assert_eq!(of(state), None, "{state}");
         }
         assert_eq!(reason(-1, "").to_string(), "the CE gives no reason");
+    }
+
+    #[test]
+    fn memory_is_the_reason_if_slurm_says_so() {
+        let exceeded = |texts: &str| reason(-1, texts);
+        let used = Some(ByteSize::new(432_185_344));
+        for (text, used) in [
+            ("slurmstepd-n1: error: StepId=1.batch exceeded memory limit (432185344 > 104857600), being killed", used),
+            ("slurmstepd: error: Exceeded job memory limit", None),
+            (
+                "slurmstepd: error: Detected 1 oom_kill event in StepId=5.batch. Some of the step tasks have been OOM Killed.",
+                None,
+            ),
+            ("slurmstepd: error: Detected 1 oom-kill event(s) in step 5.batch cgroup.", None),
+        ] {
+            let expected = FailureReason::MemoryExceeded { used };
+            assert_eq!(exceeded(&format!("LRMS error: (265) Job failed\n{text}")), expected);
+            assert_eq!(exceeded(&format!("LRMS error: (-1) Job missing from SLURM\n{text}")), expected);
+        }
+        let other = "LRMS error: (265) Job failed\necho 'exceeded memory limit (1 > 0)'";
+        assert_eq!(exceeded(other), FailureReason::Signal { signal: 9 });
+        for (text, expected) in [
+            ("LRMS error: (265) Job failed", true),
+            ("LRMS error: (137) Job missing from SLURM, exitcode recovered from session directory", true),
+            ("LRMS error: (-1) Job missing from SLURM", true),
+            ("LRMS error: (15) Job was cancelled", true),
+            ("LRMS error: (271) Job timeout", false),
+            ("LRMS error: (7) Job failed", false),
+            ("LRMS error: (267) Job failed", false),
+        ] {
+            assert_eq!(may_have_exceeded_memory(&failed(-1, text)), expected, "{text}");
+        }
     }
 
     #[test]

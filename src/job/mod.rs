@@ -163,7 +163,9 @@ pub struct JobInfo {
     /// The account on the cluster that the job runs under.
     #[serde(default)]
     pub local_owner: Option<String>,
-    /// The id of the job in the batch system.
+    /// The id of the job in the batch system, while it is there. An ARC-CE does not publish it for a job that has ended:
+    /// [`diagnostics`](crate::ArcInterface::diagnostics) has it, as `localid` in
+    /// [`JobDiagnostics::local`](crate::JobDiagnostics::local).
     #[serde(default)]
     pub local_job_id: Option<String>,
     /// The queue of the batch system.
@@ -179,7 +181,9 @@ pub struct JobInfo {
     /// that has not failed, and over protocols other than REST.
     #[serde(default)]
     pub failed_stage: Option<String>,
-    /// Why the job failed, as A-REX reports it. A-REX publishes the first 1024 bytes of these texts. [`failure_reason`](Self::failure_reason) interprets these texts.
+    /// Why the job failed, as A-REX reports it. A-REX publishes the first 1024 bytes of these texts. A message of SLURM about
+    /// too much memory, which is only in the log of the job, is added by [`job`](crate::ArcInterface::job) and
+    /// [`jobs`](crate::ArcInterface::jobs). [`failure_reason`](Self::failure_reason) interprets these texts.
     #[serde(default)]
     pub errors: Vec<String>,
     /// The files that A-REX could not fetch or save, by their names in the session directory, if the job failed for that. Empty
@@ -227,7 +231,8 @@ pub struct JobInfo {
     /// The runtime environments requested. Always empty over protocols other than REST.
     #[serde(default)]
     pub requested_runtime_environments: Vec<String>,
-    /// The position in the queue, counted from 1.
+    /// The position in the queue, counted from 1. `None` for a job that runs, and for batch systems such as SLURM, of which
+    /// A-REX does not know it.
     #[serde(default)]
     pub waiting_position: Option<u32>,
     /// The number of slots requested.
@@ -239,13 +244,14 @@ pub struct JobInfo {
     /// The requested limit of CPU time.
     #[serde(default, with = "serde_forms::seconds")]
     pub requested_cpu_time: Option<Duration>,
-    /// The wall time used, multiplied by the number of slots.
+    /// The wall time used, multiplied by the number of slots, as GLUE2 defines it and an ARC-CE publishes it.
     #[serde(default, with = "serde_forms::seconds")]
     pub used_wall_time: Option<Duration>,
     /// The CPU time used.
     #[serde(default, with = "serde_forms::seconds")]
     pub used_cpu_time: Option<Duration>,
-    /// The memory used, in whole MiB, the unit of GLUE2.
+    /// The memory used, in whole MiB, the unit of GLUE2. While a job runs in SLURM, A-REX publishes a number that depends on the
+    /// memory of the node instead (`SLURMmod.pm`, 6.17 and 7.0).
     #[serde(default)]
     pub used_memory: Option<ByteSize>,
     /// When the CE accepted the job.

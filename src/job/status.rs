@@ -162,8 +162,9 @@ pub enum Freshness {
     Current,
     /// The state comes from the CE's information system, which an ARC-CE updates about once a minute.
     ///
-    /// Over the REST interface this is the case for jobs in the batch system, because only the information system
-    /// distinguishes queued from running jobs. Over other protocols it is the case for all jobs.
+    /// Over the REST interface this is the case for jobs in a batch system, because only the information system
+    /// distinguishes queued from running jobs. A job that it has not seen there is reported as queued. Over other protocols it
+    /// is the case for all jobs.
     #[default]
     Published,
 }

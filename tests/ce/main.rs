@@ -4,6 +4,7 @@
 //! `JASMIN_ARC_CONFIG` and run `cargo test --test ce -- --ignored`. Tests of details that only the testbed has are
 //! skipped there.
 
+mod batch;
 mod common;
 mod descriptions;
 mod diagnostics;

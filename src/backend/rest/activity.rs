@@ -110,7 +110,8 @@ fn read_activity(id: &str, activity: &Element) -> JobInfo {
         submission_interface: with_prefix("OtherInfo", "SubmittedVia=").filter(|_| is_published),
         submission_host: text("SubmissionHost"),
         requested_runtime_environments: texts("RequestedApplicationEnvironment"),
-        waiting_position: count("WaitingPosition"),
+        // A-REX publishes 0 for a job that runs, and for all jobs of a batch system that it cannot ask, such as SLURM.
+        waiting_position: count("WaitingPosition").filter(|position| *position > 0),
         requested_slots: count("RequestedSlots"),
         requested_wall_time: period("RequestedTotalWallTime"),
         requested_cpu_time: period("RequestedTotalCPUTime"),

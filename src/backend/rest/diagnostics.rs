@@ -8,7 +8,7 @@ use super::session::Pool;
 use crate::backend::failure::{Failure, JobFailure};
 use crate::error::Operation;
 use crate::job::diagnostics::staging_list;
-use crate::job::failure::{failed_transfer, staging_files, url_in};
+use crate::job::failure::{exceeds_memory, failed_transfer, may_have_exceeded_memory, staging_files, url_in};
 use crate::job::{DiagnosticPart, DiagnosticText, JobInfo};
 use crate::util::names::Named;
 use crate::util::uri::{Url, arc_url};
@@ -131,6 +131,18 @@ fn failed_files(job: &JobInfo, list: &str, are_outputs: bool) -> Vec<String> {
 fn canonical(url: &str) -> Option<String> {
     let url = arc_url(url, [])?;
     Some(Url::split(&url)?.with_options::<&str>([]).trim_end_matches('/').to_owned())
+}
+
+/// Looks up whether jobs that were killed for a reason that A-REX does not publish used too much memory, with one or two
+/// requests for each such job. A look-up that fails leaves the reason out.
+pub(super) fn look_up_killers<'a>(pool: &Pool, jobs: impl Iterator<Item = &'a mut JobInfo>) {
+    let killed: Vec<&mut JobInfo> = jobs.filter(|job| may_have_exceeded_memory(job)).collect();
+    let ids: Vec<String> = killed.iter().map(|job| job.id.to_string()).collect();
+    let logs = pool.in_parallel(&ids, |id| read(pool, id, DiagnosticPart::Errors));
+    for (job, log) in killed.into_iter().zip(logs) {
+        let Ok(Some(log)) = log else { continue };
+        job.errors.extend(log.text.lines().find(|line| exceeds_memory(line)).map(|line| line.trim().to_owned()));
+    }
 }
 
 /// Looks up the names of the files whose transfers made jobs fail, with up to one request for each such job. A look-up that

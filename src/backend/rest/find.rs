@@ -105,6 +105,7 @@ fn possible_states(recorded: &RestState) -> &'static [ArcState] {
         // The list does not tell that a job was cancelled: it looks for the reason in another place than `action=status`.
         RestState::Failed => &[ArcState::Failed, ArcState::Killed],
         RestState::Running => &[ArcState::Queuing, ArcState::Running, ArcState::Hold],
+        RestState::Killing => &[ArcState::Queuing, ArcState::Running],
         _ if recorded.is_unsettled() => ALL,
         _ => ALL.iter().position(|known| *known == state).map_or(ALL, |index| &ALL[index..=index]),
     }
@@ -139,7 +140,10 @@ fn details(pool: &Pool, costs: &Costs, listed: &[(String, RestState)]) -> Result
             return Err(response.refusal());
         }
         let recorded: HashMap<&str, &RestState> = chunk.iter().map(|(id, state)| (id.as_str(), state)).collect();
-        for Item { id, code, reason, state, info } in activity::parse(&response.body)? {
+        let items = activity::parse(&response.body)?;
+        let published: Vec<_> = items.iter().map(|item| (item.id.as_str(), item.state.clone())).collect();
+        costs.were_published(&published);
+        for Item { id, code, reason, state, info } in items {
             let Some(recorded) = recorded.get(id.as_str()) else { continue };
             let Some(mut info) = info else {
                 match code {
@@ -155,7 +159,7 @@ fn details(pool: &Pool, costs: &Costs, listed: &[(String, RestState)]) -> Result
                 forget_ending(&mut info);
             }
             let recorded = if state == RestState::Killed { &state } else { recorded };
-            set_state(&mut info, &newer(state.clone(), Some(recorded.clone())));
+            set_state(&mut info, &newer(state.clone(), Some(recorded.clone()), || costs.has_queue(pool))?);
             found.push(*info);
         }
     }
@@ -224,7 +228,7 @@ mod tests {
         let possible = |name: &str| possible_states(&RestState::parse(name));
         assert_eq!(possible("FINISHED"), [ArcState::Finished]);
         assert_eq!(possible("FAILED"), [ArcState::Failed, ArcState::Killed]);
-        assert_eq!(possible("KILLING"), [ArcState::Running]);
+        assert_eq!(possible("KILLING"), [ArcState::Queuing, ArcState::Running]);
         assert_eq!(possible("RUNNING"), [ArcState::Queuing, ArcState::Running, ArcState::Hold]);
         for name in ["None", "WIPED"] {
             assert_eq!(possible(name).len(), 13);

@@ -3,7 +3,8 @@
 //! A-REX has two sources. `action=status` and `action=info` return what its information provider published up to a
 //! minute ago. A-REX's own record is current: `diagnose/status` returns it for one job, `GET jobs?state=` for all jobs
 //! of the user. The record does not distinguish queued jobs from running ones. Only the information provider does, so
-//! this module merges the two.
+//! this module merges the two. A job that A-REX has passed to the batch system after the last run of the provider is in the
+//! queue, for all that is known, unless A-REX runs jobs without a batch system.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::activity;
 use super::diagnostics;
+use super::info;
 use super::jobs::{self, Item, act};
 use super::record::{MissingInputs, diagnose, missing_inputs};
 use super::session::{Pool, Repeat, Response};
@@ -28,6 +30,15 @@ const MAX_SINGLE_LOOKUPS: usize = 16;
 /// A list of all jobs of the user that was not measured may take this time, or that of single look-ups. It is tried when single
 /// look-ups have taken as long, so a program that makes one call for some jobs never pays for the other jobs on the CE.
 const TRIAL: Duration = Duration::from_millis(250);
+
+/// The batch system that is none: A-REX starts the jobs itself, at once.
+const NO_BATCH_SYSTEM: &str = "fork";
+
+/// How long the name of the batch system stays valid.
+const BATCH_SYSTEM_TTL: Duration = Duration::from_secs(3600);
+
+/// How long to wait if the CE does not tell it.
+const NO_NAME_TTL: Duration = Duration::from_secs(60);
 
 /// How long a measured cost stays valid.
 const COST_TTL: Duration = Duration::from_secs(300);
@@ -65,6 +76,8 @@ pub(super) struct Costs {
     restarted: Mutex<HashMap<String, Instant>>,
     /// The published states that are not final, and when they were read.
     published: Mutex<HashMap<String, (RestState, Instant)>>,
+    /// Whether there is a batch system with a queue, and until when this is known.
+    has_queue: Mutex<Option<(bool, Instant)>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -98,10 +111,34 @@ impl Costs {
     }
 
     /// Remembers published states that are not final.
-    fn were_published(&self, states: &[(&str, RestState)]) {
+    pub(super) fn were_published(&self, states: &[(&str, RestState)]) {
         let now = Instant::now();
         let unfinished = states.iter().filter(|(_, state)| !state.is_final() && !state.is_unsettled());
         lock(&self.published).extend(unfinished.map(|(id, state)| ((*id).to_owned(), (state.clone(), now))));
+    }
+
+    /// Whether jobs that A-REX has started may wait in a queue. True if the CE does not tell.
+    ///
+    /// The name of the batch system is in the GLUE2 document. It is also in A-REX's file `local` of each job, but that is
+    /// not safe to read while the job runs (see `local_record`), and costs a request for each job.
+    pub(super) fn has_queue(&self, pool: &Pool) -> Result<bool, Failure> {
+        if let Some((known, _)) = (*lock(&self.has_queue)).filter(|(_, until)| Instant::now() < *until) {
+            return Ok(known);
+        }
+        let name = match info::service(pool) {
+            Ok(service) => service.batch_system,
+            Err(failure @ (Failure::Exiting | Failure::Cancelled { .. } | Failure::Deadline { .. })) => {
+                return Err(failure);
+            }
+            Err(failure) => {
+                log(LogLevel::Verbose, failure.into_error(pool.endpoint()).to_string());
+                None
+            }
+        };
+        let has_queue = name.as_deref() != Some(NO_BATCH_SYSTEM);
+        let ttl = if name.is_some() { BATCH_SYSTEM_TTL } else { NO_NAME_TTL };
+        *lock(&self.has_queue) = Some((has_queue, Instant::now() + ttl));
+        Ok(has_queue)
     }
 
     fn update(&self, change: impl FnOnce(&mut Measured)) {
@@ -195,9 +232,10 @@ fn merged_states(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Result<
     let is_settled = |state: &&RestState| !state.is_unsettled();
     let one = |(id, published): (_, RestState)| {
         let recorded = recorded.get(id).filter(is_settled)?;
-        Some((id, newer(published, Some(recorded.clone()))))
+        let observed = newer(published, Some(recorded.clone()), || costs.has_queue(pool));
+        Some(observed.map(|observed| (id, observed)))
     };
-    let known: HashMap<&str, Observed> = published.into_iter().filter_map(one).collect();
+    let known: HashMap<&str, Observed> = published.into_iter().filter_map(one).collect::<Result<_, Failure>>()?;
     let others: Vec<&str> = ids.iter().copied().filter(|id| !known.contains_key(id)).collect();
     let mut others = published_and_recorded_states(pool, costs, &others)?.into_iter();
     let left_out = || Err(Failure::invalid_response("the response leaves out a job").into());
@@ -218,7 +256,7 @@ fn published_and_recorded_states(
     let one = |item: Result<Item, Failure>| {
         let item = item?;
         match item.code {
-            200 => Ok(newer(RestState::parse(&item.state), recorded.remove(&item.id))),
+            200 => Ok(newer(RestState::parse(&item.state), recorded.remove(&item.id), || costs.has_queue(pool))?),
             _ => Err(item.failure(Operation::LookUp)),
         }
     };
@@ -249,9 +287,13 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
     }
     let published: Vec<(&str, RestState)> =
         items.values().filter(|item| item.info.is_some()).map(|item| (item.id.as_str(), item.state.clone())).collect();
+    costs.were_published(&published);
     let mut recorded = recorded_states(pool, costs, &published)?;
-    let merge = |(id, state): (&str, RestState)| (id.to_owned(), newer(state, recorded.remove(id)));
-    let mut observed: HashMap<String, Observed> = published.into_iter().map(merge).collect();
+    let mut merge = |(id, state): (&str, RestState)| {
+        Ok((id.to_owned(), newer(state, recorded.remove(id), || costs.has_queue(pool))?))
+    };
+    let mut observed: HashMap<String, Observed> =
+        published.into_iter().map(&mut merge).collect::<Result<_, Failure>>()?;
     let unsettled: Vec<String> =
         observed.iter().filter(|(_, observed)| observed.state.is_unsettled()).map(|(id, _)| id.clone()).collect();
     let asked: Vec<&str> = unsettled.iter().map(String::as_str).collect();
@@ -299,6 +341,7 @@ pub(super) fn infos(pool: &Pool, costs: &Costs, ids: &[&str]) -> Result<Vec<Resu
             }
         }
     }
+    diagnostics::look_up_killers(pool, items.values_mut().filter_map(|item| item.info.as_deref_mut()));
     let details = items.values_mut().filter_map(|item| item.info.as_deref_mut());
     diagnostics::look_up_failed_files(pool, details);
     let one = |id: &&str| match items.get(*id) {
@@ -413,23 +456,43 @@ fn use_recorded(info: &mut JobInfo, usage: ResourceUsage) {
 }
 
 /// Returns the newer of two states of a job. That is the recorded one, except for a job in the batch system: only the
-/// published state distinguishes queued from running.
-pub(super) fn newer(published: RestState, recorded: Option<RestState>) -> Observed {
+/// published state distinguishes queued from running. `has_queue` tells whether a job that is not published as one of them
+/// may be queued.
+pub(super) fn newer<E>(
+    published: RestState,
+    recorded: Option<RestState>,
+    has_queue: impl Fn() -> Result<bool, E>,
+) -> Result<Observed, E> {
     let current = |state| Observed { state, freshness: Freshness::Current };
-    match recorded.filter(|recorded| *recorded == RestState::Wiped || !recorded.is_unsettled()) {
+    let as_published = |state| Observed { state, freshness: Freshness::Published };
+    Ok(match recorded.filter(|recorded| *recorded == RestState::Wiped || !recorded.is_unsettled()) {
         // A final state no longer changes, so it is current even if it was published earlier.
         None if published.is_final() => current(published),
-        None => Observed { state: published, freshness: Freshness::Published },
-        Some(RestState::Running) if published.is_in_batch_system() => {
-            Observed { state: published, freshness: Freshness::Published }
-        }
+        None => as_published(published),
+        Some(RestState::Running) if published.is_in_batch_system() => as_published(published),
+        Some(RestState::Running) if has_queue()? => as_published(RestState::Queuing),
+        Some(RestState::Killing) => current(killing(&published, &has_queue)?),
         Some(recorded) => current(recorded),
-    }
+    })
+}
+
+/// The state of a job that is being cancelled. One that was queued does not run.
+fn killing<E>(published: &RestState, has_queue: impl Fn() -> Result<bool, E>) -> Result<RestState, E> {
+    let was_queued = match published {
+        RestState::Queuing => true,
+        // A-REX publishes this state after the previous one, which it does not tell.
+        RestState::Killing => false,
+        published => !published.is_in_batch_system() && has_queue()?,
+    };
+    Ok(if was_queued { RestState::KillingQueued } else { RestState::Killing })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
+    use crate::job::ArcState;
 
     #[test]
     fn a_list_pays_unless_it_is_slower_than_single_look_ups() {
@@ -451,7 +514,10 @@ mod tests {
     #[test]
     fn recorded_states_replace_published_ones_except_in_the_batch_system() {
         let state = |name: &str| RestState::parse(name);
-        let newer = |published: &str, recorded: Option<&str>| newer(state(published), recorded.map(state));
+        // A CE that runs jobs at once. Only an unpublished job in the batch system depends on it.
+        let newer = |published: &str, recorded: Option<&str>| {
+            newer(state(published), recorded.map(state), || Ok::<_, Infallible>(false)).unwrap()
+        };
         let check = |observed: Observed, name: &str, freshness| {
             assert_eq!(observed, Observed { state: state(name), freshness });
         };
@@ -477,6 +543,34 @@ mod tests {
         let past = Instant::now().checked_sub(PUBLISHED_TTL).expect("a past");
         lock(&costs.published).values_mut().for_each(|(_, when)| *when = past);
         assert!(costs.published_lately(&["RUNNING"]).is_empty() && lock(&costs.published).is_empty());
+    }
+
+    #[test]
+    fn jobs_are_queued_until_a_batch_system_is_known_to_run_them() {
+        let state_of = |published: &str, recorded: &str, has_queue: bool| {
+            let [published, recorded] = [published, recorded].map(RestState::parse);
+            newer(published, Some(recorded), || Ok::<_, Infallible>(has_queue)).unwrap().state.arc_state()
+        };
+        for (published, recorded, with_queue, without) in [
+            ("SUBMITTING", "RUNNING", ArcState::Queuing, ArcState::Running),
+            ("QUEUING", "RUNNING", ArcState::Queuing, ArcState::Queuing),
+            ("RUNNING", "RUNNING", ArcState::Running, ArcState::Running),
+            ("OTHER", "RUNNING", ArcState::Running, ArcState::Running),
+            ("ACCEPTED", "KILLING", ArcState::Queuing, ArcState::Running),
+            ("QUEUING", "KILLING", ArcState::Queuing, ArcState::Queuing),
+            ("HELD", "KILLING", ArcState::Running, ArcState::Running),
+            ("RUNNING", "KILLING", ArcState::Running, ArcState::Running),
+            ("KILLING", "KILLING", ArcState::Running, ArcState::Running),
+            ("SUBMITTING", "FINISHING", ArcState::Finishing, ArcState::Finishing),
+        ] {
+            assert_eq!(state_of(published, recorded, true), with_queue, "{published} {recorded}");
+            assert_eq!(state_of(published, recorded, false), without, "{published} {recorded}");
+        }
+        assert_eq!(
+            newer(RestState::Queuing, Some(RestState::Killing), || Err(())).unwrap().state.to_string(),
+            "KILLING"
+        );
+        assert_eq!(newer(RestState::Accepted, Some(RestState::Running), || Err(())), Err(()));
     }
 
     #[test]

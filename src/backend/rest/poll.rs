@@ -81,9 +81,10 @@ pub(super) fn poll(pool: &Pool, costs: &Costs, ids: &[&str], memory: &mut PollMe
     }
     let published = poll.look_up_published(ids, memory)?;
     poll.look_up_publication(ids, memory)?;
+    let has_queue = poll.has_queue(ids, memory)?;
     let one = |id: &&str| match poll.recorded.get(*id) {
         None if !is_confirmed => Ok(None),
-        recorded => decide_state(id, recorded, published.get(*id), memory),
+        recorded => decide_state(id, recorded, published.get(*id), has_queue, memory),
     };
     let states = ids.iter().map(one).collect();
     let is_unsettled =
@@ -231,6 +232,16 @@ impl Poll<'_> {
         Ok(())
     }
 
+    /// Whether a job that has not been published as queued or running may be queued. Only the first poll that wants to know
+    /// sends a request for it.
+    fn has_queue(&self, ids: &[&str], memory: &PollMemory) -> Result<bool, Failure> {
+        let is_unpublished = |id: &&str| match self.recorded.get(*id) {
+            Some(RestState::Running | RestState::Killing) => published_state(id, memory).is_none(),
+            _ => false,
+        };
+        if ids.iter().any(is_unpublished) { self.costs.has_queue(self.pool) } else { Ok(true) }
+    }
+
     fn pause(&self) -> Duration {
         pause(self.busy)
     }
@@ -256,6 +267,12 @@ fn waits_for_published(recorded: &HashMap<String, RestState>, memory: &PollMemor
 /// Whether this poll looks up the published states instead of the list of ended jobs, because they are long due.
 fn published_comes_first(recorded: &HashMap<String, RestState>, memory: &PollMemory) -> bool {
     is_overdue_by(memory, MAX_PUBLISHED_DELAY) && recorded.values().any(|state| *state == RestState::Running)
+}
+
+/// What the batch system does with a job, if that has been published.
+fn published_state(id: &str, memory: &PollMemory) -> Option<RestState> {
+    let published = memory.published.get(id).map(|state| RestState::parse(state));
+    published.filter(RestState::is_in_batch_system)
 }
 
 /// Remembers the time of the last publication. It is empty if a job has not been published yet.
@@ -301,15 +318,18 @@ fn decide_state(
     id: &str,
     recorded: Option<&RestState>,
     item: Option<&Item>,
+    has_queue: bool,
     memory: &mut PollMemory,
 ) -> Result<Option<ArcState>, JobFailure> {
     if let Some(recorded) = recorded.filter(|recorded| !recorded.is_unsettled()) {
         memory.missing.remove(id);
-        let published = memory.published.get(id).map(|state| RestState::parse(state));
-        let state = match recorded {
-            // Every job in the batch system has been in its queue.
-            RestState::Running => published.filter(RestState::is_in_batch_system).unwrap_or(RestState::Queuing),
-            recorded => recorded.clone(),
+        let state = match (recorded, published_state(id, memory)) {
+            (RestState::Running, Some(published)) => published,
+            // Every job in a batch system has been in its queue.
+            (RestState::Running, None) if has_queue => RestState::Queuing,
+            (RestState::Killing, None) if has_queue => RestState::KillingQueued,
+            (RestState::Killing, Some(RestState::Queuing)) => RestState::KillingQueued,
+            (recorded, _) => recorded.clone(),
         };
         if state.is_final() {
             memory.published.remove(id);
@@ -352,7 +372,7 @@ mod tests {
     }
 
     fn state(recorded: &str, memory: &mut PollMemory) -> Option<ArcState> {
-        decide_state("a", Some(&RestState::parse(recorded)), None, memory).unwrap()
+        decide_state("a", Some(&RestState::parse(recorded)), None, true, memory).unwrap()
     }
 
     #[test]
@@ -367,6 +387,17 @@ mod tests {
             (&[("a", "EXITINGLRMS")], ArcState::Running),
         ] {
             assert_eq!(state("RUNNING", &mut memory(published)), Some(expected), "{published:?}");
+        }
+        for (has_queue, published, recorded, expected) in [
+            (false, "SUBMITTING", "RUNNING", ArcState::Running),
+            (false, "SUBMITTING", "KILLING", ArcState::Running),
+            (true, "SUBMITTING", "KILLING", ArcState::Queuing),
+            (true, "QUEUING", "KILLING", ArcState::Queuing),
+            (true, "RUNNING", "KILLING", ArcState::Running),
+        ] {
+            let recorded = RestState::parse(recorded);
+            let state = decide_state("a", Some(&recorded), None, has_queue, &mut memory(&[("a", published)]));
+            assert_eq!(state.unwrap(), Some(expected), "{has_queue} {published} {recorded}");
         }
         let mut published = memory(&[("a", "RUNNING")]);
         for (recorded, expected) in [
@@ -386,8 +417,8 @@ mod tests {
         assert_eq!(state("FINISHED", &mut memory), Some(ArcState::Finished));
         assert!(memory.published.is_empty());
         memory.published.insert("a".into(), "RUNNING".into());
-        assert_eq!(decide_state("a", None, None, &mut memory).unwrap(), None);
-        decide_state("a", None, Some(&item(404, "None")), &mut memory).unwrap_err();
+        assert_eq!(decide_state("a", None, None, true, &mut memory).unwrap(), None);
+        decide_state("a", None, Some(&item(404, "None")), true, &mut memory).unwrap_err();
         assert!(memory.published.is_empty() && memory.missing.is_empty());
     }
 
@@ -440,11 +471,14 @@ mod tests {
     fn only_a_rex_itself_says_that_it_does_not_know_a_job() {
         let mut memory = memory(&[]);
         for _ in 0..6 {
-            assert!(matches!(decide_state("a", None, None, &mut memory), Ok(None)));
+            assert!(matches!(decide_state("a", None, None, true, &mut memory), Ok(None)));
             assert!(needs_single_lookup("a", &memory) && !may_be_lost("a", &memory));
         }
-        assert!(matches!(decide_state("a", None, Some(&item(404, "None")), &mut memory), Err(JobFailure::NotFound)));
-        let refused = decide_state("a", None, Some(&item(500, "None")), &mut memory);
+        assert!(matches!(
+            decide_state("a", None, Some(&item(404, "None")), true, &mut memory),
+            Err(JobFailure::NotFound)
+        ));
+        let refused = decide_state("a", None, Some(&item(500, "None")), true, &mut memory);
         assert!(matches!(refused, Err(JobFailure::Refused { operation: Operation::LookUp, .. })));
     }
 
@@ -459,7 +493,7 @@ mod tests {
             let by_id = asks_by_id(&unlisted, &memory);
             memory.has_listed_ended = !by_id;
             turns.push(by_id);
-            unlisted.iter().for_each(|id| drop(decide_state(id, None, None, &mut memory)));
+            unlisted.iter().for_each(|id| drop(decide_state(id, None, None, true, &mut memory)));
         }
         assert_eq!(turns, [false, true, false, true, false, true]);
     }
@@ -470,17 +504,17 @@ mod tests {
         let long_ago = Instant::now().checked_sub(LOST_AFTER).unwrap();
         for poll in 1..=LOST_POLLS {
             let published = item(200, "ACCEPTED");
-            decide_state("a", None, (poll % 2 == 0).then_some(&published), &mut memory).unwrap();
+            decide_state("a", None, (poll % 2 == 0).then_some(&published), true, &mut memory).unwrap();
             memory.missing.get_mut("a").unwrap().since = long_ago;
             assert_eq!(may_be_lost("a", &memory), poll == LOST_POLLS);
         }
         memory.missing.get_mut("a").unwrap().is_lost = true;
         assert!(!may_be_lost("a", &memory) && !needs_single_lookup("a", &memory));
-        let lost = decide_state("a", None, None, &mut memory);
+        let lost = decide_state("a", None, None, true, &mut memory);
         assert!(matches!(lost, Err(JobFailure::Refused { message, .. }) if message.contains("lost")));
         // A status may come back.
         assert_eq!(state("PREPARING", &mut memory), Some(ArcState::Preparing));
-        assert!(matches!(decide_state("a", None, None, &mut memory), Ok(None)));
+        assert!(matches!(decide_state("a", None, None, true, &mut memory), Ok(None)));
     }
 
     #[test]
@@ -495,9 +529,9 @@ mod tests {
     #[test]
     fn published_states_count_for_jobs_whose_record_is_unreadable() {
         let mut memory = memory(&[]);
-        let seen = [(); 3].map(|()| decide_state("a", None, Some(&item(200, "RUNNING")), &mut memory).unwrap());
+        let seen = [(); 3].map(|()| decide_state("a", None, Some(&item(200, "RUNNING")), true, &mut memory).unwrap());
         assert_eq!(seen, [None, None, Some(ArcState::Running)]);
-        let unknown = decide_state("a", None, Some(&item(200, "TELEPORTING")), &mut memory).unwrap();
+        let unknown = decide_state("a", None, Some(&item(200, "TELEPORTING")), true, &mut memory).unwrap();
         assert_eq!(unknown, Some(ArcState::Other));
     }
 }

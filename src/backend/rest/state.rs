@@ -32,6 +32,8 @@ pub(super) enum RestState {
     Other,
     Executed,
     Killing,
+    /// A-REX has no name of its own for a job that is cancelled while it is queued.
+    KillingQueued,
     Finishing,
     Finished,
     Failed,
@@ -44,7 +46,7 @@ pub(super) enum RestState {
 }
 
 impl RestState {
-    const NAMES: [(&'static str, RestState); 17] = [
+    const NAMES: [(&'static str, RestState); 18] = [
         ("ACCEPTING", RestState::Accepting),
         ("ACCEPTED", RestState::Accepted),
         ("PREPARING", RestState::Preparing),
@@ -57,6 +59,7 @@ impl RestState {
         ("OTHER", RestState::Other),
         ("EXECUTED", RestState::Executed),
         ("KILLING", RestState::Killing),
+        ("KILLING", RestState::KillingQueued),
         ("FINISHING", RestState::Finishing),
         ("FINISHED", RestState::Finished),
         ("FAILED", RestState::Failed),
@@ -117,7 +120,7 @@ impl RestState {
             RestState::Preparing | RestState::Prepared => ArcState::Preparing,
             RestState::Submitting => ArcState::Submitting,
             RestState::Held => ArcState::Hold,
-            RestState::Queuing => ArcState::Queuing,
+            RestState::Queuing | RestState::KillingQueued => ArcState::Queuing,
             RestState::Running
             | RestState::ExitingLrms
             | RestState::Other

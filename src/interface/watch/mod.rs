@@ -40,6 +40,7 @@ type Callback<'a, T> = Mutex<Box<dyn FnMut(&T) -> ControlFlow<()> + Send + 'a>>;
 ///   can it be reported as queued or running again.
 /// - A watch reports a job in the batch system as [`ArcState::Queuing`](crate::ArcState::Queuing) until A-REX publishes, once a minute, that it runs. It
 ///   may report [`ArcState::Running`](crate::ArcState::Running) a minute late, or never for a short job. The next poll reports all other states.
+///   On a CE without a batch system (`fork`), a job runs as soon as A-REX has started it.
 /// - A job that the CE no longer knows is [gone](crate::Standing::Gone). It has not failed.
 /// - A job of which A-REX has had no status for ten minutes, although it publishes something about it, is
 ///   [`WatchOutcome::Unknown`]. A-REX may have lost it, for example when it was killed while it changed the status.
