@@ -95,7 +95,11 @@ impl Costs {
     pub(super) fn restarted<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
         let mut restarted = lock(&self.restarted);
         restarted.retain(|_, when| when.elapsed() < RESTART_TTL);
-        restarted.extend(ids.into_iter().map(|id| (id.to_owned(), Instant::now())));
+        let mut published = lock(&self.published);
+        for id in ids {
+            published.remove(id);
+            restarted.insert(id.to_owned(), Instant::now());
+        }
     }
 
     /// Whether a final state that the CE has published may be the one before a restart.
