@@ -31,6 +31,9 @@ impl ArcInterface {
     /// records of all jobs that it has, also those of other users, which takes it about 0.1 ms for each: do not call it to
     /// watch jobs. A response has about 90 bytes for each of your jobs.
     ///
+    /// An overloaded A-REX may leave a job that it moves out of both lists (seen with 7.2). So a missing id is no proof that the
+    /// job is gone: [`job_status`](Self::job_status) tells.
+    ///
     /// A-REX has one list and no pages, so the method returns a `Vec`: 50,000 ids are 6 MB.
     ///
     /// # Errors
