@@ -248,6 +248,7 @@ fn jobs_that_disappear_one_after_the_other_are_gone() {
 
 /// Removes A-REX's records of a job.
 fn forget(directory: &Path, id: &JobId) {
+    let _ = fs::remove_dir_all(directory.join("jobs").join(in_pieces(id.local_id())));
     for entry in fs::read_dir(directory).unwrap().flatten() {
         let path = entry.path();
         if entry.file_name().to_string_lossy().contains(id.local_id()) {
