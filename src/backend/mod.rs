@@ -28,8 +28,8 @@ pub(crate) mod poll;
 pub(crate) mod prepare;
 pub(crate) mod rest;
 
-/// Is told how far a submission has come, by several threads. Jobs are named by their index in the slice that is submitted.
-pub(crate) trait Progress: Sync {
+/// Is told how far a submission has come. Jobs are named by their index in the slice that is submitted.
+pub(crate) trait Progress {
     /// Jobs are about to be sent. An error stops the submission before that.
     fn sending(&self, jobs: Range<usize>) -> Result<()>;
 

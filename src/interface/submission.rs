@@ -1,8 +1,8 @@
 //! How a submission passes through the journal: claim the keys, send the jobs, and find those whose answer is lost.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
-use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{ArcInterface, Call, CreatedJob};
@@ -16,7 +16,6 @@ use crate::job_list;
 use crate::journal::{Claim, Scope, Sent};
 use crate::limits::Limits;
 use crate::logging::{self, LogLevel};
-use crate::util::lock;
 
 /// If two searches at least this far apart both miss a job, the crate treats it as never created. A-REX needs seconds for a request that
 /// it has received.
@@ -42,7 +41,7 @@ pub(super) struct Submission<'a> {
     limits: &'a Limits,
     scope: Scope,
     /// The keys that belong to this call. They are released when it ends, whatever happens.
-    claimed: Mutex<HashSet<String>>,
+    claimed: RefCell<HashSet<String>>,
 }
 
 impl Drop for Submission<'_> {
@@ -54,7 +53,7 @@ impl Drop for Submission<'_> {
 impl Submission<'_> {
     /// Ends the claims of this call.
     fn release(&self) {
-        let claimed = std::mem::take(&mut *lock(&self.claimed));
+        let claimed = self.claimed.take();
         let keys: Vec<&str> = claimed.iter().map(String::as_str).collect();
         if keys.is_empty() {
             return;
@@ -96,7 +95,7 @@ impl Progress for Recorder<'_> {
 impl<'a> Submission<'a> {
     pub(super) fn new(arc: &'a ArcInterface, backend: &'a dyn Backend, call: &'a Call) -> Result<Submission<'a>> {
         let scope = Scope { endpoint: arc.0.endpoint.url(), identity: arc.0.credentials.identity()? };
-        Ok(Submission { arc, backend, limits: &call.limits, scope, claimed: Mutex::default() })
+        Ok(Submission { arc, backend, limits: &call.limits, scope, claimed: RefCell::default() })
     }
 
     /// Submits jobs with different keys. The results are in the order of `jobs`.
@@ -182,7 +181,7 @@ impl<'a> Submission<'a> {
     pub(super) fn claim(&self, keys: &[&str]) -> Result<Vec<Claim>> {
         let claims = self.arc.0.journal.claim(&self.scope, keys)?;
         let taken = keys.iter().zip(&claims).filter(|(_, claim)| !matches!(claim, Claim::Exists(_) | Claim::Busy));
-        lock(&self.claimed).extend(taken.map(|(key, _)| (*key).to_owned()));
+        self.claimed.borrow_mut().extend(taken.map(|(key, _)| (*key).to_owned()));
         Ok(claims)
     }
 
@@ -534,7 +533,7 @@ impl<'a> Submission<'a> {
     }
 
     fn drop_claims(&self, keys: &[&str]) {
-        let mut claimed = lock(&self.claimed);
+        let mut claimed = self.claimed.borrow_mut();
         for key in keys {
             claimed.remove(*key);
         }

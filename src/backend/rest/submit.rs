@@ -1,9 +1,6 @@
 //! Submits jobs, finds them by their identifiers, and uploads their input files.
 
 use std::collections::{HashMap, HashSet};
-use std::panic::resume_unwind;
-use std::sync::Mutex;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::jobs::Item;
@@ -20,7 +17,6 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::ffi::{self, JobPlace, Language};
 use crate::job::JobId;
 use crate::logging::{self, LogLevel};
-use crate::util::lock;
 
 /// The maximum number of jobs that one request submits. A-REX takes about 10 ms for each job before it responds.
 const SUBMIT_CHUNK: usize = 250;
@@ -41,49 +37,6 @@ enum StopReason {
     Failure(Failure),
     /// The jobs cannot be recorded.
     Unrecorded(String),
-}
-
-/// What became of the jobs of one request.
-struct Created {
-    /// The results in the order of the request. `None` for each job in `places`.
-    results: Vec<Option<Submitted>>,
-    /// The jobs that exist, and have no input files yet.
-    places: Vec<(usize, JobPlace)>,
-    /// Whether they could be recorded.
-    recorded: Result<()>,
-}
-
-impl Created {
-    /// No job exists for sure.
-    fn none(results: Vec<Submitted>) -> Created {
-        Created { results: results.into_iter().map(Some).collect(), places: Vec::new(), recorded: Ok(()) }
-    }
-}
-
-/// Uploads the files of jobs, if there are any, while the next ones are created.
-fn meanwhile(
-    created: Option<Created>,
-    upload: impl Fn(Created) -> Vec<Submitted> + Sync,
-    create: impl FnOnce() -> Created,
-) -> (Option<Vec<Submitted>>, Created) {
-    if created.is_none() {
-        return (None, create());
-    }
-    let log = logging::current();
-    let created = Mutex::new(created);
-    let upload = || {
-        let _entered = log.as_ref().map(|log| log.enter());
-        let created = lock(&created).take();
-        created.map(&upload)
-    };
-    thread::scope(|scope| {
-        let thread = thread::Builder::new().spawn_scoped(scope, upload);
-        let next = create();
-        // Without another thread, the one comes after the other.
-        let uploaded =
-            thread.map_or_else(|_| upload(), |thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-        (uploaded, next)
-    })
 }
 
 impl RestBackend {
@@ -117,54 +70,39 @@ impl RestBackend {
             self.pool.reach().map_err(|failure| self.error(failure))?;
         }
         let mut stopped: Option<StopReason> = None;
-        let mut created: Option<Created> = None;
-        let mut submitted = Vec::with_capacity(written.len());
         let mut rest = &written[..];
         while !rest.is_empty() {
             let (chunk, others) = rest.split_at(chunk_length(rest));
             rest = others;
-            let create = || match &stopped {
-                Some(StopReason::Failure(failure)) => {
-                    Created::none(failed(chunk.len(), || self.error(failure.not_tried_after())))
-                }
-                Some(StopReason::Unrecorded(message)) => {
-                    Created::none(failed(chunk.len(), || self.not_submitted(message.clone())))
-                }
-                None => self.create_chunk(&jobs, chunk, progress, &mut stopped),
+            let submitted = match &stopped {
+                Some(StopReason::Failure(failure)) => failed(chunk.len(), || self.error(failure.not_tried_after())),
+                Some(StopReason::Unrecorded(message)) => failed(chunk.len(), || self.not_submitted(message.clone())),
+                None => self.submit_chunk(&jobs, chunk, progress, &mut stopped),
             };
-            let upload = |created| self.upload_chunk(&jobs, created, progress);
-            let (uploaded, next) = meanwhile(created.take(), upload, create);
-            submitted.extend(uploaded.into_iter().flatten());
-            created = Some(next);
-        }
-        submitted.extend(created.into_iter().flat_map(|created| self.upload_chunk(&jobs, created, progress)));
-        for ((index, _), submitted) in written.iter().zip(submitted) {
-            results[*index] = Some(submitted);
+            for ((index, _), submitted) in chunk.iter().zip(submitted) {
+                results[*index] = Some(submitted);
+            }
         }
         Ok(results.into_iter().map(|result| result.unwrap_or_else(without_result)).collect())
     }
 
-    /// Creates jobs with one request, given as their indices and descriptions in ADL. Sets `stopped` if the caller should
+    /// Submits jobs with one request, given as their indices and descriptions in ADL. Sets `stopped` if the caller should
     /// send no more.
-    fn create_chunk(
+    fn submit_chunk(
         &self,
         jobs: &[PreparedJob],
         chunk: &[(usize, String)],
         progress: &dyn Progress,
         stopped: &mut Option<StopReason>,
-    ) -> Created {
-        let all_unknown = |message: &str, loss| {
-            Created::none(chunk.iter().map(|_| Submitted::Unknown { message: message.into(), loss }).collect())
-        };
-        let (Some((first, _)), Some((last, _))) = (chunk.first(), chunk.last()) else {
-            return Created::none(Vec::new());
-        };
+    ) -> Vec<Submitted> {
+        let all_unknown =
+            |message: &str, loss| chunk.iter().map(|_| Submitted::Unknown { message: message.into(), loss }).collect();
+        let (Some((first, _)), Some((last, _))) = (chunk.first(), chunk.last()) else { return Vec::new() };
         if let Err(error) = progress.sending(*first..*last + 1) {
             let message = format!("not sent: {error}");
             *stopped = Some(StopReason::Unrecorded(message.clone()));
             let mut error = Some(error);
-            let one = || error.take().unwrap_or_else(|| self.not_submitted(message.clone()));
-            return Created::none(failed(chunk.len(), one));
+            return failed(chunk.len(), || error.take().unwrap_or_else(|| self.not_submitted(message.clone())));
         }
         let mut body = String::from("<ActivityDescriptions>");
         body.extend(chunk.iter().map(|(_, text)| text.as_str()));
@@ -174,7 +112,7 @@ impl RestBackend {
             Err(failure) => {
                 *stopped = Some(StopReason::Failure(failure.clone()));
                 if !failure.was_sent() {
-                    return Created::none(failed(chunk.len(), || self.error(failure.clone())));
+                    return failed(chunk.len(), || self.error(failure.clone()));
                 }
                 let error = self.error(failure);
                 let message =
@@ -187,7 +125,7 @@ impl RestBackend {
         if response.code != 201 {
             if is_refusal(&response) {
                 *stopped = Some(StopReason::Failure(response.refusal()));
-                return Created::none(failed(chunk.len(), || self.error(response.refusal())));
+                return failed(chunk.len(), || self.error(response.refusal()));
             }
             // A gateway may send the response while A-REX still works on the request.
             return all_unknown(&self.error(response.refusal()).to_string(), Loss::Broken);
@@ -222,12 +160,6 @@ impl RestBackend {
         }
         // The jobs exist now, so report them before anything else can fail.
         let recorded = progress.created(&places);
-        Created { results, places, recorded }
-    }
-
-    /// Uploads the input files of created jobs.
-    fn upload_chunk(&self, jobs: &[PreparedJob], created: Created, progress: &dyn Progress) -> Vec<Submitted> {
-        let Created { results, places, recorded } = created;
         let with_jobs: Vec<(&JobPlace, &PreparedJob)> =
             places.iter().map(|(index, place)| (place, &jobs[*index])).collect();
         let failures = match recorded {
@@ -549,32 +481,5 @@ fn without_declaration(xml: String) -> String {
     match xml.strip_prefix("<?xml").and_then(|rest| rest.split_once("?>")) {
         Some((_, rest)) => rest.trim_start().to_owned(),
         None => xml,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::channel;
-
-    use super::*;
-
-    #[test]
-    fn files_are_uploaded_while_the_next_jobs_are_created() {
-        let (sender, uploading) = channel();
-        let (answer, created) = channel();
-        let created = Mutex::new(created);
-        let upload = |_| {
-            sender.send(()).unwrap();
-            lock(&created).recv().unwrap();
-            vec![without_result()]
-        };
-        let create = || {
-            // The upload has begun, and does not end before this.
-            uploading.recv().unwrap();
-            answer.send(()).unwrap();
-            Created::none(vec![without_result(), without_result()])
-        };
-        let (uploaded, next) = meanwhile(Some(Created::none(Vec::new())), upload, create);
-        assert_eq!((uploaded.map(|results| results.len()), next.results.len()), (Some(1), 2));
     }
 }
