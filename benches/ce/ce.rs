@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -102,7 +101,7 @@ impl Ce {
     fn ask(&mut self, method: &str, path: &str, body: &[u8]) -> Outcome<String> {
         // A-REX closes idle connections.
         if self.raw_used.elapsed() > Duration::from_secs(10) {
-            self.raw = Client::connect(&self.url, &self.config.proxy_file(), &self.config.certs_dir())?;
+            self.raw = self.client()?;
         }
         self.raw_used = Instant::now();
         Ok(self.raw.text(method, &format!("{}/{path}", self.path), body)?)
@@ -126,20 +125,27 @@ impl Ce {
         Ok(texts(&responses, "id").map(|id| format!("{}/jobs/{id}", self.url).into()).collect())
     }
 
+    /// The ADL text of a job with an input file that the client uploads.
+    fn adl_with_input(&self, name: &str) -> String {
+        self.adl.replace("<DataStaging>", &format!("<DataStaging><InputFile><Name>{name}</Name></InputFile>"))
+    }
+
     /// Submits jobs that wait for an input file that never comes. They keep their state and give the CE no work.
     pub(crate) fn submit_waiting(&mut self, count: usize) -> Outcome<Vec<JobId>> {
-        let input = "<DataStaging><InputFile><Name>never</Name></InputFile>";
-        let ids = self.submit_raw(&self.adl.replace("<DataStaging>", input).repeat(count))?;
+        let ids = self.submit_raw(&self.adl_with_input("never").repeat(count))?;
         while self.ask("GET", "jobs?state=ACCEPTING,ACCEPTED", b"")?.contains("<id>") {
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(ids)
     }
 
+    fn client(&self) -> std::io::Result<Client> {
+        Client::connect(&self.url, &self.config.proxy_file(), &self.config.certs_dir())
+    }
+
     /// Opens the connections for many files, because A-REX closes idle ones.
     pub(crate) fn connect_many(&mut self) -> Outcome<()> {
-        let connect = |_| Client::connect(&self.url, &self.config.proxy_file(), &self.config.certs_dir());
-        self.many = (0..CONNECTIONS).map(connect).collect::<std::io::Result<_>>()?;
+        self.many = (0..CONNECTIONS).map(|_| self.client()).collect::<std::io::Result<_>>()?;
         Ok(())
     }
 
@@ -164,8 +170,11 @@ impl Ce {
         Ok(shares.into_iter().collect::<std::io::Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
-    /// Fetches all files of jobs over several connections, and returns their number.
-    pub(crate) fn fetch_raw(&mut self, ids: &[JobId], to: &Path) -> Outcome<usize> {
+    /// Fetches all files of jobs over several new connections. Returns the time without connecting, and the number of files.
+    pub(crate) fn fetch_raw(&mut self, ids: &[JobId]) -> Outcome<(Duration, usize)> {
+        let to = tempfile::tempdir_in(self.files.path())?;
+        self.connect_many()?;
+        let begun = Instant::now();
         let mut directories: Vec<_> =
             ids.iter().map(|id| format!("{}/jobs/{}/session", self.path, id.local_id())).collect();
         let mut files = Vec::new();
@@ -182,15 +191,14 @@ impl Ce {
             }
         }
         self.each(&files, |client, index, path| {
-            client.request("GET", path, b"", File::create(to.join(index.to_string()))?)
+            client.request("GET", path, b"", File::create(to.path().join(index.to_string()))?)
         })?;
-        Ok(files.len())
+        Ok((begun.elapsed(), files.len()))
     }
 
     /// Submits jobs with one input file each and uploads the files over several connections.
     pub(crate) fn submit_raw_with_input(&mut self, count: usize, content: &[u8]) -> Outcome<Vec<JobId>> {
-        let input = "<DataStaging><InputFile><Name>input</Name></InputFile>";
-        let ids = self.submit_raw(&self.adl.replace("<DataStaging>", input).repeat(count))?;
+        let ids = self.submit_raw(&self.adl_with_input("input").repeat(count))?;
         let paths: Vec<_> =
             ids.iter().map(|id| format!("{}/jobs/{}/session/input", self.path, id.local_id())).collect();
         self.each(&paths, |client, _, path| client.request("PUT", path, content, std::io::sink()))?;

@@ -113,20 +113,8 @@ fn submit(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
         let times = compare(
             ce,
             runs,
-            |ce| {
-                let begun = Instant::now();
-                let ids = ce::all(ce.arc.submit_jobs(&jobs)?)?;
-                let time = begun.elapsed();
-                ce.remove(&ids)?;
-                Ok(time)
-            },
-            |ce| {
-                let begun = Instant::now();
-                let ids = ce.submit_raw(&ce.adl.repeat(count))?;
-                let time = begun.elapsed();
-                ce.remove(&ids)?;
-                Ok(time)
-            },
+            |ce| submitting(ce, |ce| Ok(ce::all(ce.arc.submit_jobs(&jobs)?)?)),
+            |ce| submitting(ce, |ce| ce.submit_raw(&ce.adl.repeat(count))),
         )?;
         let tools = ce.with_tools(|ce| tools::submit(ce, count.min(5)))?;
         let tools =
@@ -134,6 +122,15 @@ fn submit(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
         rows.push(Row { tools, ..Row::compared("submit", count, times, runs) });
     }
     Ok(())
+}
+
+/// Measures a submission, and removes its jobs.
+fn submitting(ce: &mut Ce, submit: impl FnOnce(&mut Ce) -> Outcome<Vec<JobId>>) -> Outcome<Duration> {
+    let begun = Instant::now();
+    let ids = submit(ce)?;
+    let time = begun.elapsed();
+    ce.remove(&ids)?;
+    Ok(time)
 }
 
 fn inputs(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
@@ -146,20 +143,10 @@ fn inputs(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
     let times = compare(
         ce,
         runs,
-        |ce| {
-            let begun = Instant::now();
-            let ids = ce::all(ce.arc.submit_jobs(&jobs)?)?;
-            let time = begun.elapsed();
-            ce.remove(&ids)?;
-            Ok(time)
-        },
+        |ce| submitting(ce, |ce| Ok(ce::all(ce.arc.submit_jobs(&jobs)?)?)),
         |ce| {
             ce.connect_many()?;
-            let begun = Instant::now();
-            let ids = ce.submit_raw_with_input(count, &content)?;
-            let time = begun.elapsed();
-            ce.remove(&ids)?;
-            Ok(time)
+            submitting(ce, |ce| ce.submit_raw_with_input(count, &content))
         },
     )?;
     rows.push(Row::compared("submit, with a file of 1 KiB each (raw: 8 connections)", count, times, runs));
@@ -202,16 +189,8 @@ fn status_of(
     let times = compare(
         ce,
         runs,
-        |ce| {
-            let begun = Instant::now();
-            ce::all(ce.arc.job_statuses(ids)?)?;
-            Ok(begun.elapsed())
-        },
-        |ce| {
-            let begun = Instant::now();
-            ce.action("status", ids)?;
-            Ok(begun.elapsed())
-        },
+        |ce| timed(|| Ok(ce::all(ce.arc.job_statuses(ids)?)?)),
+        |ce| timed(|| ce.action("status", ids)),
     )?;
     rows.push(Row { tools, ..Row::compared(operation, ids.len(), times, runs) });
     Ok(())
@@ -263,11 +242,7 @@ fn fetch(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
             Ok(begun.elapsed())
         },
         |ce| {
-            let directory = tempfile::tempdir_in(ce.files.path())?;
-            ce.connect_many()?;
-            let begun = Instant::now();
-            let files = ce.fetch_raw(&ids, directory.path())?;
-            let time = begun.elapsed();
+            let (time, files) = ce.fetch_raw(&ids)?;
             assert_eq!(files, 12 * count, "the number of files of the jobs");
             Ok(time)
         },
@@ -331,6 +306,12 @@ fn compare(
         progress(&format!("    {way}: {range:?}"));
     }
     Ok(times.map(median))
+}
+
+fn timed<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<Duration> {
+    let begun = Instant::now();
+    work()?;
+    Ok(begun.elapsed())
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jasmin_arc::{JobDescription, JobId};
 
 use crate::ce::{self, Ce};
-use crate::transfer::{child, report};
-use crate::{Outcome, Row, compare, median, progress, tools};
+use crate::transfer::{child, download, report};
+use crate::{Outcome, Row, compare, median, progress, timed, tools};
 
 /// The number of jobs in the calls for a few jobs.
 const FEW: usize = 100;
@@ -121,17 +121,11 @@ pub(crate) fn small_files(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
         ce,
         runs,
         |ce| {
-            let directory = tempfile::tempdir_in(ce.files.path())?;
-            let to = directory.path().to_str().ok_or("the path is not UTF-8")?;
-            let (time, _, cpu) = child(&["download", id.as_str(), to])?;
+            let (time, _, cpu) = download(ce, &id)?;
             progress(&format!("    CPU of this crate: {cpu} s"));
             Ok(time)
         },
-        |ce| {
-            let directory = tempfile::tempdir_in(ce.files.path())?;
-            ce.connect_many()?;
-            timed(|| ce.fetch_raw(std::slice::from_ref(&id), directory.path()))
-        },
+        |ce| Ok(ce.fetch_raw(std::slice::from_ref(&id))?.0),
     )?;
     rows.push(Row::compared("fetch, small files of one job (raw: 8 connections)", count, times, runs));
     ce.remove(&[id])
@@ -159,10 +153,4 @@ fn written(ce: &Ce, ids: &[JobId]) -> Outcome<String> {
     let lines: String = ids.iter().map(|id| format!("{id}\n")).collect();
     fs::write(&path, lines)?;
     Ok(path.to_str().ok_or("the path is not UTF-8")?.to_owned())
-}
-
-fn timed<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<Duration> {
-    let begun = Instant::now();
-    work()?;
-    Ok(begun.elapsed())
 }

@@ -57,9 +57,7 @@ pub(crate) fn measure(ce: &mut Ce, rows: &mut Vec<Row>) -> Outcome<()> {
         ce,
         runs,
         |ce| {
-            let directory = tempfile::tempdir_in(ce.files.path())?;
-            let to = directory.path().to_str().ok_or("the path is not UTF-8")?;
-            let (time, peak, _) = child(&["download", id.as_str(), to])?;
+            let (time, peak, _) = download(ce, &id)?;
             memory.set(peak.max(memory.get()));
             Ok(time)
         },
@@ -102,6 +100,13 @@ pub(crate) fn child(arguments: &[&str]) -> Outcome<(Duration, u64, String)> {
         }
         _ => Err(format!("{arguments:?}: {}", output.status).into()),
     }
+}
+
+/// Downloads the outputs of a job in a child process, into a new directory.
+pub(crate) fn download(ce: &Ce, id: &JobId) -> Outcome<(Duration, u64, String)> {
+    let directory = tempfile::tempdir_in(ce.files.path())?;
+    let to = directory.path().to_str().ok_or("the path is not UTF-8")?;
+    child(&["download", id.as_str(), to])
 }
 
 /// Prints the time since `begun`, the peak memory of this process, and `text`.

@@ -67,7 +67,7 @@ fn outputs_that_change_while_they_are_saved_harm_no_others() {
     let results = site.path().join("results");
     let here = || site.arc.save_job_outputs_to(&id, &results).unwrap();
     eventually("the job writes its files", Duration::from_secs(60), || {
-        here().is_some_and(|saved| saved.join("grows").exists())
+        here().is_some_and(|saved| fs::read_to_string(saved.join("grows")).is_ok_and(|text| text.contains("line 2\n")))
     });
     let until = Instant::now() + Duration::from_secs(5);
     while Instant::now() < until {
@@ -79,7 +79,7 @@ fn outputs_that_change_while_they_are_saved_harm_no_others() {
         );
         assert_eq!(fs::read_to_string(saved.join("stays")).unwrap(), "stays\n");
         let grows = fs::read_to_string(saved.join("grows")).unwrap();
-        assert!(grows.starts_with("line 1\n"), "{grows}");
+        assert!(grows.starts_with("line 1\nline 2\n"), "{grows}");
         let partial = fs::read_dir(&saved).unwrap().flatten();
         assert!(!partial.into_iter().any(|entry| entry.file_name().to_string_lossy().starts_with(".partial")));
     }

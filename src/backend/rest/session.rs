@@ -195,15 +195,6 @@ impl Shared {
         let micros = u64::try_from((time / round_trips).as_micros()).unwrap_or(u64::MAX);
         self.fastest.fetch_min(micros, Ordering::Relaxed);
     }
-
-    /// The number of requests that run at once for one call.
-    fn width(&self) -> usize {
-        let further = match self.fastest.load(Ordering::Relaxed) {
-            u64::MAX => 0,
-            micros => Duration::from_micros(micros).div_duration_f64(SERVICE_TIME) as usize,
-        };
-        NEAR_WIDTH.saturating_add(further).min(self.max_transfers())
-    }
 }
 
 impl Pool {
@@ -238,7 +229,11 @@ impl Pool {
 
     /// The number of requests that run at once for one call. It grows with the round-trip time.
     pub(super) fn width(&self) -> usize {
-        self.shared.width()
+        let further = match self.shared.fastest.load(Ordering::Relaxed) {
+            u64::MAX => 0,
+            micros => Duration::from_micros(micros).div_duration_f64(SERVICE_TIME) as usize,
+        };
+        NEAR_WIDTH.saturating_add(further).min(self.shared.max_transfers())
     }
 
     /// The limits of the call.
